@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "agent/attributes.h"
+
+#include <limits>
+
+#include "agent/fuse.h"
+
+namespace ssi {
+namespace {
+
+constexpr std::int64_t second = 1'000'000'000;
+
+// Rounds down, so that times before 1970 keep a tv_nsec of 0..1e9.
+timespec to_timespec(std::int64_t ns) {
+  auto seconds = ns / second, rest = ns % second;
+  if (rest < 0) --seconds, rest += second;
+  return {seconds, rest};
+}
+
+// Saturates in 1677 and 2262.
+std::int64_t to_ns(const timespec& time) {
+  std::int64_t ns = 0;
+  if (__builtin_mul_overflow(time.tv_sec, second, &ns) || __builtin_add_overflow(ns, time.tv_nsec, &ns))
+    return time.tv_sec < 0 ? std::numeric_limits<std::int64_t>::min() : std::numeric_limits<std::int64_t>::max();
+  return ns;
+}
+
+}  // namespace
+
+struct stat to_stat(const wire::Attr& attr) {
+  struct stat out {};
+  out.st_ino = attr.ino;
+  out.st_mode = attr.mode;
+  out.st_nlink = attr.nlink;
+  out.st_uid = attr.uid;
+  out.st_gid = attr.gid;
+  out.st_rdev = attr.rdev;
+  out.st_size = static_cast<off_t>(attr.size);
+  out.st_blocks = static_cast<blkcnt_t>(attr.blocks);
+  out.st_blksize = static_cast<blksize_t>(attr.blksize);
+  out.st_atim = to_timespec(attr.atime);
+  out.st_mtim = to_timespec(attr.mtime);
+  out.st_ctim = to_timespec(attr.ctime);
+  return out;
+}
+
+struct statvfs to_statvfs(const wire::Space& space) {
+  struct statvfs out {};
+  out.f_bsize = space.bsize;
+  out.f_frsize = space.frsize;
+  out.f_blocks = space.blocks;
+  out.f_bfree = space.bfree;
+  out.f_bavail = space.bavail;
+  out.f_files = space.files;
+  out.f_ffree = space.ffree;
+  out.f_namemax = space.namemax;
+  return out;
+}
+
+void set_fields(wire::Setattr& request, const struct stat& attr, int to_set) {
+  const auto on = [&](int fuse_bit, wire::Setattr::Field field) {
+    if (to_set & fuse_bit) request.fields |= field;
+  };
+  on(FUSE_SET_ATTR_MODE, wire::Setattr::set_mode);
+  on(FUSE_SET_ATTR_UID, wire::Setattr::set_uid);
+  on(FUSE_SET_ATTR_GID, wire::Setattr::set_gid);
+  on(FUSE_SET_ATTR_SIZE, wire::Setattr::set_size);
+  on(FUSE_SET_ATTR_ATIME, wire::Setattr::set_atime);
+  on(FUSE_SET_ATTR_MTIME, wire::Setattr::set_mtime);
+  on(FUSE_SET_ATTR_ATIME_NOW, wire::Setattr::atime_now);
+  on(FUSE_SET_ATTR_MTIME_NOW, wire::Setattr::mtime_now);
+  request.mode = attr.st_mode & 07777;
+  request.uid = attr.st_uid;
+  request.gid = attr.st_gid;
+  request.size = static_cast<std::uint64_t>(attr.st_size);
+  request.atime = to_ns(attr.st_atim);
+  request.mtime = to_ns(attr.st_mtim);
+}
+
+}  // namespace ssi

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Attributes as the wire has them and as FUSE wants them.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "common/wire.h"
+
+namespace ssi {
+
+struct stat to_stat(const wire::Attr& attr);
+struct statvfs to_statvfs(const wire::Space& space);
+
+// The `fields` and values of a Setattr, from FUSE's FUSE_SET_ATTR_* bits and its struct stat.
+void set_fields(wire::Setattr& request, const struct stat& attr, int to_set);
+
+}  // namespace ssi

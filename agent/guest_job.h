@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One job as the home process sees it: its streams, its signals, its end.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/inside.h"
+#include "agent/job_spec.h"
+#include "common/fd.h"
+#include "common/loop.h"
+#include "common/pump.h"
+#include "common/session.h"
+
+namespace ssi {
+
+class GuestJob {
+ public:
+  struct Events {
+    std::function<void()> started;
+    std::function<void(int error)> failed;  // an errno: the program never ran; destroy the job (deferred)
+    std::function<void()> gone;             // no process of it is left; destroy the job (deferred)
+  };
+
+  // Asks the stem (a SOCK_SEQPACKET socket) to start it.
+  static Result<std::unique_ptr<GuestJob>> start(Loop& loop, Session& session, int stem, const JobSpec& spec,
+                                                 const std::string& hostname, const std::string& domain, Events events);
+
+  // Destroying it kills all its processes.
+  ~GuestJob() { *alive_ = false; }
+
+  bool data(std::uint8_t stream, std::string_view bytes);  // false: the peer broke the rules
+  void credit(std::uint8_t stream, std::uint32_t bytes);
+  void end(std::uint8_t stream);
+  void signal(std::int32_t number);
+
+ private:
+  GuestJob(Loop& loop, Session& session, std::uint64_t id, Fd control, Events events);
+  void on_control();
+  void leader_ended(const inside::FromInit& packet);
+  void report_exit();
+  std::uint64_t stdin_taken() const;
+
+  Loop& loop_;
+  Session& session_;
+  const std::uint64_t id_;
+  Fd control_;
+  Events events_;
+  Poll poll_;
+  std::unique_ptr<Sink> stdin_;
+  std::unique_ptr<Source> output_[2];  // stdout, stderr
+  wire::Exited exited_;
+  bool started_ = false, ended_ = false, reported_ = false;
+  int draining_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace ssi

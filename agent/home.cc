@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "agent/home.h"
+
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <unordered_map>
+
+#include "agent/guest_job.h"
+#include "agent/inside.h"
+#include "agent/job_spec.h"
+#include "agent/view.h"
+#include "common/fd_passing.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/session.h"
+#include "common/ticket.h"
+
+namespace ssi {
+namespace {
+
+constexpr std::uint64_t authenticate_ms = 5'000;
+constexpr std::size_t max_strings = 16 << 20;  // bytes of one job's arguments and environment
+
+std::int64_t now_ms() {
+  timespec now;
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
+
+class HomeProcess {
+ public:
+  HomeProcess(Loop& loop, const AgentOptions& options, const Identity& self, Fd connection, Fd parent);
+
+ private:
+  void frame(const Session::Incoming& frame);
+  void hello(const wire::Hello& hello, std::uint32_t id);
+  void stem_ready();
+  void mount_done();
+  void take(const wire::Mounts& mounts);
+  void take(const wire::Invalidate& changed);
+  void take(const wire::SpecPart& part, std::string_view body);
+  void start(wire::Start&& start, std::uint32_t id);
+  void launch(const JobSpec& spec, std::uint32_t id);
+  void job_over(std::uint64_t job);
+  void when_coherent(std::function<void()> f);
+  void run_waiting();
+  Result<Ticket> check_ticket(const std::string& sealed) const;
+  void tell_parent(inside::ToParent packet) { (void)send_packet(parent_.get(), packet); }
+  void end(const std::string& why);
+  GuestJob* find(std::uint64_t job) {
+    const auto found = jobs_.find(job);
+    return found == jobs_.end() ? nullptr : found->second.get();
+  }
+
+  Loop& loop_;
+  const AgentOptions& options_;
+  const Identity& self_;
+  Fd parent_, stem_;
+  Session session_;
+  View view_;
+  Poll parent_poll_;
+  std::unique_ptr<Poll> stem_poll_;
+  Timer patience_;
+  wire::Hello hello_;
+  std::uint32_t hello_id_ = 0;
+  bool admitted_ = false;
+
+  std::map<std::string, wire::Mount> mounted_;  // by path: asked for or done
+  std::deque<wire::Mount> mounting_;            // in the order asked
+  int invalidating_ = 0;
+  std::deque<std::function<void()>> waiting_;   // for the view to be mounted and coherent
+  std::unordered_map<std::uint64_t, JobSpec> specs_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<GuestJob>> jobs_;
+};
+
+HomeProcess::HomeProcess(Loop& loop, const AgentOptions& options, const Identity& self, Fd connection, Fd parent)
+    : loop_(loop), options_(options), self_(self), parent_(std::move(parent)),
+      session_(loop, std::move(connection), TlsStream::Side::guest, self, {},
+               {[] {}, [this](const Session::Incoming& incoming) { frame(incoming); },
+                [this](const Error& why) { end(why.text()); }}),
+      view_(loop, session_), parent_poll_(loop, parent_.get(), [this](int) { stem_ready(); }), patience_(loop) {
+  parent_poll_.want(UV_READABLE);
+  patience_.once(authenticate_ms, [this] {
+    if (!admitted_) end("the peer did not authenticate itself");
+  });
+}
+
+void HomeProcess::end(const std::string& why) {
+  log::info("session of {} ended: {}", hello_.home.empty() ? "a peer" : hello_.home, why);
+  view_.lost(EIO);
+  loop_.stop();
+}
+
+Result<Ticket> HomeProcess::check_ticket(const std::string& sealed) const {
+  auto ticket = Ticket::open(sealed, options_.scheduler_key, now_ms());
+  if (!ticket) return ticket;
+  if (ticket->home_key != session_.peer_key()) return failure("the ticket is for another home");
+  if (ticket->guest_key != self_.public_key()) return failure("the ticket is for another guest");
+  return ticket;
+}
+
+void HomeProcess::frame(const Session::Incoming& frame) {
+  auto message = wire::decode_frame(frame.kind, frame.meta);
+  if (!message) return session_.close(message.error());
+  if (auto* opening = std::get_if<wire::Hello>(&*message)) return hello(*opening, frame.id);
+  if (!admitted_) return session_.close({std::error_code(EPROTO, std::generic_category()), "frame before Hello"});
+  if (auto* start_frame = std::get_if<wire::Start>(&*message)) return start(std::move(*start_frame), frame.id);
+  if (auto* mounts = std::get_if<wire::Mounts>(&*message)) return take(*mounts);
+  if (auto* changed = std::get_if<wire::Invalidate>(&*message)) return take(*changed);
+  if (auto* part = std::get_if<wire::SpecPart>(&*message)) return take(*part, frame.body);
+  if (auto* data = std::get_if<wire::Data>(&*message)) {
+    auto* job = find(data->job);
+    if (job && !job->data(data->stream, frame.body))
+      session_.close({std::error_code(EPROTO, std::generic_category()), "more data than the window allows"});
+  } else if (auto* credit = std::get_if<wire::Credit>(&*message)) {
+    if (auto* job = find(credit->job)) job->credit(credit->stream, credit->bytes);
+  } else if (auto* ended = std::get_if<wire::End>(&*message)) {
+    if (auto* job = find(ended->job)) job->end(ended->stream);
+  } else if (auto* signal = std::get_if<wire::Signal>(&*message)) {
+    if (auto* job = find(signal->job)) job->signal(signal->number);
+  } else if (auto* kill = std::get_if<wire::Kill>(&*message)) {
+    specs_.erase(kill->job);
+    job_over(kill->job);
+  } else if (frame.id != 0) {
+    session_.fail(frame.id, EOPNOTSUPP);
+  }
+}
+
+void HomeProcess::hello(const wire::Hello& hello, std::uint32_t id) {
+  const auto ticket = check_ticket(hello.ticket);
+  if (!ticket) {
+    log::warning("refused a session: {}", ticket.error().text());
+    session_.fail(id, EACCES);
+    return;
+  }
+  if (hello.version != wire::version) {
+    session_.fail(id, EPROTONOSUPPORT);
+    return;
+  }
+  if (admitted_) return session_.fail(id, EALREADY);
+  admitted_ = true;
+  hello_ = hello;
+  hello_id_ = id;
+  tell_parent({inside::ToParent::want_stem, 0});
+}
+
+void HomeProcess::stem_ready() {
+  inside::StemReady ready;
+  auto got = receive_with_fds(parent_.get(), {reinterpret_cast<char*>(&ready), sizeof ready});
+  if (!got || got->bytes != sizeof ready) return end("the agent ended");
+  if (ready.error != 0 || got->fds.size() != 1) return session_.fail(hello_id_, ready.error ? ready.error : EPROTO);
+  stem_ = std::move(got->fds.front());
+  stem_poll_ = std::make_unique<Poll>(loop_, stem_.get(), [this](int) { mount_done(); });
+  stem_poll_->want(UV_READABLE);
+  log::info("session of {} began", hello_.home);
+  session_.reply(hello_id_, wire::Welcome{wire::version, options_.name});
+}
+
+// Mounts what is new. What home has unmounted since stays mounted here until the session ends.
+void HomeProcess::take(const wire::Mounts& mounts) {
+  for (const auto& mount : mounts.mounts) {
+    if (!stem_ || mount.path.size() >= inside::max_path || mount.path.empty() || mount.path[0] != '/') continue;
+    if (!mounted_.emplace(mount.path, mount).second) continue;
+    inside::ToStem packet{};
+    packet.kind = inside::ToStem::mount_fs;
+    packet.mount.fs = mount.fs;
+    std::memcpy(packet.mount.path, mount.path.data(), mount.path.size());
+    if (auto sent = send_packet(stem_.get(), packet); !sent) return end(sent.error().text());
+    mounting_.push_back(mount);
+  }
+}
+
+void HomeProcess::mount_done() {
+  inside::MountDone done;
+  auto got = receive_with_fds(stem_.get(), {reinterpret_cast<char*>(&done), sizeof done});
+  if (!got || got->bytes != sizeof done || mounting_.empty()) return end("the stem ended");
+  const auto mount = mounting_.front();
+  mounting_.pop_front();
+  if (done.error == 0 && got->fds.size() == 1) {
+    if (auto added = view_.add(mount.fs, mount.root, mount.path == "/", std::move(got->fds.front())); !added)
+      return end(added.error().text());
+  } else {
+    log::warning("{} of {} is not in the view: {}", mount.path, hello_.home, std::strerror(done.error));
+    if (mount.path == "/") return end("the root of the view could not be mounted");
+  }
+  run_waiting();
+}
+
+void HomeProcess::take(const wire::Invalidate& changed) {
+  ++invalidating_;
+  view_.invalidate(changed, [this] {
+    --invalidating_;
+    run_waiting();
+  });
+}
+
+void HomeProcess::when_coherent(std::function<void()> f) {
+  waiting_.push_back(std::move(f));
+  run_waiting();
+}
+
+void HomeProcess::run_waiting() {
+  while (!waiting_.empty() && mounting_.empty() && invalidating_ == 0) {
+    const auto f = std::move(waiting_.front());
+    waiting_.pop_front();
+    f();
+  }
+}
+
+void HomeProcess::take(const wire::SpecPart& part, std::string_view body) {
+  auto& spec = specs_[part.job];
+  auto& strings = part.environment ? spec.environment : spec.arguments;
+  if (strings.size() + body.size() <= max_strings) strings.append(body);
+}
+
+void HomeProcess::start(wire::Start&& start, std::uint32_t id) {
+  auto spec = std::move(specs_[start.job]);
+  specs_.erase(start.job);
+  const auto ticket = check_ticket(start.ticket);
+  if (!ticket || ticket->job != start.job) {
+    log::warning("job={} refused: {}", start.job, ticket ? "the ticket is for another job" : ticket.error().text());
+    return session_.fail(id, EACCES);
+  }
+  if (find(start.job)) return session_.fail(id, EALREADY);
+  spec.start = std::move(start);
+  when_coherent([this, spec = std::move(spec), id] { launch(spec, id); });
+}
+
+void HomeProcess::launch(const JobSpec& spec, std::uint32_t id) {
+  const auto number = spec.start.job;
+  auto job = GuestJob::start(loop_, session_, stem_.get(), spec, hello_.home, hello_.domain,
+                             {[this, id] { session_.reply(id, wire::Started{}); },
+                              [this, id, number](int error) {
+                                session_.fail(id, error);
+                                loop_.defer([this, number] { job_over(number); });
+                              },
+                              [this, number] { loop_.defer([this, number] { job_over(number); }); }});
+  if (!job) return session_.fail(id, job.error().code ? job.error().code.value() : EIO);
+  jobs_.emplace(number, std::move(*job));
+  tell_parent({inside::ToParent::job_started, number});
+}
+
+void HomeProcess::job_over(std::uint64_t job) {
+  if (jobs_.erase(job)) tell_parent({inside::ToParent::job_ended, job});
+}
+
+}  // namespace
+
+int run_home(const AgentOptions& options, const Identity& self, Fd connection, Fd parent) {
+  if (const auto given_up = give_up_privileges(); !given_up) {
+    log::error("{}", given_up.error().text());
+    return 1;
+  }
+  Loop loop;
+  {
+    HomeProcess home(loop, options, self, std::move(connection), std::move(parent));
+    loop.run();
+  }
+  return 0;
+}
+
+}  // namespace ssi

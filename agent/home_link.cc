@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "agent/home_link.h"
+
+#include <utility>
+
+namespace ssi {
+namespace {
+constexpr std::size_t batch = 256;  // nodes of one Forget; decoders take at most 1024
+}
+
+void HomeLink::lose(int error) {
+  session_ = nullptr;
+  error_ = error;
+  forgotten_.clear();
+}
+
+void HomeLink::give_back(const wire::Forgotten& node) {
+  if (!session_) return;
+  forgotten_.push_back(node);
+  if (forgotten_.size() >= batch) return flush();
+  if (forgotten_.size() > 1) return;
+  loop_.defer([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->flush();
+  });
+}
+
+void HomeLink::flush() {
+  if (!session_ || forgotten_.empty()) return;
+  session_->post(wire::Forget{std::exchange(forgotten_, {})});
+}
+
+void HomeLink::release(std::uint64_t handle) {
+  if (session_ && handle != 0) session_->post(wire::Release{handle});
+}
+
+}  // namespace ssi

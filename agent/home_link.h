@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What all superblocks of one home share: the session to its deputy, the numbers of open files, and the references
+// that go back to the deputy in batches.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "common/loop.h"
+#include "common/session.h"
+#include "common/wire.h"
+
+namespace ssi {
+
+class HomeLink : public std::enable_shared_from_this<HomeLink> {
+ public:
+  HomeLink(Loop& loop, Session& session) : loop_(loop), session_(&session) {}
+
+  Loop& loop() { return loop_; }
+
+  // nullptr once the link is lost; then error() is the answer to everything.
+  Session* session() { return session_; }
+  int error() const { return error_; }
+  void lose(int error);
+
+  // A handle never used before. Its lowest bit says whether the file is open for writing: FLUSH has no flags.
+  std::uint64_t new_handle(bool writable) { return ++handles_ << 1 | (writable ? 1u : 0u); }
+  static bool is_writable(std::uint64_t handle) { return handle & 1; }
+
+  void give_back(const wire::Forgotten& node);
+  void give_back(const std::optional<wire::Forgotten>& node) {
+    if (node) give_back(*node);
+  }
+  void release(std::uint64_t handle);
+
+ private:
+  void flush();
+
+  Loop& loop_;
+  Session* session_;
+  int error_ = 0;
+  std::uint64_t handles_ = 0;
+  std::vector<wire::Forgotten> forgotten_;
+};
+
+}  // namespace ssi

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the agent's own processes say to each other, over SOCK_SEQPACKET pairs that only they hold:
+//
+//   parent    root of the guest. Accepts connections, forks the others, and parses nothing from the network.
+//   reporter  speaks with the scheduler. No privileges.
+//   home      one per session: TLS, frames, FUSE, streams of one home's jobs. No privileges.
+//   stem      one per home: root of that home's user namespace only. Mounts the view, starts jobs.
+//
+// Packets are trivially copyable structs; the receiver checks sizes and clamps what it uses.
+#pragma once
+
+#include <cstdint>
+
+namespace ssi::inside {
+
+inline constexpr std::uint32_t max_groups = 256;
+inline constexpr std::uint32_t max_path = 4096;
+inline constexpr const char* view_path = "/view";  // where a stem keeps its home's tree
+
+// --- home -> parent
+
+struct ToParent {
+  enum Kind : std::uint32_t {
+    want_stem,    // this session is authenticated: make its stem. Answer: StemReady with the stem's socket
+    job_started,  // for the reports
+    job_ended
+  };
+  Kind kind;
+  std::uint64_t job;
+};
+
+struct StemReady {
+  std::int32_t error;  // errno; 0: one descriptor comes along
+};
+
+// --- parent -> reporter
+
+struct JobsChanged {
+  std::uint64_t job;
+  std::uint8_t running;
+};
+
+// --- home -> stem
+
+struct MountFs {  // answer: MountDone with the /dev/fuse descriptor
+  std::uint32_t fs;
+  char path[max_path];  // at home, absolute
+};
+
+struct MountDone {
+  std::uint32_t fs;
+  std::int32_t error;
+};
+
+enum class Stdio : std::uint8_t { closed, passed, same_as_stdout, null };
+
+// Comes with: the job's control socket, a memfd with the spec (see agent/job_spec.h), then the passed streams in
+// ascending order. What goes wrong from here on is told over the control socket.
+struct StartJob {
+  std::uint32_t uid, gid, group_count;
+  std::uint32_t groups[max_groups];
+  Stdio stdio[3];
+  char hostname[65], domain[65];
+};
+
+struct ToStem {
+  enum Kind : std::uint32_t { mount_fs, start_job } kind;
+  union {
+    MountFs mount;
+    StartJob start;
+  };
+};
+
+// --- home -> the job's init (its pid 1), over the control socket. Closing it kills the job.
+
+struct SendSignal {
+  std::int32_t number;  // to the job's process group
+};
+
+// --- the job's init -> home
+
+struct FromInit {
+  enum Kind : std::uint32_t {
+    started,  // the program's execve succeeded
+    failed,   // with `error`: nothing ran
+    exited    // the leader ended
+  };
+  Kind kind;
+  std::int32_t error;        // errno
+  std::int32_t wait_status;
+  std::uint64_t cpu_us, max_rss;  // of the leader and what it waited for; bytes
+};
+
+}  // namespace ssi::inside

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "agent/job_init.h"
+
+#include <grp.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <sys/capability.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "agent/job_spec.h"
+#include "common/fd_passing.h"
+
+namespace ssi {
+namespace {
+
+using inside::FromInit;
+
+// What a job of home's root keeps, in its user namespace only; every other job keeps nothing.
+constexpr int root_keeps[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,
+                              CAP_FSETID, CAP_SETUID, CAP_SETGID, CAP_KILL};
+
+Status finish_namespaces(const inside::StartJob& start) {
+  const std::string view = inside::view_path;
+  ::sethostname(start.hostname, ::strnlen(start.hostname, sizeof start.hostname));
+  ::setdomainname(start.domain, ::strnlen(start.domain, sizeof start.domain));
+  constexpr unsigned long quiet = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (::mount("proc", (view + "/proc").c_str(), "proc", quiet, nullptr) != 0) return os_error("mount /proc");
+  if (::mount("devpts", (view + "/dev/pts").c_str(), "devpts", MS_NOSUID | MS_NOEXEC,
+              "newinstance,ptmxmode=0666,mode=620") != 0)
+    return os_error("mount /dev/pts");
+  if (::mount("shm", (view + "/dev/shm").c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") != 0)
+    return os_error("mount /dev/shm");
+  // Stacks the old root on the new one and lets go of it: nothing of the guest is left to be seen.
+  if (::chdir(view.c_str()) != 0 || ::syscall(SYS_pivot_root, ".", ".") != 0 || ::umount2(".", MNT_DETACH) != 0 ||
+      ::chdir("/") != 0)
+    return os_error("pivot into the view");
+  return {};
+}
+
+// /dev/stdin and its kin open the pipe's inode again, which must then be the user's, as it is at home.
+void give_streams(const inside::StartJob& start, const std::vector<Fd>& fds) {
+  for (std::size_t i = 2; i < fds.size(); ++i) ::fchown(fds[i].get(), start.uid, start.gid);
+}
+
+Status drop_rights(const inside::StartJob& start) {
+  const bool root = start.uid == 0;
+  cap_t kept = ::cap_init();
+  for (int cap = 0; ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; ++cap) {
+    bool keep = false;
+    for (const int wanted : root_keeps) keep = keep || (root && cap == wanted);
+    if (!keep && ::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0) return os_error("drop capabilities");
+  }
+  if (::setgroups(start.group_count, start.groups) != 0) return os_error("setgroups");
+  if (::setresgid(start.gid, start.gid, start.gid) != 0) return os_error("setresgid");
+  if (::setresuid(start.uid, start.uid, start.uid) != 0) return os_error("setresuid");
+  if (root)
+    for (const cap_flag_t flag : {CAP_PERMITTED, CAP_EFFECTIVE})
+      ::cap_set_flag(kept, flag, std::size(root_keeps), root_keeps, CAP_SET);
+  const int set = ::cap_set_proc(kept);
+  ::cap_free(kept);
+  if (set != 0) return os_error("drop capabilities");
+  // Other processes of the job have our uid; they must not trace us. No exec of theirs may gain rights.
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+    return os_error("prctl");
+  return {};
+}
+
+void set_stdio(const inside::StartJob& start, const std::vector<Fd>& fds) {
+  std::size_t next = 2;  // fds[0]: control, fds[1]: spec
+  for (int fd = 0; fd < 3; ++fd) {
+    switch (start.stdio[fd]) {
+      case inside::Stdio::passed:
+        if (next < fds.size()) ::dup2(fds[next++].get(), fd);
+        break;
+      case inside::Stdio::same_as_stdout:
+        ::dup2(1, fd);
+        break;
+      case inside::Stdio::null: {
+        const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+        ::dup2(null.get(), fd);
+        break;
+      }
+      case inside::Stdio::closed:
+        ::close(fd);
+        break;
+    }
+  }
+}
+
+void set_limits(const wire::Start& start) {
+  for (std::size_t i = 0; i < start.limits.size() && i < RLIMIT_NLIMITS; ++i) {
+    const rlimit limit{start.limits[i].soft, start.limits[i].hard};
+    ::setrlimit(static_cast<__rlimit_resource>(i), &limit);  // one that the guest cannot grant stays as it is
+  }
+  if (start.nice != 0) ::setpriority(PRIO_PROCESS, 0, start.nice);
+}
+
+void set_signals(const wire::Start& start) {
+  sigset_t blocked;
+  ::sigemptyset(&blocked);
+  for (int number = 1; number < NSIG; ++number) {
+    const auto bit = std::uint64_t{1} << (number - 1);
+    ::signal(number, (start.ignored & bit) ? SIG_IGN : SIG_DFL);
+    if (start.blocked & bit) ::sigaddset(&blocked, number);
+  }
+  ::sigprocmask(SIG_SETMASK, &blocked, nullptr);
+}
+
+// Becomes the program. Returns an errno.
+int become_leader(const inside::StartJob& start, JobSpec& spec, const std::vector<Fd>& fds, int keep) {
+  ::setsid();
+  set_stdio(start, fds);
+  // The pipe that tells of failure closes itself at exec; all else must not reach the program.
+  if (keep > 3) ::close_range(3, static_cast<unsigned>(keep) - 1, 0);
+  ::close_range(static_cast<unsigned>(keep) + 1, ~0U, 0);
+  if (::chdir(spec.start.cwd.c_str()) != 0) return errno;
+  ::umask(spec.start.umask);
+  auto arguments = pointers(spec.arguments), environment = pointers(spec.environment);
+  set_limits(spec.start);
+  set_signals(spec.start);
+  ::execve(spec.start.path.c_str(), arguments.data(), environment.data());
+  return errno;
+}
+
+class JobInit {
+ public:
+  JobInit(Fd control, Fd exec_result, Fd signals, pid_t leader)
+      : control_(std::move(control)), exec_result_(std::move(exec_result)), signals_(std::move(signals)),
+        leader_(leader) {}
+
+  [[noreturn]] void run() {
+    for (;;) {
+      pollfd wanted[] = {{control_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {exec_result_.get(), POLLIN, 0}};
+      if (::poll(wanted, 3, -1) < 0 && errno != EINTR) ::_exit(1);
+      if (wanted[2].revents) take_exec_result();
+      if (wanted[1].revents) reap();
+      if (wanted[0].revents) take_command();
+    }
+  }
+
+ private:
+  void tell(FromInit packet) { (void)send_packet(control_.get(), packet); }
+
+  void take_exec_result() {
+    int error = 0;
+    const auto got = ::read(exec_result_.get(), &error, sizeof error);
+    exec_result_.reset();
+    failed_ = got == sizeof error;
+    tell({failed_ ? FromInit::failed : FromInit::started, failed_ ? error : 0, 0, 0, 0});
+  }
+
+  void take_command() {
+    inside::SendSignal command;
+    const auto got = ::recv(control_.get(), &command, sizeof command, MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN) return;
+    if (got != sizeof command) ::_exit(0);  // closed: the kernel kills all that is left in this namespace
+    // Until the leader has made itself a group of its own there is only its pid.
+    if (::kill(-leader_, command.number) != 0) ::kill(leader_, command.number);
+  }
+
+  void reap() {
+    signalfd_siginfo ignored;
+    while (::read(signals_.get(), &ignored, sizeof ignored) == sizeof ignored) {
+    }
+    int status;
+    rusage usage;
+    pid_t pid;
+    while ((pid = ::wait4(-1, &status, WNOHANG, &usage)) > 0)
+      if (pid == leader_) leader_ended(status, usage);
+    if (pid < 0 && errno == ECHILD) ::_exit(0);
+  }
+
+  void leader_ended(int status, const rusage& usage) {
+    if (exec_result_) take_exec_result();
+    if (failed_) ::_exit(0);
+    const auto us = [](const timeval& time) {
+      return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
+    };
+    tell({FromInit::exited, 0, status, us(usage.ru_utime) + us(usage.ru_stime),
+          static_cast<std::uint64_t>(usage.ru_maxrss) * 1024});
+  }
+
+  Fd control_, exec_result_, signals_;
+  const pid_t leader_;
+  bool failed_ = false;
+};
+
+[[noreturn]] void give_up(const std::vector<Fd>& fds, int error) {
+  if (!fds.empty()) (void)send_packet(fds[0].get(), FromInit{FromInit::failed, error, 0, 0, 0});
+  ::_exit(0);
+}
+
+}  // namespace
+
+void run_job_init(const inside::StartJob& request, std::vector<Fd> fds) {
+  inside::StartJob start = request;
+  start.group_count = std::min(start.group_count, inside::max_groups);
+  if (fds.size() < 2) ::_exit(1);
+  ::signal(SIGCHLD, SIG_DFL);
+  if (const auto done = finish_namespaces(start); !done) give_up(fds, done.error().code.value());
+  give_streams(start, fds);
+  if (const auto done = drop_rights(start); !done) give_up(fds, done.error().code.value());
+  auto spec = JobSpec::from_memory(fds[1].get());
+  if (!spec) give_up(fds, EPROTO);
+
+  sigset_t watched;
+  ::sigemptyset(&watched);
+  ::sigaddset(&watched, SIGCHLD);
+  ::sigprocmask(SIG_BLOCK, &watched, nullptr);
+  Fd signals(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
+  int result[2];
+  if (!signals || ::pipe2(result, O_CLOEXEC) != 0) give_up(fds, errno);
+  Fd result_read(result[0]), result_write(result[1]);
+  const pid_t leader = ::fork();
+  if (leader == 0) {
+    const int error = become_leader(start, *spec, fds, result_write.get());
+    (void)!::write(result_write.get(), &error, sizeof error);
+    ::_exit(127);
+  }
+  if (leader < 0) give_up(fds, errno);
+  result_write.reset();
+  Fd control = std::move(fds[0]);
+  fds.clear();  // the job's streams belong to the job alone: their ends must be seen
+  ::close_range(0, 2, 0);
+  JobInit(std::move(control), std::move(result_read), std::move(signals), leader).run();
+}
+
+}  // namespace ssi

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <cerrno>
+
+#include "agent/operations.h"
+#include "agent/superblock.h"
+
+namespace ssi {
+namespace {
+
+void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  auto& superblock = Superblock::of(req);
+  if (auto* stub = superblock.stubs().find(superblock.node(parent), name)) {
+    const auto param = superblock.stub_param(*stub);
+    superblock.settle(param.ino, fuse_reply_entry(req, &param) == 0);
+    return;
+  }
+  const auto request = superblock.begin(req, parent, ENOENT);
+  if (!request) return;
+  superblock.ask_or(
+      request, wire::Lookup{superblock.node(parent), name, request->caller()},
+      [&superblock, request, parent, name = std::string(name)](const wire::Entry& entry, std::string_view) {
+        superblock.give(request, parent, name.c_str(), entry);
+      },
+      [request](int error) {
+        if (error != ENOENT) return false;
+        // Node 0: the kernel remembers that there is no such name.
+        fuse_entry_param none{};
+        none.entry_timeout = fresh_for(request->asked());
+        request->answer(fuse_reply_entry, &none);
+        return true;
+      });
+}
+
+void forget(fuse_req_t req, fuse_ino_t ino, std::uint64_t count) {
+  Superblock::of(req).forget(ino, count);
+  fuse_reply_none(req);
+}
+
+void forget_multi(fuse_req_t req, std::size_t count, fuse_forget_data* forgets) {
+  for (std::size_t i = 0; i < count; ++i) Superblock::of(req).forget(forgets[i].ino, forgets[i].nlookup);
+  fuse_reply_none(req);
+}
+
+// Asks for something new at a name, which the deputy answers with its entry.
+template <class M>
+void make(Superblock& superblock, const RequestPtr& request, fuse_ino_t parent, const char* name, const M& message) {
+  superblock.ask(request, message,
+                 [&superblock, request, parent, name = std::string(name)](const wire::Entry& entry, std::string_view) {
+                   superblock.give(request, parent, name.c_str(), entry);
+                 });
+}
+
+void mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
+  auto& superblock = Superblock::of(req);
+  if (const auto request = superblock.begin(req, parent, name, EEXIST))
+    make(superblock, request, parent, name,
+         wire::Mknod{superblock.node(parent), name, mode, rdev, request->caller()});
+}
+
+void mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
+  auto& superblock = Superblock::of(req);
+  if (const auto request = superblock.begin(req, parent, name, EEXIST))
+    make(superblock, request, parent, name, wire::Mkdir{superblock.node(parent), name, mode, request->caller()});
+}
+
+void symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
+  auto& superblock = Superblock::of(req);
+  if (const auto request = superblock.begin(req, parent, name, EEXIST))
+    make(superblock, request, parent, name, wire::Symlink{superblock.node(parent), name, target, request->caller()});
+}
+
+void link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* name) {
+  auto& superblock = Superblock::of(req);
+  if (const auto request = superblock.begin(req, parent, name, EEXIST))
+    make(superblock, request, parent, name,
+         wire::Link{superblock.node(ino), superblock.node(parent), name, request->caller()});
+}
+
+void unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  auto& superblock = Superblock::of(req);
+  const auto request = superblock.begin(req, parent, name, EISDIR);
+  if (!request) return;
+  superblock.ask(request, wire::Unlink{superblock.node(parent), name, request->caller()},
+                 [request](const wire::None&, std::string_view) { request->error(0); });
+}
+
+void rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  auto& superblock = Superblock::of(req);
+  const auto request = superblock.begin(req, parent, name, EBUSY);
+  if (!request) return;
+  superblock.ask(request, wire::Rmdir{superblock.node(parent), name, request->caller()},
+                 [request](const wire::None&, std::string_view) { request->error(0); });
+}
+
+void rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent, const char* new_name,
+            unsigned flags) {
+  auto& superblock = Superblock::of(req);
+  if (superblock.stubs().covers(superblock.node(new_parent), new_name) || Stubs::is_stub(new_parent)) {
+    fuse_reply_err(req, EBUSY);
+    return;
+  }
+  const auto request = superblock.begin(req, parent, name, EBUSY);
+  if (!request) return;
+  superblock.ask(request,
+                 wire::Rename{superblock.node(parent), name, superblock.node(new_parent), new_name, flags,
+                              request->caller()},
+                 [request](const wire::None&, std::string_view) { request->error(0); });
+}
+
+}  // namespace
+
+void add_name_operations(fuse_lowlevel_ops& table) {
+  table.lookup = lookup;
+  table.forget = forget;
+  table.forget_multi = forget_multi;
+  table.mknod = mknod;
+  table.mkdir = mkdir;
+  table.symlink = symlink;
+  table.link = link;
+  table.unlink = unlink;
+  table.rmdir = rmdir;
+  table.rename = rename;
+}
+
+}  // namespace ssi

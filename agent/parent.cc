@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "agent/parent.h"
+
+#include <grp.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstring>
+#include <list>
+#include <vector>
+
+#include "agent/home.h"
+#include "agent/inside.h"
+#include "agent/reporter.h"
+#include "common/speed.h"
+#include "agent/stem.h"
+#include "common/fd_passing.h"
+#include "common/log.h"
+
+namespace ssi {
+namespace {
+
+constexpr std::size_t max_homes = 64;  // sessions at once, authenticated or not
+constexpr uid_t nobody = 65534;
+
+// Both ends of a packet socket: closing either is seen by the other.
+Result<std::array<Fd, 2>> packet_pair() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return os_error("socketpair");
+  return std::array<Fd, 2>{Fd(ends[0]), Fd(ends[1])};
+}
+
+// A forked process must not hold what belongs to its siblings: a kept socket would hide its owner's death.
+void keep_only(std::vector<int> fds) {
+  std::sort(fds.begin(), fds.end());
+  unsigned next = 3;
+  for (const int fd : fds) {
+    const auto kept = static_cast<unsigned>(fd);
+    if (kept < next) continue;
+    if (kept > next) ::close_range(next, kept - 1, 0);
+    next = kept + 1;
+  }
+  ::close_range(next, ~0U, 0);
+}
+
+void default_signals() {
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+struct Home {
+  pid_t pid = 0;
+  Fd socket;
+  bool has_stem = false;
+};
+
+class Parent {
+ public:
+  Parent(const AgentOptions& options, const Identity& self, Fd listener)
+      : options_(options), self_(self), listener_(std::move(listener)) {}
+
+  Status run();
+
+ private:
+  Status watch_signals();
+  Status start_reporter();
+  bool take_signal();  // false: end
+  void accept_connection();
+  bool serve(Home& home);  // false: gone
+  void make_stem(Home& home);
+
+  // Runs `body` in a child that holds only `keep`.
+  template <class Body>
+  pid_t fork_child(std::vector<int> keep, Body body) {
+    const pid_t pid = ::fork();
+    if (pid != 0) return pid;
+    keep_only(std::move(keep));
+    default_signals();
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::_exit(body());
+  }
+
+  const AgentOptions& options_;
+  const Identity& self_;
+  Fd listener_, signals_, reporter_;
+  pid_t reporter_pid_ = 0;
+  std::list<Home> homes_;
+};
+
+Status Parent::watch_signals() {
+  sigset_t watched;
+  ::sigemptyset(&watched);
+  for (const int number : {SIGCHLD, SIGTERM, SIGINT}) ::sigaddset(&watched, number);
+  ::sigprocmask(SIG_BLOCK, &watched, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  signals_.reset(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals_) return os_error("signalfd");
+  return {};
+}
+
+Status Parent::start_reporter() {
+  const double speed = measure_speed();
+  auto pair = packet_pair();
+  if (!pair) return tl::make_unexpected(pair.error());
+  auto& [ours, theirs] = *pair;
+  reporter_pid_ = fork_child({theirs.get()}, [&] { return run_reporter(options_, self_, speed, std::move(theirs)); });
+  if (reporter_pid_ < 0) return os_error("fork");
+  reporter_ = std::move(ours);
+  return {};
+}
+
+void Parent::accept_connection() {
+  Fd connection(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!connection || homes_.size() >= max_homes) return;  // too many: the peer sees the connection closed
+  auto pair = packet_pair();
+  if (!pair) return;
+  auto& [ours, theirs] = *pair;
+  const pid_t pid = fork_child({connection.get(), theirs.get()}, [&] {
+    return run_home(options_, self_, std::move(connection), std::move(theirs));
+  });
+  if (pid > 0) homes_.push_back({pid, std::move(ours), false});
+}
+
+// The child makes its user namespace; only we may write its maps, which are the identity: a job keeps its home's ids, and
+// what they may do ends at the namespace.
+void Parent::make_stem(Home& home) {
+  auto data = packet_pair(), sync = packet_pair();
+  if (!data || !sync || home.has_stem) {
+    send_packet(home.socket.get(), inside::StemReady{EAGAIN});
+    return;
+  }
+  auto& [for_home, for_stem] = *data;
+  auto& [ours, theirs] = *sync;
+  const pid_t pid = fork_child({for_stem.get(), theirs.get()}, [&] {
+    char byte = 0;
+    if (::unshare(CLONE_NEWUSER) != 0 || ::write(theirs.get(), &byte, 1) != 1 || ::read(theirs.get(), &byte, 1) != 1)
+      return 1;
+    theirs.reset();
+    return run_stem(std::move(for_stem));
+  });
+  theirs.reset();
+  char byte = 0;
+  bool mapped = pid > 0 && ::read(ours.get(), &byte, 1) == 1;
+  for (const char* file : {"uid_map", "gid_map"}) {
+    if (!mapped) break;
+    const Fd map(::open(("/proc/" + std::to_string(pid) + "/" + file).c_str(), O_WRONLY | O_CLOEXEC));
+    constexpr std::string_view identity = "0 0 4294967295";
+    mapped = ::write(map.get(), identity.data(), identity.size()) == static_cast<ssize_t>(identity.size());
+  }
+  mapped = mapped && ::write(ours.get(), &byte, 1) == 1;
+  home.has_stem = mapped;
+  const int passed = for_home.get();
+  if (mapped)
+    send_packet(home.socket.get(), inside::StemReady{0}, {&passed, 1});
+  else
+    send_packet(home.socket.get(), inside::StemReady{EPERM});
+}
+
+bool Parent::serve(Home& home) {
+  inside::ToParent packet;
+  const auto got = ::recv(home.socket.get(), &packet, sizeof packet, MSG_DONTWAIT);
+  if (got < 0) return errno == EAGAIN || errno == EINTR;
+  if (got != sizeof packet) return false;
+  if (packet.kind == inside::ToParent::want_stem)
+    make_stem(home);
+  else
+    send_packet(reporter_.get(), inside::JobsChanged{packet.job, packet.kind == inside::ToParent::job_started});
+  return true;
+}
+
+bool Parent::take_signal() {
+  signalfd_siginfo signal;
+  bool go_on = true;
+  while (::read(signals_.get(), &signal, sizeof signal) == sizeof signal)
+    if (signal.ssi_signo != SIGCHLD) go_on = false;
+  // As pid 1 of a guest we inherit and reap everybody's orphans.
+  for (pid_t pid; (pid = ::waitpid(-1, nullptr, WNOHANG)) > 0;)
+    if (pid == reporter_pid_) {
+      log::error("the reporter died; starting it again");
+      if (const auto again = start_reporter(); !again) go_on = false;
+    }
+  return go_on;
+}
+
+Status Parent::run() {
+  ::mkdir(inside::view_path, 0755);
+  if (auto watching = watch_signals(); !watching) return watching;
+  if (auto reporting = start_reporter(); !reporting) return reporting;
+  for (;;) {
+    std::vector<pollfd> wanted{{signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
+    for (const auto& home : homes_) wanted.push_back({home.socket.get(), POLLIN, 0});
+    if (::poll(wanted.data(), wanted.size(), -1) < 0 && errno != EINTR) return os_error("poll");
+    std::size_t at = 2;
+    for (auto home = homes_.begin(); home != homes_.end() && at < wanted.size(); ++at) {
+      const bool gone = wanted[at].revents != 0 && !serve(*home);
+      home = gone ? homes_.erase(home) : std::next(home);
+    }
+    if (wanted[1].revents) accept_connection();
+    if (wanted[0].revents && !take_signal()) return {};
+  }
+}
+
+}  // namespace
+
+Status give_up_privileges() {
+  if (::setgroups(0, nullptr) != 0 || ::setresgid(nobody, nobody, nobody) != 0 ||
+      ::setresuid(nobody, nobody, nobody) != 0)
+    return os_error("become nobody");
+  // A new uid clears the parent-death signal.
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+    return os_error("prctl");
+  return {};
+}
+
+Status run_parent(const AgentOptions& options, const Identity& self, Fd listener) {
+  return Parent(options, self, std::move(listener)).run();
+}
+
+}  // namespace ssi

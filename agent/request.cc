@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "agent/request.h"
+
+#include <uv.h>
+
+#include <algorithm>
+
+#include "agent/superblock.h"
+
+namespace ssi {
+
+Request::Request(std::shared_ptr<Superblock> superblock, fuse_req_t request)
+    : superblock_(std::move(superblock)), request_(request), asked_(uv_hrtime()) {
+  const auto* context = fuse_req_ctx(request);
+  caller_ = {context->uid, context->gid};
+  task_ = context->pid;
+  superblock_->waiting_.insert(this);
+}
+
+fuse_req_t Request::take() {
+  if (!request_) return nullptr;
+  superblock_->waiting_.erase(this);
+  superblock_->interrupted_.erase(this);
+  superblock_.reset();
+  return std::exchange(request_, nullptr);
+}
+
+void Request::wait() {
+  if (!request_) return;
+  const auto interrupt = [](fuse_req_t, void* self) {
+    auto* request = static_cast<Request*>(self);
+    if (request->superblock_) request->superblock_->interrupted(*request);
+  };
+  // Not left to fuse_req_interrupt_func: it would touch the request's lock after our answer had freed it.
+  if (fuse_req_interrupted(request_)) return interrupt(request_, this);
+  fuse_req_interrupt_func(request_, interrupt, this);
+}
+
+double fresh_for(std::uint64_t asked) {
+  const auto age = static_cast<double>(uv_hrtime() - asked) / 1e9;
+  return std::max(0.0, wire::cache_ms / 1e3 - age);
+}
+
+}  // namespace ssi

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "agent/stem.h"
+
+#include <sched.h>
+#include <seccomp.h>
+#include <linux/sched.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <csignal>
+#include <cstring>
+#include <string>
+
+#include "agent/inside.h"
+#include "agent/job_init.h"
+#include "common/fd_passing.h"
+#include "common/log.h"
+
+namespace ssi {
+namespace {
+
+Status mount_at(const char* what, const std::string& where, const char* type, unsigned long flags,
+                const std::string& options) {
+  if (::mount(what, where.c_str(), type, flags, options.c_str()) != 0) return os_error("mount " + where);
+  return {};
+}
+
+// A job must not type into a terminal that it shares with somebody (TIOCSTI, TIOCLINUX). The kernel looks at the lower
+// 32 bits of the request only, so the comparison does too. Inherited by every job.
+Status deny_terminal_injection() {
+  const scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_ALLOW);
+  if (!filter) return os_error("seccomp_init", ENOMEM);
+  int failed = 0;
+  for (const std::uint32_t arch : {SCMP_ARCH_X86, SCMP_ARCH_X32})
+    if (::seccomp_arch_native() == SCMP_ARCH_X86_64) failed |= ::seccomp_arch_add(filter, arch);
+  for (const std::uint64_t request : {std::uint64_t{TIOCSTI}, std::uint64_t{TIOCLINUX}})
+    failed |= ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
+                                 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffUL, request));
+  failed |= ::seccomp_load(filter);
+  ::seccomp_release(filter);
+  if (failed) return os_error("load the seccomp filter", -failed);
+  return {};
+}
+
+// /dev of the jobs: what the guest's kernel offers to everybody, and nothing else. Device nodes cannot be made in a user
+// namespace, so the guest's own are bound.
+Status build_dev(const std::string& dev) {
+  if (auto mounted = mount_at("dev", dev, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k"); !mounted) return mounted;
+  for (const char* name : {"null", "zero", "full", "random", "urandom", "tty"}) {
+    const auto path = dev + "/" + name;
+    const Fd made(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0666));
+    if (::mount((std::string("/dev/") + name).c_str(), path.c_str(), nullptr, MS_BIND, nullptr) != 0)
+      return os_error("bind " + path);
+  }
+  for (const char* name : {"pts", "shm"}) ::mkdir((dev + "/" + name).c_str(), 0755);
+  constexpr const char* links[][2] = {{"/proc/self/fd", "fd"},       {"/proc/self/fd/0", "stdin"},
+                                      {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"},
+                                      {"pts/ptmx", "ptmx"}};
+  for (const auto& [target, name] : links)
+    if (::symlink(target, (dev + "/" + name).c_str()) != 0) return os_error("symlink in " + dev);
+  return {};
+}
+
+Status build_synthetic(const std::string& view) {
+  if (auto built = build_dev(view + "/dev"); !built) return built;
+  if (::mount("/sys", (view + "/sys").c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
+    return os_error("bind " + view + "/sys");
+  return {};  // /proc, /dev/pts and /dev/shm are each job's own
+}
+
+class Stem {
+ public:
+  explicit Stem(Fd home) : home_(std::move(home)) {}
+  int run();
+
+ private:
+  void mount_fs(const inside::MountFs& request);
+  Status mount_one(const inside::MountFs& request, Fd& fuse);
+  void start_job(const inside::StartJob& start, std::vector<Fd> fds);
+
+  Fd home_;
+};
+
+Status Stem::mount_one(const inside::MountFs& request, Fd& fuse) {
+  // Must be opened here: the kernel takes only a descriptor that was opened in the superblock's user namespace.
+  fuse.reset(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
+  if (!fuse) return os_error("open /dev/fuse");
+  const std::string path(request.path, ::strnlen(request.path, sizeof request.path));
+  const auto where = path == "/" ? std::string(inside::view_path) : inside::view_path + path;
+  return mount_at("ssi", where, "fuse.ssi", MS_NOSUID | MS_NODEV,
+                  "fd=" + std::to_string(fuse.get()) +
+                      ",rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072");
+}
+
+void Stem::mount_fs(const inside::MountFs& request) {
+  Fd fuse;
+  const auto mounted = mount_one(request, fuse);
+  if (!mounted) log::error("{}", mounted.error().text());
+  const inside::MountDone done{request.fs, mounted ? 0 : mounted.error().code.value()};
+  const int passed = fuse.get();
+  if (mounted)
+    send_packet(home_.get(), done, {&passed, 1});
+  else
+    send_packet(home_.get(), done);
+  // The home process serves the tree from now on, so paths in it can be resolved.
+  if (mounted && std::strcmp(request.path, "/") == 0)
+    if (const auto built = build_synthetic(inside::view_path); !built) log::error("{}", built.error().text());
+}
+
+void Stem::start_job(const inside::StartJob& start, std::vector<Fd> fds) {
+  clone_args args{};
+  args.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+  args.exit_signal = SIGCHLD;
+  const long pid = ::syscall(SYS_clone3, &args, sizeof args);
+  if (pid == 0) {
+    home_.reset();
+    run_job_init(start, std::move(fds));
+  }
+  if (pid < 0 && !fds.empty()) send_packet(fds[0].get(), inside::FromInit{inside::FromInit::failed, errno, 0, 0, 0});
+}
+
+int Stem::run() {
+  ::signal(SIGCHLD, SIG_IGN);  // jobs' inits are reaped by the kernel
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    log::error("{}", os_error("make a mount namespace").value().text());
+    return 1;
+  }
+  if (const auto denied = deny_terminal_injection(); !denied) {
+    log::error("{}", denied.error().text());
+    return 1;
+  }
+  inside::ToStem packet;
+  for (;;) {
+    auto got = receive_with_fds(home_.get(), {reinterpret_cast<char*>(&packet), sizeof packet});
+    if (!got || got->bytes != sizeof packet) return 0;
+    if (packet.kind == inside::ToStem::mount_fs)
+      mount_fs(packet.mount);
+    else if (packet.kind == inside::ToStem::start_job)
+      start_job(packet.start, std::move(got->fds));
+  }
+}
+
+}  // namespace
+
+int run_stem(Fd home) { return Stem(std::move(home)).run(); }
+
+}  // namespace ssi

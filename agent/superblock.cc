@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "agent/superblock.h"
+
+#include <cstdlib>
+#include <vector>
+
+#include "agent/attributes.h"
+#include "agent/dying_task.h"
+#include "agent/operations.h"
+
+namespace ssi {
+namespace {
+
+constexpr int requests_a_turn = 32;          // then the loop's other handles get their turn
+constexpr std::uint64_t patrol_ms = 100;     // how often an interrupted request's task is looked at
+constexpr double for_ever = 1e9;             // seconds
+
+// Not the writeback cache: it loses appends (301 of 600 measured). No locks: the kernel keeps its own. No splice: the
+// bytes come from and go to TLS buffers.
+constexpr unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC |
+                            FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_ASYNC_DIO |
+                            FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_EXPIRE_ONLY;
+
+}  // namespace
+
+Result<std::shared_ptr<Superblock>> Superblock::open(std::shared_ptr<HomeLink> home, std::uint32_t fs,
+                                                     std::uint64_t root, bool is_root, Fd fuse) {
+  auto self = std::make_shared<Superblock>(std::move(home), fs, root, is_root);
+  if (auto mounted = self->mount(std::move(fuse)); !mounted) return tl::make_unexpected(mounted.error());
+  return self;
+}
+
+Superblock::Superblock(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root, bool is_root)
+    : home_(std::move(home)), fs_(fs), root_(root), patrol_(home_->loop()), refs_(root) {
+  if (is_root) stubs_.add_system(root);
+}
+
+Superblock::~Superblock() {
+  poll_.reset();
+  for (const auto& node : refs_.clear()) home_->give_back(node);
+  if (session_) fuse_session_destroy(session_);  // closes the descriptor
+  std::free(buffer_.mem);
+}
+
+Status Superblock::mount(Fd fuse) {
+  // Without it one turn of the loop could wait for the kernel's next request.
+  const int flags = ::fcntl(fuse.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(fuse.get(), F_SETFL, flags | O_NONBLOCK) != 0) return os_error("mounted /dev/fuse");
+  // max_read must be said to the kernel at mount(2), here, and in init().
+  std::string name = "ssi", option = "-omax_read=" + std::to_string(wire::max_body);
+  std::array<char*, 3> argv{name.data(), option.data(), nullptr};
+  fuse_args args = FUSE_ARGS_INIT(2, argv.data());
+  session_ = fuse_session_new(&args, &operations(), sizeof(fuse_lowlevel_ops), this);
+  fuse_opt_free_args(&args);
+  if (!session_) return failure("libfuse does not make a session");
+  // libfuse adopts the descriptor: one that is mounted is named /dev/fd/N.
+  if (fuse_session_mount(session_, ("/dev/fd/" + std::to_string(fuse.get())).c_str()) != 0)
+    return failure("libfuse does not take the mounted /dev/fuse");
+  poll_ = std::make_unique<Poll>(home_->loop(), fuse.release(), [this](int) { drain(); });
+  poll_->want(UV_READABLE);
+  return {};
+}
+
+void Superblock::init(void* self, fuse_conn_info* connection) {
+  auto& superblock = *static_cast<Superblock*>(self);
+  connection->want = wanted & connection->capable;
+  connection->max_write = connection->max_read = connection->max_readahead = wire::max_body;
+  connection->max_background = 64;
+  connection->congestion_threshold = 48;
+  superblock.can_expire_ = connection->capable & FUSE_CAP_EXPIRE_ONLY;
+}
+
+void Superblock::drain() {
+  const auto alive = shared_from_this();
+  for (int count = 0; count < requests_a_turn; ++count) {
+    const int size = fuse_session_receive_buf(session_, &buffer_);
+    if (size == -EINTR) continue;
+    if (size == -EAGAIN) return;
+    if (size <= 0) return unmounted();
+    fuse_session_process_buf(session_, &buffer_);
+  }
+}
+
+void Superblock::unmounted() {
+  poll_.reset();
+  for (const auto& [handle, directory] : directories_) drop_untaken(*directory);
+  for (const auto& node : refs_.clear()) home_->give_back(node);
+}
+
+void Superblock::lost() {
+  const auto waiting = waiting_;  // answering takes them out
+  for (auto* request : waiting) request->error(home_->error() ? home_->error() : EIO);
+}
+
+// Only a task that is about to die gets EINTR: a signal that it handles interrupts no stat(2) on a local file system,
+// and programs that use many (a shell's SIGCHLD, Go's preemption by SIGURG) don't expect it. The kernel tells of the
+// first signal only, so the task is looked at again until the answer comes.
+void Superblock::interrupted(Request& request) {
+  if (is_dying(request.task())) return request.error(EINTR);
+  if (interrupted_.empty()) patrol_.every(patrol_ms, [this] { watch_dying(); });
+  interrupted_.insert(&request);
+}
+
+void Superblock::watch_dying() {
+  const auto alive = shared_from_this();
+  const auto interrupted = interrupted_;
+  for (auto* request : interrupted)
+    if (is_dying(request->task())) request->error(EINTR);
+  if (interrupted_.empty()) patrol_.stop();
+}
+
+int Superblock::errno_of(const Error& error) {
+  const int code = error.code.value();
+  // The link is lost, or the deputy is not to be understood.
+  if (code == ENOTCONN || code == EPROTO) return EIO;
+  // The kernel would never ask for this operation again.
+  if (code == ENOSYS) return EOPNOTSUPP;
+  return code > 0 && code < 512 ? code : EIO;
+}
+
+RequestPtr Superblock::begin(fuse_req_t request, fuse_ino_t ino, int stub_error) {
+  if (home_->session() && !Stubs::is_stub(ino)) return std::make_shared<Request>(shared_from_this(), request);
+  fuse_reply_err(request, home_->session() ? stub_error : home_->error());
+  return nullptr;
+}
+
+RequestPtr Superblock::begin(fuse_req_t request, fuse_ino_t parent, const char* name, int stub_error) {
+  if (!stubs_.covers(node(parent), name)) return begin(request, parent);
+  fuse_reply_err(request, stub_error);
+  return nullptr;
+}
+
+void Superblock::give(const RequestPtr& request, fuse_ino_t parent, const char* name, const wire::Entry& entry) {
+  hold(entry);
+  const auto param = describe({node(parent), name}, entry, request->asked());
+  settle(param.ino, request->answer(fuse_reply_entry, &param));
+}
+
+fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry& entry, std::uint64_t asked) {
+  // Another of home's file systems is mounted there, and in the guest on top of the stub. (A file that is a mount
+  // point has no superblock of its own; it is served as one of ours.)
+  if (entry.fs != fs_ && S_ISDIR(entry.attr.mode)) {
+    home_->give_back(refs_.drop(entry.node));
+    return stub_param(stubs_.at(name, entry.attr));
+  }
+  if (S_ISDIR(entry.attr.mode)) refs_.place(entry.node, name);
+  fuse_entry_param param{};
+  param.ino = entry.node;
+  param.attr = to_stat(entry.attr);
+  param.attr_timeout = param.entry_timeout = fresh_for(asked);
+  return param;
+}
+
+void Superblock::settle(fuse_ino_t node, bool taken) {
+  if (Stubs::is_stub(node)) {
+    if (auto* stub = stubs_.find(node); stub && taken) ++stub->kernel;
+  } else if (taken) {
+    refs_.pass(node);
+  } else {
+    home_->give_back(refs_.drop(node));
+  }
+}
+
+fuse_entry_param Superblock::stub_param(const Stubs::Stub& stub) const {
+  fuse_entry_param param{};
+  param.ino = stub.node;
+  param.attr = to_stat(stub.attr);
+  param.attr_timeout = param.entry_timeout = for_ever;
+  return param;
+}
+
+void Superblock::forget(fuse_ino_t node, std::uint64_t count) {
+  if (node == FUSE_ROOT_ID) return;
+  if (Stubs::is_stub(node)) return stubs_.forget(node, count);
+  const auto all = refs_.forget(node, count);
+  if (!all) return;
+  contents_.forget(node);
+  home_->give_back(*all);
+}
+
+std::shared_ptr<DirHandle> Superblock::add_directory(std::uint64_t handle) {
+  return directories_[handle] = std::make_shared<DirHandle>(handle);
+}
+
+std::shared_ptr<DirHandle> Superblock::directory(std::uint64_t handle) const {
+  const auto found = directories_.find(handle);
+  return found == directories_.end() ? nullptr : found->second;
+}
+
+void Superblock::remove_directory(std::uint64_t handle) {
+  const auto gone = directories_.extract(handle);
+  if (gone) drop_untaken(*gone.mapped());
+}
+
+void Superblock::fill(DirHandle& directory, std::int64_t offset, bool plus, std::uint64_t asked,
+                      const wire::DirPage& page) {
+  for (const auto& entry : page.entries)
+    if (entry.entry.node != 0) hold(entry.entry);
+  drop_untaken(directory);
+  directory.fill(offset, plus, asked, page);
+  // Released meanwhile: its task was killed while it waited.
+  if (!directories_.contains(directory.handle())) drop_untaken(directory);
+}
+
+void Superblock::drop_untaken(DirHandle& directory) {
+  for (const auto node : directory.untaken()) home_->give_back(refs_.drop(node));
+}
+
+wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {
+  // Pages of directories that the kernel has not read yet: their names may stay, as in any readdir(3), not their nodes.
+  for (const auto& [handle, directory] : directories_) drop_untaken(*directory);
+  wire::Invalidate ours;
+  for (const auto node : changed.nodes) {
+    if (!refs_.knows(node)) continue;
+    contents_.forget(node);
+    ours.nodes.push_back(node == root_ ? FUSE_ROOT_ID : node);
+  }
+  for (const auto& name : changed.names) {
+    if (!refs_.knows(name.parent) || stubs_.covers(name.parent, name.name)) continue;
+    // Before Linux 6.2 names can't be expired, only dropped, with all that is mounted below them. Those wait for their
+    // timeout.
+    bool above_mount = false;
+    if (!can_expire_)
+      stubs_.each([&](const Stubs::Stub& stub) { above_mount |= refs_.leads_to(name, stub.name.parent); });
+    if (above_mount) continue;
+    ours.names.push_back({name.parent == root_ ? FUSE_ROOT_ID : name.parent, name.name});
+  }
+  return ours;
+}
+
+void Superblock::tell_kernel(const wire::Invalidate& changed) const {
+  // ENOENT: the kernel doesn't have it (any more). ENODEV, EBADF: it is unmounted. Neither needs doing anything.
+  for (const auto node : changed.nodes) fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
+  for (const auto& [parent, name] : changed.names) {
+    if (can_expire_)
+      fuse_lowlevel_notify_expire_entry(session_, parent, name.data(), name.size(), FUSE_LL_EXPIRE_ONLY);
+    else
+      fuse_lowlevel_notify_inval_entry(session_, parent, name.data(), name.size());
+  }
+}
+
+}  // namespace ssi

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One of home's file systems, served on one FUSE connection. The operations (agent/*_operations.cc) turn each of the
+// kernel's requests into one for the deputy; what they share is here: nodes, stubs, requests under way.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "agent/content_stamps.h"
+#include "agent/dir_handle.h"
+#include "agent/fuse.h"
+#include "agent/home_link.h"
+#include "agent/node_refs.h"
+#include "agent/request.h"
+#include "agent/stubs.h"
+#include "common/fd.h"
+#include "common/loop.h"
+
+namespace ssi {
+
+class Superblock : public std::enable_shared_from_this<Superblock> {
+ public:
+  // `fuse` is a /dev/fuse descriptor that is mounted already. `is_root`: mounted at home's "/", so the guest's own
+  // /proc, /sys and /dev are in it.
+  static Result<std::shared_ptr<Superblock>> open(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root,
+                                                  bool is_root, Fd fuse);
+  Superblock(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root, bool is_root);
+  ~Superblock();
+
+  // ---- for the view
+
+  // The link to home is gone: answers every request that waits with its error, and all later ones.
+  void lost();
+
+  // What the kernel is to be told is out of date. forget_cached() drops what we hold ourselves and returns the part
+  // of `changed` that this superblock may have; tell_kernel() may BLOCK for as long as the kernel holds a lock and
+  // waits for an answer of ours: never call it on the loop. It touches nothing but the session.
+  wire::Invalidate forget_cached(const wire::Invalidate& changed);
+  void tell_kernel(const wire::Invalidate& changed) const;
+
+  // ---- for the operations
+
+  static Superblock& of(fuse_req_t request) { return *static_cast<Superblock*>(fuse_req_userdata(request)); }
+  static void init(void* self, fuse_conn_info* connection);
+
+  // The deputy's number of a node that the kernel named.
+  std::uint64_t node(fuse_ino_t ino) const { return ino == FUSE_ROOT_ID ? root_ : ino; }
+
+  // A request that the deputy shall answer. nullptr when it is answered already: the link is lost, or `ino` is a stub,
+  // which answers `stub_error`.
+  RequestPtr begin(fuse_req_t request, fuse_ino_t ino, int stub_error = EROFS);
+
+  // The same for a change of a name in directory `parent`: a stub's name answers `stub_error` too.
+  RequestPtr begin(fuse_req_t request, fuse_ino_t parent, const char* name, int stub_error);
+
+  // Asks the deputy. If it agrees and this superblock still is, `then(reply, body)` is called, so it may refer to the
+  // superblock; it is called also when the request was answered meanwhile, to give back what the reply gave.
+  // Otherwise the request gets the deputy's errno.
+  template <class M, class Then>
+  void ask(const RequestPtr& request, const M& message, Then then, std::string_view body = {}) {
+    ask_or(request, message, std::move(then), [](int) { return false; }, body);
+  }
+
+  // With a say in errors: `otherwise(errno)` is true when it has answered.
+  template <class M, class Then, class Otherwise>
+  void ask_or(const RequestPtr& request, const M& message, Then then, Otherwise otherwise,
+              std::string_view body = {}) {
+    request->wait();
+    if (!request->get()) return;  // its task is dying
+    home_->session()->call<M>(
+        message, body,
+        [weak = weak_from_this(), request, then = std::move(then), otherwise = std::move(otherwise)](
+            Result<typename M::Reply> reply, std::string_view bytes) {
+          const auto self = weak.lock();
+          if (!self) return;
+          if (reply) return then(*reply, bytes);
+          const auto error = errno_of(reply.error());
+          if (!otherwise(error)) request->error(error);
+        });
+  }
+
+  // Answers with an entry that the deputy gave for this name, and counts it.
+  void give(const RequestPtr& request, fuse_ino_t parent, const char* name, const wire::Entry& entry);
+
+  // The same in steps, for answers that carry more than the entry: hold() when it comes from the deputy, describe() it
+  // to the kernel, and settle() for the described node: whether the kernel took the answer.
+  void hold(const wire::Entry& entry) { refs_.hold(entry.node); }
+  fuse_entry_param describe(const wire::Name& name, const wire::Entry& entry, std::uint64_t asked);
+  void settle(fuse_ino_t node, bool taken);
+
+  fuse_entry_param stub_param(const Stubs::Stub& stub) const;
+  void forget(fuse_ino_t node, std::uint64_t count);
+
+  // Buffered directory pages, by handle.
+  std::shared_ptr<DirHandle> add_directory(std::uint64_t handle);
+  std::shared_ptr<DirHandle> directory(std::uint64_t handle) const;
+  void remove_directory(std::uint64_t handle);
+  void fill(DirHandle& directory, std::int64_t offset, bool plus, std::uint64_t asked, const wire::DirPage& page);
+
+  HomeLink& home() { return *home_; }
+  Stubs& stubs() { return stubs_; }
+  ContentStamps& contents() { return contents_; }
+
+ private:
+  friend class Request;
+
+  Status mount(Fd fuse);
+  void drain();
+  void unmounted();
+  void interrupted(Request& request);
+  void watch_dying();
+  void drop_untaken(DirHandle& directory);
+  static int errno_of(const Error& error);
+
+  std::shared_ptr<HomeLink> home_;
+  std::uint32_t fs_;
+  std::uint64_t root_;
+  fuse_session* session_ = nullptr;
+  fuse_buf buffer_{};
+  std::unique_ptr<Poll> poll_;
+  Timer patrol_;
+  bool can_expire_ = false;
+
+  NodeRefs refs_;
+  Stubs stubs_;
+  ContentStamps contents_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<DirHandle>> directories_;
+  std::unordered_set<Request*> waiting_, interrupted_;
+};
+
+}  // namespace ssi

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cli/allow.h"
+
+#include <fmt/format.h>
+#include <glob.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "cli/allow_table.h"
+#include "cli/options.h"
+#include "common/allow_table.h"
+#include "common/config.h"
+#include "common/fd.h"
+#include "common/paths.h"
+#include "common/rules.h"
+
+namespace ssi {
+namespace {
+
+std::string basename_of(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
+
+std::vector<std::string> path_directories() {
+  const char* path = ::getenv("PATH");
+  std::vector<std::string> directories;
+  std::istringstream rest(path ? path : "/bin:/usr/bin");
+  for (std::string directory; std::getline(rest, directory, ':');)
+    if (!directory.empty()) directories.push_back(directory);
+  return directories;
+}
+
+std::vector<std::string> files_like(const std::string& pattern) {
+  glob_t found{};
+  ::glob(pattern.c_str(), 0, nullptr, &found);
+  std::vector<std::string> files(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  return files;
+}
+
+// The shim looks basenames up and nothing else, so globs become what they match at this time.
+std::vector<std::string> names_for(const std::string& pattern) {
+  if (!is_glob(basename_of(pattern))) return {basename_of(pattern)};
+  std::vector<std::string> patterns{pattern};
+  if (pattern.find('/') == std::string::npos) {
+    patterns.clear();
+    for (const auto& directory : path_directories()) patterns.push_back(directory + "/" + pattern);
+  }
+  std::vector<std::string> names;
+  for (const auto& it : patterns)
+    for (const auto& file : files_like(it)) names.push_back(basename_of(file));
+  return names;
+}
+
+// Ours are not to be diverted whatever the configuration says: round and round it would go.
+bool is_own(const std::string& name) {
+  return name.empty() || name == "ssi" || name == "ssirun" || name.rfind("ssi-", 0) == 0;
+}
+
+AllowedNames allowed_names(const Config& config) {
+  AllowedNames names;
+  std::set<std::string> settled;  // an earlier rule keeps them at home whatever their arguments are
+  for (std::size_t i = 0; i < config.apps.size(); i++) {
+    const auto& rule = config.apps[i];
+    const bool always = rule.not_args.empty() && rule.when_args.empty();
+    for (const auto& pattern : rule.match)
+      for (const auto& name : names_for(pattern)) {
+        if (rule.policy != Policy::local && !is_own(name) && !settled.count(name))
+          names.emplace(name, static_cast<std::uint32_t>(i));
+        else if (rule.policy == Policy::local && always && pattern.find('/') == std::string::npos)
+          settled.insert(name);
+      }
+  }
+  return names;
+}
+
+Result<std::string> table_file() {
+  auto state = paths::state_dir();
+  if (!state) return state;
+  return *state + "/" ALLOW_FILE;
+}
+
+Status write_all(int fd, const std::string& bytes, const std::string& file) {
+  for (std::size_t done = 0; done < bytes.size();) {
+    const auto written = ::write(fd, bytes.data() + done, bytes.size() - done);
+    if (written < 0) return os_error("write " + file);
+    done += static_cast<std::size_t>(written);
+  }
+  return ::fchmod(fd, 0644) == 0 ? Status{} : os_error("chmod " + file);
+}
+
+// Beside its final name and then renamed: processes have the old one mapped.
+Status replace_file(const std::string& file, const std::string& bytes) {
+  auto beside = file + ".XXXXXX";
+  const Fd fd(::mkostemp(beside.data(), O_CLOEXEC));
+  if (!fd) return os_error("create " + beside);
+  auto status = write_all(fd.get(), bytes, beside);
+  if (status && ::rename(beside.c_str(), file.c_str()) != 0)
+    status = os_error("rename " + beside + " to " + file);
+  if (!status) ::unlink(beside.c_str());
+  return status;
+}
+
+std::string find_program(const std::string& name) {
+  if (name.find('/') != std::string::npos) return name;
+  for (const auto& directory : path_directories())
+    if (const auto file = directory + "/" + name; ::access(file.c_str(), X_OK) == 0) return file;
+  return name;
+}
+
+std::string what_happens(const Rule& rule) {
+  if (rule.policy == Policy::local) return "runs at home";
+  const char* where =
+      rule.policy == Policy::remote ? "runs in a guest" : "runs in a guest when that is faster";
+  switch (rule.fallback) {
+    case Fallback::local:
+      return fmt::format("{}, at home when no guest can", where);
+    case Fallback::fail:
+      return fmt::format("{}, fails with status 125 when no guest can", where);
+    case Fallback::wait:
+      return fmt::format("{}, waits while no guest can", where);
+  }
+  return where;
+}
+
+int check(const Options& options, std::vector<std::string> argv) {
+  auto config = load_config();
+  if (!config) return options.failed(config.error().text());
+  const auto path = find_program(argv[0]);
+  const auto found = match_rule(*config, path, argv);
+  if (!found) {
+    fmt::print("{}: no rule matches: runs at home\n", path);
+    return 0;
+  }
+  const auto& rule = config->apps[found->index];
+  fmt::print("{}: rule {} (\"{}\"): {}\n", path, found->index + 1, found->pattern, what_happens(rule));
+  if (rule.policy == Policy::local) return 0;
+  auto file = table_file();
+  std::ifstream table(file ? *file : "", std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(table), {}};
+  if (!look_up(bytes, basename_of(path)))
+    fmt::print("the shim's table does not have it yet: 'ssi allow compile'\n");
+  return 0;
+}
+
+int compile(const Options& options) {
+  const auto count = compile_allow_list();
+  if (!count) return options.failed(count.error().text());
+  if (*count)
+    fmt::print("{} names are diverted\n", *count);
+  else
+    fmt::print("nothing is diverted: there is no [[app]] in {} nor in {}\n", paths::user_config(),
+               paths::system_config);
+  return 0;
+}
+
+}  // namespace
+
+Result<std::size_t> compile_allow_list() {
+  const auto config = load_config();
+  if (!config) return tl::make_unexpected(config.error());
+  const auto ssirun = paths::sibling("ssirun");
+  if (!ssirun) return tl::make_unexpected(ssirun.error());
+  const auto names = allowed_names(*config);
+  const auto table = make_allow_table(names, *ssirun, static_cast<std::uint32_t>(std::time(nullptr)));
+  if (!table) return tl::make_unexpected(table.error());
+  const auto file = table_file();
+  if (!file) return tl::make_unexpected(file.error());
+  if (auto status = replace_file(*file, *table); !status) return tl::make_unexpected(status.error());
+  return names.size();
+}
+
+int allow_command(int argc, char** argv) {
+  static constexpr char help[] =
+      "usage: ssi allow compile\n"
+      "       ssi allow check PATH [ARGUMENT...]\n"
+      "The shim diverts the commands that the [[app]] tables of config.toml name. 'compile' makes its table "
+      "from\n"
+      "them, and is to be run when they changed; 'check' tells which one a command falls under and what "
+      "would happen.\n";
+  Options options("ssi allow", help);
+  // What comes behind PATH is the command's own, options too.
+  if (auto status = options.parse(std::min(argc, 2), argv)) return *status;
+  const std::vector<std::string> rest(argv + std::min(argc, 2), argv + argc);
+  const std::string what = options.words().empty() ? "" : options.words()[0];
+  if (!rest.empty() && rest[0] == "--help") {
+    fmt::print("{}", help);
+    return 0;
+  }
+  if (what == "compile" && rest.empty()) return compile(options);
+  if (what == "check" && !rest.empty()) return check(options, rest);
+  if (what == "compile") return options.usage_error(fmt::format("'compile' takes no '{}'", rest[0]));
+  if (what == "check") return options.usage_error("'check' wants a program");
+  return options.usage_error(what.empty() ? "what? 'compile' or 'check'" : fmt::format("unknown '{}'", what));
+}
+
+}  // namespace ssi

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cli/doctor.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+
+#include "cli/doctor_trials.h"
+#include "cli/key.h"
+#include "cli/options.h"
+#include "cli/pool_cgroup.h"
+#include "cli/pool_tool.h"
+#include "cli/status_query.h"
+#include "common/config.h"
+#include "common/paths.h"
+
+namespace ssi {
+namespace {
+
+constexpr unsigned long wanted_descriptors = 16384, wanted_watches = 65536;
+
+template <class T>
+Finding finding(const char* what, const Result<T>& result, const std::string& cure) {
+  if (result) return {true, true, what, ""};
+  return {false, true, what, result.error().text() + (cure.empty() ? "" : ": " + cure)};
+}
+
+// Only its owner may read a secret key; one that does not exist yet is made when it is needed.
+Status check_key_file() {
+  auto file = deputy_key_file();
+  if (!file) return tl::make_unexpected(file.error());
+  if (::access(file->c_str(), F_OK) != 0) return {};
+  auto identity = Identity::load(*file);
+  if (!identity) return tl::make_unexpected(identity.error());
+  return {};
+}
+
+Status check_scheduler() {
+  auto scheduler = known_scheduler();
+  if (!scheduler) return tl::make_unexpected(scheduler.error());
+  auto self = deputy_identity();
+  if (!self) return tl::make_unexpected(self.error());
+  auto reply = ask_status(*scheduler, *self, 2000);
+  if (!reply) return tl::make_unexpected(reply.error());
+  for (const auto& guest : reply->guests)
+    if (guest.state == "up") return {};
+  return failure("scheduler " + scheduler->address + " answers, but no guest is up");
+}
+
+unsigned long number_in(const char* file) {
+  unsigned long number = 0;
+  std::ifstream(file) >> number;
+  return number;
+}
+
+Finding at_least(const char* what, unsigned long has, unsigned long wanted, const std::string& cure) {
+  return {has >= wanted, false, what, fmt::format("{}, {} would be better: {}", has, wanted, cure)};
+}
+
+void print(const std::vector<Finding>& findings, bool& is_missing) {
+  for (const auto& one : findings) {
+    const char* verdict = one.is_met ? "ok" : one.is_needed ? "missing" : "note";
+    fmt::print("{:<8} {}{}{}\n", verdict, one.what, one.is_met ? "" : ": ", one.is_met ? "" : one.cure);
+    is_missing = is_missing || (!one.is_met && one.is_needed);
+  }
+}
+
+}  // namespace
+
+std::vector<Finding> check_pool_needs() {
+  if (::geteuid() != 0) return {{false, true, "root", "'sudo ssi doctor' and 'sudo ssi pool up'"}};
+  std::vector<Finding> all;
+  all.push_back(finding("iproute2", find_tool("ip"), "apt install iproute2"));
+  all.push_back(finding("/dev/fuse", try_fuse_device(), "modprobe fuse"));
+  all.push_back(finding("namespaces", try_namespaces(),
+                        "the kernel or a container forbids them; run on the machine itself"));
+  if (all[0].is_met)
+    all.push_back(finding("bridge and veth devices", try_network(),
+                          "modprobe bridge veth; in a container: run on the machine itself"));
+  if (all[1].is_met)
+    all.push_back(finding("FUSE in a user namespace", try_fuse_mount(),
+                          "sysctl user.max_user_namespaces=10000; wants Linux 4.18 or newer"));
+  for (const char* name : {"ssi-scheduler", "ssi-agent"})
+    all.push_back(finding(name, paths::sibling(name), "build or install all of ssi"));
+  return all;
+}
+
+std::vector<Finding> check_user_needs() {
+  std::vector<Finding> all;
+  auto config = load_config();
+  all.push_back(finding("configuration", config, ""));
+  all.push_back(
+      finding("runtime directory", paths::runtime_dir(), "chown it to yourself and chmod 700, or remove it"));
+  all.push_back(finding("key", check_key_file(), ""));
+  for (const char* name : {"ssirun", "ssi-deputy"})
+    all.push_back(finding(name, paths::sibling(name), "build or install all of ssi"));
+  if (config) all.push_back(finding("pool", check_scheduler(), ""));
+  return all;
+}
+
+std::vector<Finding> check_comforts() {
+  std::vector<Finding> all;
+  rlimit descriptors{};
+  ::getrlimit(RLIMIT_NOFILE, &descriptors);
+  all.push_back({has_cgroup2(), false, "cgroup version 2",
+                 "this kernel has none: jobs cannot be limited or frozen as a whole"});
+  all.push_back(at_least("open files (hard limit)", descriptors.rlim_max, wanted_descriptors,
+                         "LimitNOFILE= or /etc/security/limits.conf"));
+  all.push_back(at_least("inotify watches", number_in("/proc/sys/fs/inotify/max_user_watches"),
+                         wanted_watches,
+                         fmt::format("sysctl fs.inotify.max_user_watches={}", wanted_watches)));
+  all.push_back(at_least("inotify instances", number_in("/proc/sys/fs/inotify/max_user_instances"), 64,
+                         "sysctl fs.inotify.max_user_instances=128"));
+  return all;
+}
+
+int doctor_command(int argc, char** argv) {
+  Options options("ssi doctor",
+                  "usage: ssi doctor\n"
+                  "Looks whether jobs can run in guests, and says the cure for each thing that is missing. "
+                  "Exit status 0\n"
+                  "when nothing is. As root it also tries what an embedded pool needs.\n");
+  if (auto status = options.parse(argc, argv)) return *status;
+  if (!options.words().empty())
+    return options.usage_error("'" + options.words()[0] + "' is one word too many");
+  bool is_missing = false;
+  fmt::print("to use a pool:\n");
+  print(check_user_needs(), is_missing);
+  fmt::print("to be a pool ('ssi pool up'):\n");
+  auto needs = check_pool_needs();
+  // A pool that answers shows that this user needs none of his own.
+  if (!is_missing)
+    for (auto& need : needs) need.is_needed = false;
+  print(needs, is_missing);
+  fmt::print("good to have:\n");
+  print(check_comforts(), is_missing);
+  fmt::print("{}\n", is_missing ? "something is missing" : "nothing is missing");
+  return is_missing ? exit_failure : 0;
+}
+
+}  // namespace ssi

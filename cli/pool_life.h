@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The embedded pool: a scheduler and guests on this machine, one pool per state directory.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "cli/pool_record.h"
+#include "common/fd.h"
+#include "common/identity.h"
+#include "common/result.h"
+#include "common/wire.h"
+
+namespace ssi {
+
+class Pool {
+ public:
+  using Say = std::function<void(const std::string& line)>;
+  using Wanted = std::function<Status()>;  // an error: give up (Ctrl-C)
+
+  // Waits for another `ssi pool` command on the same pool to end. `say` gets progress, line by line.
+  static Result<Pool> open(Say say);
+
+  // What there is: empty when no pool is up. What a dead one has left behind is cleaned away first.
+  Result<std::optional<PoolRecord>> standing();
+
+  // When it fails everything is taken down again, and the error may have several lines.
+  Status up(int guests, const Wanted& wanted);
+
+  // Ends all, removes all, and looks that nothing is left.
+  Status down(const PoolRecord& record);
+
+  std::string log_file(const std::string& name) const { return dir_ + "/" + name + ".log"; }
+
+ private:
+  struct Programs {
+    std::string scheduler, agent;
+    std::vector<std::string> libraries;  // of the agent
+  };
+
+  Status save() { return save_record(dir_ + "/pool.json", record_); }
+  Result<Fd> fresh_log(const std::string& name) const;
+  Status bring_up(int guests, const Wanted& wanted);
+  Status start_scheduler(const Programs& programs);
+  Status start_guest(const Programs& programs, int number);
+  Status wait_for_guests(const Wanted& wanted);
+  Result<bool> all_up(const wire::StatusReply& reply);
+  Status check_alive() const;
+  Status publish();
+  void unpublish(const PoolRecord& record);
+  std::string tail_of_logs() const;
+
+  Say say_;
+  std::string dir_;
+  Fd lock_;
+  PoolRecord record_;
+  std::vector<std::string> seen_;  // guests that were said to be up
+};
+
+}  // namespace ssi

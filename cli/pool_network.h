@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The embedded pool's network: a bridge at home with 198.18.N.1/24, and a pair of virtual Ethernet devices
+// for each guest. 198.18.0.0/15 is set aside for such things by RFC 2544; nothing is routed out of it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "common/result.h"
+
+namespace ssi {
+
+struct PoolNetwork {
+  std::string bridge;  // "ssiN"
+  int subnet = -1;     // N of 198.18.N.0/24
+
+  std::string home_address() const;
+  std::string guest_address(int number) const;  // number: 1…64
+  std::string home_end(int number) const;       // the device at home of guest `number`
+};
+
+// Makes a bridge on the first subnet that is free. Its name carries the subnet's number, and making it fails
+// when it exists, so that two pools that come up at once never share one.
+Result<PoolNetwork> make_bridge();
+
+// Makes guest `number`'s pair; its far end appears as eth0 in the network namespace of process `pid`.
+Status connect_guest(const PoolNetwork& network, int number, pid_t pid);
+
+// To be called inside the guest's network namespace, while home's programs are still there.
+Status configure_guest_end(const PoolNetwork& network, int number);
+
+// Deletes the bridge and the guests' devices; what has gone already is no error.
+Status remove_network(const PoolNetwork& network, int guests);
+
+// A TCP port that nobody listens on at this address: `first` or one of the hundred behind it.
+Result<int> free_port(const std::string& address, int first);
+
+}  // namespace ssi

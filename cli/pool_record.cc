@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cli/pool_record.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "common/fd.h"
+
+namespace ssi {
+namespace {
+
+using nlohmann::json;
+
+json process_json(const ProcessId& id) {
+  return {{"pid", id.pid}, {"start", id.start}};
+}
+
+ProcessId process_from(const json& object) {
+  return {object.at("pid").get<pid_t>(), object.at("start").get<std::uint64_t>()};
+}
+
+}  // namespace
+
+std::string to_json(const PoolRecord& record) {
+  json guests = json::array();
+  for (const auto& guest : record.guests) guests.push_back(process_json(guest));
+  json object = {{"boot", record.boot},
+                 {"program", record.program},
+                 {"bridge", record.network.bridge},
+                 {"subnet", record.network.subnet},
+                 {"address", record.address},
+                 {"key", record.key},
+                 {"scheduler", process_json(record.scheduler)},
+                 {"guests", guests},
+                 {"planned", record.planned},
+                 {"complete", record.complete}};
+  return object.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+Result<PoolRecord> parse_record(const std::string& text) try {
+  json object = json::parse(text);
+  PoolRecord record;
+  record.boot = object.at("boot");
+  record.program = object.at("program");
+  record.network = {object.at("bridge"), object.at("subnet")};
+  record.address = object.at("address");
+  record.key = object.at("key");
+  record.scheduler = process_from(object.at("scheduler"));
+  for (const auto& guest : object.at("guests")) record.guests.push_back(process_from(guest));
+  record.planned = object.at("planned");
+  record.complete = object.at("complete");
+  return record;
+} catch (const json::exception& error) {
+  return failure(std::string("not a pool's record: ") + error.what());
+}
+
+Status save_record(const std::string& file, const PoolRecord& record) {
+  return write_whole(file, to_json(record), 0600);
+}
+
+Result<PoolRecord> load_record(const std::string& file) {
+  auto text = read_whole(file);
+  if (!text) return tl::make_unexpected(text.error());
+  auto record = parse_record(*text);
+  if (!record) return because(file, record.error());
+  if (record->boot != boot_id()) return os_error(file, ENOENT);
+  return record;
+}
+
+std::string boot_id() {
+  return read_whole("/proc/sys/kernel/random/boot_id").value_or("unknown");
+}
+
+Status write_whole(const std::string& file, const std::string& text, mode_t mode) {
+  std::string beside = file + ".new";
+  ::unlink(beside.c_str());
+  Fd out(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!out) return os_error(beside);
+  if (::write(out.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      ::fchmod(out.get(), mode) != 0 || ::rename(beside.c_str(), file.c_str()) != 0) {
+    auto error = os_error("write " + file);
+    ::unlink(beside.c_str());
+    return error;
+  }
+  return {};
+}
+
+Result<std::string> read_whole(const std::string& file) {
+  Fd in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!in) return os_error(file);
+  std::string text;
+  char piece[4096];
+  for (ssize_t n; (n = ::read(in.get(), piece, sizeof piece)) != 0;) {
+    if (n < 0) return os_error(file);
+    text.append(piece, static_cast<std::size_t>(n));
+  }
+  return text;
+}
+
+}  // namespace ssi

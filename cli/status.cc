@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cli/status.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "cli/key.h"
+#include "cli/options.h"
+#include "cli/status_query.h"
+
+namespace ssi {
+namespace {
+
+constexpr int timeout_ms = 2000;
+constexpr std::size_t columns = 8;
+using Row = std::array<std::string, columns>;
+
+// Names come from guests' reports: nothing in them may steer the terminal.
+std::string printable(const std::string& text) {
+  std::string result;
+  for (char c : text) result += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
+  return result;
+}
+
+std::string gibibytes(std::uint64_t bytes) {
+  return fmt::format("{:.1f}", static_cast<double>(bytes) / (1 << 30));
+}
+
+Row row_of(const wire::GuestStatus& guest) {
+  return {printable(guest.name),
+          guest.state == "up" ? guest.state : fmt::format("{} {:.0f}s", printable(guest.state), guest.silent),
+          std::to_string(guest.cpus),
+          fmt::format("{:.2f}", guest.speed),
+          fmt::format("{:.1f}", guest.load),
+          fmt::format("{:.0f}%", guest.steal * 100),
+          fmt::format("{} of {} GiB free", gibibytes(guest.memory_free), gibibytes(guest.memory_total)),
+          std::to_string(guest.jobs.size())};
+}
+
+}  // namespace
+
+std::string status_json(const std::vector<wire::GuestStatus>& guests) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const auto& guest : guests)
+    list.push_back({{"name", guest.name},
+                    {"state", guest.state},
+                    {"cpus", guest.cpus},
+                    {"speed", guest.speed},
+                    {"load", guest.load},
+                    {"steal", guest.steal},
+                    {"memory", guest.memory_free},
+                    {"memory_total", guest.memory_total},
+                    {"jobs", guest.jobs}});
+  return nlohmann::ordered_json{{"guests", list}}.dump(-1, ' ', false,
+                                                       nlohmann::ordered_json::error_handler_t::replace) +
+         "\n";
+}
+
+std::string status_table(const std::vector<wire::GuestStatus>& guests) {
+  std::vector<Row> rows = {{"NAME", "STATE", "CPUS", "SPEED", "LOAD", "STEAL", "MEMORY", "JOBS"}};
+  for (const auto& guest : guests) rows.push_back(row_of(guest));
+  std::array<std::size_t, columns> widths{};
+  for (const auto& row : rows)
+    for (std::size_t i = 0; i < columns; i++) widths[i] = std::max(widths[i], row[i].size());
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < columns; i++) line += fmt::format("{:<{}}  ", row[i], widths[i]);
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
+
+int status_command(int argc, char** argv) {
+  bool json = false;
+  Options options(
+      "ssi status",
+      "usage: ssi status [--json]\n"
+      "The guests that the scheduler knows. SPEED: of one processor, 1.00 is a thousand million steps of a\n"
+      "fixed loop a second. LOAD: processors in use. STEAL: share that the guest's host took away.\n"
+      "  --json   for programs: memory in bytes (free), memory_total, jobs as a list of their numbers\n");
+  options.flag("json", json);
+  if (auto status = options.parse(argc, argv)) return *status;
+  if (!options.words().empty())
+    return options.usage_error("'" + options.words()[0] + "' is one word too many");
+  auto scheduler = known_scheduler();
+  if (!scheduler) return options.failed(scheduler.error().text());
+  auto self = deputy_identity();
+  if (!self) return options.failed(self.error().text());
+  auto reply = ask_status(*scheduler, *self, timeout_ms);
+  if (!reply) return options.failed(reply.error().text());
+  // "guest10" comes behind "guest9".
+  std::sort(reply->guests.begin(), reply->guests.end(),
+            [](const auto& a, const auto& b) { return ::strverscmp(a.name.c_str(), b.name.c_str()) < 0; });
+  fmt::print("{}", json ? status_json(reply->guests) : status_table(reply->guests));
+  return 0;
+}
+
+}  // namespace ssi

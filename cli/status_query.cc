@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cli/status_query.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <memory>
+#include <optional>
+
+#include "common/control_socket.h"
+#include "common/loop.h"
+
+namespace ssi {
+namespace {
+
+using Answer = Result<wire::StatusReply>;
+
+struct Query {
+  Loop loop;
+  std::unique_ptr<ControlClient> client;
+  std::optional<Answer> answer;
+  std::optional<wire::StatusReply> latest;
+
+  void finish(Answer with) {
+    if (!answer) answer = std::move(with);
+    loop.stop();
+  }
+};
+
+Answer refused(const std::string& address, const std::string& why) {
+  return failure("scheduler " + address + ": " + why);
+}
+
+}  // namespace
+
+Result<SchedulerAddress> known_scheduler() {
+  auto config = load_config();
+  if (!config) return tl::make_unexpected(config.error());
+  const char* environment = std::getenv("SSI_SCHEDULER");
+  auto scheduler = find_scheduler(*config, environment ? environment : "");
+  if (!scheduler) return tl::make_unexpected(scheduler.error());
+  if (!*scheduler) return failure("no pool is known: 'ssi pool up' starts one on this machine");
+  if ((*scheduler)->key.empty())
+    return failure("the key of scheduler " + (*scheduler)->address +
+                   " is not known: set scheduler_key in the config, or SSI_SCHEDULER=HOST:PORT#KEY");
+  return **scheduler;
+}
+
+Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Identity& self,
+                                     int timeout_ms) {
+  Query query;
+  ControlClient::Events events;
+  events.message = [&](wire::Control&& message) {
+    if (auto* reply = std::get_if<wire::StatusReply>(&message)) query.finish(std::move(*reply));
+    if (auto* no = std::get_if<wire::Refused>(&message)) query.finish(refused(scheduler.address, no->reason));
+  };
+  events.link = [&](ControlClient::Link link, const std::string& why) {
+    if (link == ControlClient::Link::down) query.finish(refused(scheduler.address, why));
+  };
+  auto client = ControlClient::connect(query.loop, scheduler.address, scheduler.key, self, std::move(events));
+  if (!client) return tl::make_unexpected(client.error());
+  query.client = std::move(*client);
+  query.client->send(wire::StatusRequest{1});
+  Timer limit(query.loop);
+  limit.once(static_cast<std::uint64_t>(timeout_ms), [&] {
+    query.finish(refused(scheduler.address, fmt::format("no answer within {} s", timeout_ms / 1000.0)));
+  });
+  query.loop.run();
+  query.client.reset();
+  return std::move(*query.answer);
+}
+
+Result<wire::StatusReply> watch_status(const SchedulerAddress& scheduler, const Identity& self,
+                                       int timeout_ms,
+                                       std::function<Result<bool>(const wire::StatusReply&)> enough,
+                                       std::function<Status()> still_wanted) {
+  constexpr int turn_ms = 50;
+  Query query;
+  ControlClient::Events events;
+  events.message = [&](wire::Control&& message) {
+    auto* reply = std::get_if<wire::StatusReply>(&message);
+    if (!reply) return;
+    query.latest = std::move(*reply);
+    auto verdict = enough(*query.latest);
+    if (!verdict) query.finish(tl::make_unexpected(verdict.error()));
+    if (verdict && *verdict) query.finish(*query.latest);
+  };
+  events.link = [](ControlClient::Link, const std::string&) {};
+  auto client = ControlClient::connect(query.loop, scheduler.address, scheduler.key, self, std::move(events));
+  if (!client) return tl::make_unexpected(client.error());
+  query.client = std::move(*client);
+  int waited = 0;
+  Timer turn(query.loop);
+  turn.every(turn_ms, [&] {
+    waited += turn_ms;
+    if (auto wanted = still_wanted(); !wanted) return query.finish(tl::make_unexpected(wanted.error()));
+    if (waited < timeout_ms) {
+      if (query.client->link() == ControlClient::Link::up)
+        query.client->send(wire::StatusRequest{static_cast<std::uint64_t>(waited)});
+      return;
+    }
+    if (query.latest) return query.finish(std::move(*query.latest));
+    const std::string& why = query.client->why_down();
+    query.finish(refused(scheduler.address, why.empty() ? "no answer" : why));
+  });
+  query.loop.run();
+  query.client.reset();
+  return std::move(*query.answer);
+}
+
+}  // namespace ssi

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One question to the scheduler: which guests are there?
+#pragma once
+
+#include <functional>
+
+#include "common/config.h"
+#include "common/identity.h"
+#include "common/result.h"
+#include "common/wire.h"
+
+namespace ssi {
+
+// The scheduler that this user's configuration and environment name; an error that tells the cure when there
+// is none.
+Result<SchedulerAddress> known_scheduler();
+
+// Asks once. Ends with the first answer, or with the reason why the link is down, or after `timeout_ms`.
+Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Identity& self, int timeout_ms);
+
+// Asks again and again, over one connection and whatever becomes of the link, until `enough` says true or it
+// returns an error, or `timeout_ms` have passed; then the error is why the link is down, or that there was no
+// answer, if that is so.
+Result<wire::StatusReply> watch_status(const SchedulerAddress& scheduler, const Identity& self,
+                                       int timeout_ms,
+                                       std::function<Result<bool>(const wire::StatusReply&)> enough,
+                                       std::function<Status()> still_wanted);
+
+}  // namespace ssi

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "common/config.h"
+
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "common/identity.h"
+#include "common/paths.h"
+
+using namespace ssi;
+
+namespace {
+
+struct Directory {
+  std::string path;
+  Directory() {
+    char name[] = "/tmp/ssi-config-test.XXXXXX";
+    REQUIRE(::mkdtemp(name));
+    path = name;
+  }
+  ~Directory() { std::filesystem::remove_all(path); }
+  std::string file(const std::string& name, const std::string& text, mode_t mode = 0644) const {
+    const auto full = path + "/" + name;
+    std::ofstream(full) << text;
+    REQUIRE(::chmod(full.c_str(), mode) == 0);
+    return full;
+  }
+};
+
+// An environment variable for one scope.
+struct Variable {
+  std::string name;
+  std::optional<std::string> before;
+  Variable(const char* variable, const std::string& value) : name(variable) {
+    if (const char* old = ::getenv(variable)) before = old;
+    ::setenv(variable, value.c_str(), 1);
+  }
+  ~Variable() { before ? ::setenv(name.c_str(), before->c_str(), 1) : ::unsetenv(name.c_str()); }
+};
+
+// The error of a user's file with this text, its path cut off.
+std::string error_of(const std::string& text) {
+  const Directory directory;
+  const auto file = directory.file("config.toml", text);
+  const auto config = load_config("/nonexistent", file);
+  if (config) return "no error";
+  const auto line = config.error().text();
+  REQUIRE(line.find('\n') == std::string::npos);
+  REQUIRE(line.starts_with(file));
+  return line.substr(file.size() + 1);
+}
+
+}  // namespace
+
+TEST_CASE("no files: the defaults") {
+  const auto config = load_config("/nonexistent", "/nonexistent/too");
+  REQUIRE(config);
+  CHECK(config->policy == Policy::automatic);
+  CHECK(config->fallback == Fallback::local);
+  CHECK(config->min_seconds == 2);
+  CHECK(config->apps.empty());
+  CHECK_FALSE(config->scheduler);
+  CHECK(load_config("/dev/null", "/dev/null"));
+}
+
+TEST_CASE("every key of the manual is known") {
+  const Directory directory;
+  const auto own = key_text(Identity::generate().public_key());
+  const auto file = directory.file("c", R"(
+scheduler = ["host.example:7077", "spare:7077"]
+scheduler_key = ")" + own + R"("
+[defaults]
+policy = "remote"
+fallback = "wait"
+min_seconds = 3
+[export]
+hidden = ["~/secret"]
+read_only = ["~/mail", "/srv"]
+[[app]]
+match = ["ffmpeg", "/opt/ff*/bin/ffmpeg"]
+not_args = ["-version", "/dev/*"]
+when_args = ["-i"]
+when_env = { SSI_CLASS = "batch*" }
+not_env = ["SSI_LOCAL"]
+cwd_under = ["/home/*"]
+min_input_mb = 20
+resources = { cpus = 8, mem = "4G" }
+env_drop = ["DISPLAY"]
+files = ["cwd", "tmp"]
+net = "none"
+gui = true
+detach = false
+[[app]]
+match = "cc1plus"
+min_seconds = 0.5
+policy = "local"
+fallback = "fail"
+)");
+  const auto config = load_config("/nonexistent", file);
+  REQUIRE_MESSAGE(config, config.error().text());
+  CHECK(config->scheduler->address == "host.example:7077");
+  CHECK(key_text(config->scheduler->key) == own);
+  CHECK(config->policy == Policy::remote);
+  CHECK(config->fallback == Fallback::wait);
+  CHECK(config->min_seconds == 3);
+  CHECK(config->exports.hidden == std::vector<std::string>{"~/secret"});
+  CHECK(config->exports.read_only == std::vector<std::string>{"~/mail", "/srv"});
+  REQUIRE(config->apps.size() == 2);
+  const auto& ffmpeg = config->apps[0];
+  CHECK(ffmpeg.match == std::vector<std::string>{"ffmpeg", "/opt/ff*/bin/ffmpeg"});
+  CHECK(ffmpeg.not_args == std::vector<std::string>{"-version", "/dev/*"});
+  CHECK(ffmpeg.when_args == std::vector<std::string>{"-i"});
+  CHECK(ffmpeg.cpus == 8);
+  CHECK(ffmpeg.memory == std::uint64_t{4} << 30);
+  CHECK(ffmpeg.policy == Policy::remote);  // of [defaults]
+  CHECK(ffmpeg.fallback == Fallback::wait);
+  CHECK(config->apps[1].match == std::vector<std::string>{"cc1plus"});
+  CHECK(config->apps[1].policy == Policy::local);
+  CHECK(config->apps[1].fallback == Fallback::fail);
+}
+
+TEST_CASE("the user's file lies over the system's") {
+  const Directory directory;
+  const auto system = directory.file("system", R"(
+scheduler = "a:1"
+[defaults]
+policy = "local"
+min_seconds = 9
+[export]
+hidden = ["/a"]
+[[app]]
+match = ["one"]
+)");
+  const auto user = directory.file("user", R"(
+[defaults]
+policy = "remote"
+[export]
+hidden = ["/b"]
+[[app]]
+match = ["two"]
+)");
+  const auto config = load_config(system, user);
+  REQUIRE_MESSAGE(config, config.error().text());
+  CHECK(config->scheduler->address == "a:1");
+  CHECK(config->policy == Policy::remote);
+  CHECK(config->min_seconds == 9);
+  CHECK(config->exports.hidden == std::vector<std::string>{"/a", "/b"});
+  REQUIRE(config->apps.size() == 2);
+  CHECK(config->apps[0].match.front() == "two");
+  CHECK(config->apps[1].match.front() == "one");
+  CHECK(config->apps[1].policy == Policy::remote);
+}
+
+TEST_CASE("what is wrong is said with its line") {
+  CHECK(error_of("[defaults]\npolciy = \"auto\"\n") ==
+        "2: unknown key 'polciy' (known: policy, fallback, min_seconds)");
+  CHECK(error_of("\n\nschduler = 1\n") ==
+        "3: unknown key 'schduler' (known: scheduler, scheduler_key, defaults, export, app)");
+  CHECK(error_of("[deffaults]\n") ==
+        "1: unknown key 'deffaults' (known: scheduler, scheduler_key, defaults, export, app)");
+  CHECK(error_of("[defaults]\npolicy = \"never\"\n") ==
+        "2: 'policy' must be one of \"auto\", \"local\", \"remote\"");
+  CHECK(error_of("[defaults]\npolicy = 1\n") == "2: 'policy' must be one of \"auto\", \"local\", \"remote\"");
+  CHECK(error_of("[defaults]\nmin_seconds = \"2\"\n") ==
+        "2: 'min_seconds' must be a number that is not negative");
+  CHECK(error_of("[defaults]\nmin_seconds = nan\n") ==
+        "2: 'min_seconds' must be a number that is not negative");
+  CHECK(error_of("defaults = 1\n") == "1: 'defaults' must be a table");
+  CHECK(error_of("app = 1\n") == "1: 'app' must be written as [[app]]");
+  CHECK(error_of("[app]\nmatch = \"x\"\n") == "1: 'app' must be written as [[app]]");
+  CHECK(error_of("[[app]]\nmatch = [1]\n") == "2: 'match' must be a string or an array of strings");
+  CHECK(error_of("[[app]]\nmatch = \"x\"\nresources = { cpu = 1 }\n") ==
+        "3: unknown key 'cpu' (known: cpus, mem)");
+  CHECK(error_of("[[app]]\nmatch = \"x\"\nresources = { cpus = 0 }\n") ==
+        "3: 'cpus' must be a whole number from 1 to 4096");
+  CHECK(error_of("[[app]]\nmatch = \"x\"\nresources = { mem = \"4 G\" }\n") ==
+        "3: 'mem' must be a size like \"4G\", \"512M\" or 1048576");
+  CHECK(error_of("[[app]]\nmatch = \"x\"\ngui = \"yes\"\n") == "3: 'gui' must be true or false");
+  CHECK(error_of("[[app]]\nmatch = \"x\"\nwhen_env = [\"A\"]\n")
+            .starts_with("3: 'when_env' must be a table of strings"));
+  CHECK(error_of("\n[[app]]\npolicy = \"local\"\n") == "2: [[app]] needs 'match'");
+  CHECK(error_of("scheduler = \"host\"\n") ==
+        "1: 'scheduler' must be \"HOST:PORT\" or an array of them, not \"host\"");
+  CHECK(error_of("scheduler = []\n") == "1: 'scheduler' must be \"HOST:PORT\" or an array of them");
+  CHECK(error_of("scheduler = \"h:1\"\nscheduler_key = \"abc\"\n") ==
+        "2: 'scheduler_key' must be a public key (64 hexadecimal digits)");
+  CHECK(error_of("x = \n").starts_with("1: "));
+  CHECK(error_of("[defaults\n").starts_with("1: "));
+  CHECK(error_of("a = \"\xff\"\n").starts_with("1: "));
+}
+
+TEST_CASE("a file that others may write, or of another user, is refused") {
+  const Directory directory;
+  const auto writable = directory.file("w", "", 0666);
+  CHECK(load_config("/nonexistent", writable).error().text() ==
+        writable + ": others may write to it: chmod go-w " + writable);
+  CHECK(load_config(directory.path, "/nonexistent").error().text() ==
+        directory.path + ": is not a regular file");
+  if (::geteuid() == 0) {
+    const auto foreign = directory.file("f", "");
+    REQUIRE(::chown(foreign.c_str(), 12345, 12345) == 0);
+    CHECK(load_config(foreign, "/nonexistent").error().text() ==
+          foreign + ": belongs to another user (uid 12345)");
+  }
+}
+
+TEST_CASE("where the scheduler is: environment, config, the user's pool") {
+  const Directory directory;
+  const Variable state("XDG_STATE_HOME", directory.path);
+  const auto a = Identity::generate().public_key(), b = Identity::generate().public_key();
+  REQUIRE(paths::make_private_dir(directory.path + "/ssi/pool"));
+  const auto pool = directory.file("ssi/pool/pool.toml",
+                                   "# by 'ssi pool up'\nscheduler = \"10.0.0.1:7\"\nscheduler_key = \"" +
+                                       key_text(a) + "\"\nnewer = true\n");
+  Config config;
+  auto found = find_scheduler(config, "");
+  REQUIRE_MESSAGE(found, found.error().text());
+  CHECK((*found)->address == "10.0.0.1:7");
+  CHECK((*found)->key == a);
+
+  config.scheduler = SchedulerAddress{"h:1", ""};
+  CHECK((*find_scheduler(config, ""))->address == "h:1");
+  CHECK((*find_scheduler(config, ""))->key.empty());
+  config.scheduler = SchedulerAddress{"10.0.0.1:7", ""};
+  CHECK((*find_scheduler(config, ""))->key == a);
+  config.scheduler = SchedulerAddress{"h:1", b};
+  CHECK((*find_scheduler(config, ""))->key == b);
+  CHECK((*find_scheduler(config, "h:1"))->key == b);
+  CHECK((*find_scheduler(config, "10.0.0.1:7"))->key == a);
+  CHECK((*find_scheduler(config, "h:2"))->key.empty());
+  CHECK((*find_scheduler(config, "h:2#" + key_text(b)))->key == b);
+
+  CHECK(find_scheduler(config, "h").error().text() == "SSI_SCHEDULER: 'h' is not HOST:PORT or HOST:PORT#KEY");
+  CHECK(find_scheduler(config, "h:2#12").error().text() ==
+        "SSI_SCHEDULER: not a public key (64 hexadecimal digits)");
+  config.scheduler.reset();
+  directory.file("ssi/pool/pool.toml", "scheduler = \"h:1\"\n");
+  CHECK(find_scheduler(config, "").error().text() == pool + ": lacks 'scheduler_key'");
+  REQUIRE(::chmod(pool.c_str(), 0666) == 0);
+  CHECK_FALSE(find_scheduler(config, ""));
+}
+
+TEST_CASE("sizes") {
+  CHECK(*parse_size("1024") == 1024);
+  CHECK(*parse_size("4G") == std::uint64_t{4} << 30);
+  CHECK(*parse_size("512m") == std::uint64_t{512} << 20);
+  CHECK(*parse_size("1KiB") == 1024);
+  CHECK(*parse_size("2T") == std::uint64_t{2} << 40);
+  for (const char* text :
+       {"", "G", "-1", "1X", "1.5G", "4 G", "4GG", "99999999999999999999", "99999999999T", "0x10"}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_size(text));
+  }
+}

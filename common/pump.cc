@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "common/pump.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace ssi {
+namespace {
+
+bool would_block(const Error& error) { return error.code == std::errc::resource_unavailable_try_again; }
+
+constexpr std::uint32_t credit_batch = 64 << 10;  // bytes written before credit is given while more is queued
+
+}  // namespace
+
+Source::Source(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd from)
+    : loop_(loop), session_(session), job_(job), stream_(stream), from_(std::move(from)) {
+  if (from_.pollable()) poll_ = std::make_unique<Poll>(loop_, from_.fd(), [this](int) { pump(); });
+  update();
+}
+
+void Source::update() {
+  if (!from_) return;
+  if (poll_)
+    poll_->want(credit_ > 0 ? UV_READABLE : 0);
+  else if (credit_ > 0)
+    loop_.defer([this, alive = alive_] {
+      if (*alive) pump();
+    });
+}
+
+// One frame a call: the loop stays responsive, and the poll calls again.
+void Source::pump() {
+  if (!from_ || credit_ == 0) return;
+  static thread_local std::array<char, wire::max_body> buffer;
+  const auto got = from_.read({buffer.data(), std::min<std::size_t>(buffer.size(), credit_)});
+  if (!got && would_block(got.error())) return tell_drained();
+  if (!got || *got == 0) return finish();  // an error on a stream (EIO of a hung-up terminal) reads as its end
+  credit_ -= *got;
+  bytes_ += *got;
+  session_.post(wire::Data{job_, stream_}, {buffer.data(), *got}, Session::Lane::bulk);
+  update();
+}
+
+void Source::finish() {
+  session_.post(wire::End{job_, stream_}, {}, Session::Lane::bulk);
+  stop();
+}
+
+void Source::stop() {
+  poll_.reset();
+  from_.close();
+  tell_drained();
+}
+
+void Source::credit(std::uint32_t bytes) {
+  credit_ = std::min<std::uint64_t>(credit_ + bytes, wire::Data::window);
+  update();
+}
+
+void Source::tell_drained() {
+  if (const auto f = std::exchange(drained_, nullptr)) f();
+}
+
+void Source::drained(std::function<void()> f) {
+  drained_ = std::move(f);
+  if (!from_) return tell_drained();
+  // A poll tells only when there is something; whether there is nothing must be asked.
+  const auto alive = alive_;
+  while (*alive && drained_ && from_ && credit_ > 0) pump();
+}
+
+Sink::Sink(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd to)
+    : loop_(loop), session_(session), job_(job), stream_(stream), to_(std::move(to)) {
+  if (to_.pollable()) poll_ = std::make_unique<Poll>(loop_, to_.fd(), [this](int) { drain(); });
+}
+
+bool Sink::push(std::string_view bytes) {
+  if (discarding_ || !to_) return true;
+  if (queued_ + bytes.size() > wire::Data::window) return false;
+  queue_.emplace_back(bytes);
+  queued_ += bytes.size();
+  drain();
+  return true;
+}
+
+void Sink::end() {
+  ending_ = true;
+  if (queue_.empty()) settle();
+}
+
+void Sink::flushed(std::function<void()> f) {
+  flushed_ = std::move(f);
+  if (queue_.empty()) settle();
+}
+
+void Sink::drain() {
+  while (!queue_.empty()) {
+    const auto& front = queue_.front();
+    const auto done = to_.write({front.data() + front_done_, front.size() - front_done_});
+    if (!done && would_block(done.error())) break;
+    if (!done) return broken(done.error());
+    front_done_ += *done;
+    queued_ -= *done;
+    bytes_ += *done;
+    owed_ += static_cast<std::uint32_t>(*done);
+    if (front_done_ == front.size()) {
+      queue_.pop_front();
+      front_done_ = 0;
+    }
+  }
+  if (owed_ > 0 && (queue_.empty() || owed_ >= credit_batch))
+    session_.post(wire::Credit{job_, stream_, std::exchange(owed_, 0)});
+  if (queue_.empty()) return settle();
+  if (poll_) poll_->want(UV_WRITABLE);
+}
+
+void Sink::broken(const Error& error) {
+  if (error.code != std::errc::broken_pipe) error_ = std::make_unique<Error>(error);
+  discarding_ = true;
+  queue_.clear();
+  front_done_ = queued_ = 0;
+  session_.post(wire::End{job_, stream_});
+  settle();
+}
+
+void Sink::settle() {
+  if (poll_) poll_->want(0);
+  if (ending_ || discarding_) {
+    poll_.reset();
+    to_.close();
+  }
+  if (const auto f = std::exchange(flushed_, nullptr)) f();
+}
+
+}  // namespace ssi

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A job's standard streams over a session: a Source turns a descriptor's bytes into Data frames, a Sink turns Data
+// frames into a descriptor's bytes. At most Data::window bytes of a stream are on the way, so memory is bounded and a
+// slow reader slows its writer, however far apart they are.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "common/loop.h"
+#include "common/session.h"
+#include "common/stream_fd.h"
+
+namespace ssi {
+
+class Source {
+ public:
+  // Sends what `from` yields as `stream` of `job`, and End at its end.
+  Source(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd from);
+
+  void credit(std::uint32_t bytes);      // the receiver passed them on
+  void stop();                           // nobody reads any more: closes the descriptor
+  void drained(std::function<void()> f); // calls `f` once all that the descriptor holds now has been sent
+  bool ended() const { return !from_; }
+  std::uint64_t bytes() const { return bytes_; }  // sent
+
+ private:
+  void pump();
+  void finish();
+  void update();
+  void tell_drained();
+
+  Loop& loop_;
+  Session& session_;
+  const std::uint64_t job_;
+  const std::uint8_t stream_;
+  StreamFd from_;
+  std::unique_ptr<Poll> poll_;
+  std::uint64_t credit_ = wire::Data::window;
+  std::uint64_t bytes_ = 0;
+  std::function<void()> drained_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+
+ public:
+  ~Source() { *alive_ = false; }
+};
+
+class Sink {
+ public:
+  // Writes what push() brings to `to`. When nobody reads it any more, says End to the sender and discards the rest.
+  Sink(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd to);
+  ~Sink() { *alive_ = false; }
+
+  bool push(std::string_view bytes);  // false: the sender broke the window, which ends the session
+  void end();                         // the descriptor is closed when all is written
+  void flushed(std::function<void()> f);  // calls `f` once all that was pushed has been written (or discarded)
+  bool ended() const { return !to_; }
+  int fd() const { return to_.fd(); }             // -1 once ended
+  std::uint64_t bytes() const { return bytes_; }  // written
+  std::size_t queued() const { return queued_; }     // not yet written
+  const Error* write_error() const { return error_ ? error_.get() : nullptr; }  // other than EPIPE
+
+ private:
+  void drain();
+  void broken(const Error& error);
+  void settle();
+
+  Loop& loop_;
+  Session& session_;
+  const std::uint64_t job_;
+  const std::uint8_t stream_;
+  StreamFd to_;
+  std::unique_ptr<Poll> poll_;
+  std::deque<std::string> queue_;
+  std::size_t front_done_ = 0, queued_ = 0;
+  std::uint32_t owed_ = 0;  // written, credit not yet given
+  std::uint64_t bytes_ = 0;
+  bool ending_ = false, discarding_ = false;
+  std::unique_ptr<Error> error_;
+  std::function<void()> flushed_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace ssi

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "common/session.h"
+
+#include <doctest/doctest.h>
+#include <sys/socket.h>
+
+#include <memory>
+#include <vector>
+
+#include "common/pump.h"
+
+using namespace ssi;
+
+namespace {
+
+// Two ends of a real TLS session over a socket pair, in one loop.
+struct Pair {
+  explicit Pair(std::string pinned = "the guest's") {
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    if (pinned == "the guest's") pinned = guest_key.public_key();
+    home = std::make_unique<Session>(loop, Fd(ends[0]), TlsStream::Side::home, home_key, pinned, events(home_side));
+    guest = std::make_unique<Session>(loop, Fd(ends[1]), TlsStream::Side::guest, guest_key, "", events(guest_side));
+    limit.once(10'000, [this] { loop.stop(); });
+  }
+
+  struct Side {
+    bool ready = false;
+    std::string closed;
+    std::function<void(const Session::Incoming&)> frame;
+  };
+
+  Session::Events events(Side& side) {
+    return {[&side] { side.ready = true; }, [&side](const Session::Incoming& in) { if (side.frame) side.frame(in); },
+            [this, &side](const Error& why) {
+              side.closed = why.text();
+              loop.stop();
+            }};
+  }
+
+  // Runs the loop until `done` holds.
+  void until(const std::function<bool()>& done) {
+    Timer poll(loop);
+    poll.every(1, [&] {
+      if (done()) loop.stop();
+    });
+    loop.run();
+    CHECK(done());
+  }
+
+  Loop loop;
+  Identity home_key = Identity::generate(), guest_key = Identity::generate();
+  Side home_side, guest_side;
+  Timer limit{loop};
+  std::unique_ptr<Session> home, guest;
+};
+
+}  // namespace
+
+TEST_CASE("a request is answered, and each side knows the other's key") {
+  Pair pair;
+  pair.guest_side.frame = [&](const Session::Incoming& in) {
+    const auto message = wire::decode_frame(in.kind, in.meta);
+    REQUIRE(message);
+    const auto& lookup = std::get<wire::Lookup>(*message);
+    wire::Entry entry;
+    entry.node = lookup.parent + 1;
+    pair.guest->reply(in.id, entry, "body of " + lookup.name);
+  };
+  std::string got;
+  std::uint64_t node = 0;
+  pair.home->call(wire::Lookup{41, "name", {}}, {}, [&](Result<wire::Entry> entry, std::string_view body) {
+    REQUIRE(entry);
+    node = entry->node;
+    got = body;
+  });
+  pair.until([&] { return node != 0; });
+  CHECK(node == 42);
+  CHECK(got == "body of name");
+  CHECK(pair.guest->peer_key() == pair.home_key.public_key());
+  CHECK(pair.home->peer_key() == pair.guest_key.public_key());
+}
+
+TEST_CASE("an errno arrives as that errno") {
+  Pair pair;
+  pair.guest_side.frame = [&](const Session::Incoming& in) { pair.guest->fail(in.id, ENOSPC); };
+  std::error_code code;
+  pair.home->call(wire::Getattr{1, 0}, {}, [&](Result<wire::Attr> attr, std::string_view) { code = attr.error().code; });
+  pair.until([&] { return static_cast<bool>(code); });
+  CHECK(code == std::errc::no_space_on_device);
+}
+
+TEST_CASE("a peer with another key than the pinned one is refused") {
+  Pair pair(Identity::generate().public_key());
+  pair.until([&] { return !pair.home_side.closed.empty(); });
+  CHECK(pair.home_side.closed.find("the peer has key " + fingerprint(pair.guest_key.public_key())) != std::string::npos);
+  CHECK_FALSE(pair.guest_side.ready);
+}
+
+TEST_CASE("small frames overtake bulk, and bulk keeps its order") {
+  Pair pair;
+  std::vector<std::size_t> order;  // body sizes as they arrive
+  pair.guest_side.frame = [&](const Session::Incoming& in) { order.push_back(in.body.size()); };
+  const std::string large(wire::max_body, 'x');
+  pair.until([&] { return pair.home_side.ready && pair.guest_side.ready; });
+  for (std::size_t i = 0; i < 200; ++i)
+    pair.home->post(wire::Data{1, 1}, std::string_view(large).substr(i), Session::Lane::bulk);
+  pair.home->post(wire::Data{1, 1}, "small");
+  pair.until([&] { return order.size() == 201; });
+  std::size_t small_at = 0, expected = wire::max_body;
+  for (std::size_t i = 0; i < order.size(); ++i)
+    if (order[i] == 5)
+      small_at = i;
+    else
+      CHECK(order[i] == expected--);
+  CHECK(small_at < 20);
+}
+
+TEST_CASE("a lost link fails what waits for a reply") {
+  Pair pair;
+  pair.guest_side.frame = [&](const Session::Incoming&) { pair.loop.defer([&] { pair.guest.reset(); }); };
+  std::error_code code;
+  pair.home->call(wire::Getattr{1, 0}, {}, [&](Result<wire::Attr> attr, std::string_view) { code = attr.error().code; });
+  pair.until([&] { return !pair.home_side.closed.empty(); });
+  CHECK(code == std::errc::not_connected);
+}
+
+TEST_CASE("bytes that are not TLS close the session, not the process") {
+  Loop loop;
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+  const Fd peer(ends[1]);
+  const auto key = Identity::generate();
+  std::string closed;
+  Session session(loop, Fd(ends[0]), TlsStream::Side::guest, key, "",
+                  {[] {}, [](const Session::Incoming&) {}, [&](const Error& why) {
+                     closed = why.text();
+                     loop.stop();
+                   }});
+  REQUIRE(::write(peer.get(), "GET / HTTP/1.0\r\n\r\n", 18) == 18);
+  Timer limit(loop);
+  limit.once(5'000, [&] { loop.stop(); });
+  loop.run();
+  CHECK_FALSE(closed.empty());
+}
+
+namespace {
+
+struct Pipe {
+  Pipe() {
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    read.reset(ends[0]);
+    write.reset(ends[1]);
+  }
+  Fd read, write;
+};
+
+StreamFd adopt(Fd fd, StreamFd::Use use) {
+  auto stream = StreamFd::adopt(std::move(fd), use);
+  REQUIRE(stream);
+  return std::move(*stream);
+}
+
+}  // namespace
+
+TEST_CASE("a pump carries a stream byte for byte, in bounded memory, to its end") {
+  Pair pair;
+  Pipe from, to;
+  const int from_fd = from.write.get(), to_fd = to.read.get();
+  ::fcntl(from_fd, F_SETFL, O_NONBLOCK);
+  ::fcntl(to_fd, F_SETFL, O_NONBLOCK);
+  pair.until([&] { return pair.home_side.ready && pair.guest_side.ready; });
+  Source source(pair.loop, *pair.home, 7, 1, adopt(std::move(from.read), StreamFd::Use::read));
+  Sink sink(pair.loop, *pair.guest, 7, 1, adopt(std::move(to.write), StreamFd::Use::write));
+  std::size_t most_queued = 0;
+  pair.guest_side.frame = [&](const Session::Incoming& in) {
+    if (in.kind == wire::kind_of<wire::End>()) return sink.end();
+    CHECK(sink.push(in.body));
+    most_queued = std::max(most_queued, sink.queued());
+  };
+  pair.home_side.frame = [&](const Session::Incoming& in) {
+    source.credit(wire::unpack<wire::Credit>(in.meta)->bytes);
+  };
+  constexpr std::size_t total = 4 << 20;
+  std::size_t written = 0, read = 0;
+  bool ended = false, wrong = false;
+  const auto byte_at = [](std::size_t at) { return static_cast<char>(at * 31 + at / 4096); };
+  Timer slow_reader(pair.loop);  // reads at most 8 KiB a millisecond, so that the window fills
+  slow_reader.every(1, [&] {
+    char buffer[64 << 10];
+    while (from.write && written < total) {
+      const auto size = std::min(sizeof buffer, total - written);
+      for (std::size_t i = 0; i < size; ++i) buffer[i] = byte_at(written + i);
+      const auto done = ::write(from_fd, buffer, size);
+      if (done <= 0) break;
+      written += static_cast<std::size_t>(done);
+    }
+    if (written == total) from.write.reset();
+    const auto got = ::read(to_fd, buffer, 8 << 10);
+    for (ssize_t i = 0; i < got; ++i) wrong = wrong || buffer[i] != byte_at(read++);
+    ended = got == 0;
+  });
+  pair.until([&] { return ended; });
+  CHECK(read == total);
+  CHECK_FALSE(wrong);
+  CHECK(most_queued > (512 << 10));  // the reader was slow indeed
+  CHECK(most_queued <= wire::Data::window);
+}
+
+TEST_CASE("when nobody reads any more the writer hears of it") {
+  Pair pair;
+  Pipe from, to;
+  pair.until([&] { return pair.home_side.ready && pair.guest_side.ready; });
+  Sink sink(pair.loop, *pair.guest, 7, 1, adopt(std::move(to.write), StreamFd::Use::write));
+  Source source(pair.loop, *pair.home, 7, 1, adopt(std::move(from.read), StreamFd::Use::read));
+  pair.guest_side.frame = [&](const Session::Incoming& in) {
+    if (in.kind == wire::kind_of<wire::Data>()) CHECK(sink.push(in.body));
+  };
+  bool told = false;
+  pair.home_side.frame = [&](const Session::Incoming& in) {
+    if (in.kind != wire::kind_of<wire::End>()) return;
+    told = true;
+    source.stop();
+  };
+  to.read.reset();
+  REQUIRE(::write(from.write.get(), "x", 1) == 1);
+  pair.until([&] { return told; });
+  CHECK(source.ended());
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One end of a stream of bytes that somebody else may hold too: read and written without ever blocking, and without
+// O_NONBLOCK leaking to the other holders of the same open file description.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "common/fd.h"
+#include "common/result.h"
+
+namespace ssi {
+
+class StreamFd {
+ public:
+  enum class Use { read, write };
+  StreamFd() = default;
+
+  // Pipes and character devices are reopened through /proc/self/fd; sockets are used with MSG_DONTWAIT; regular files
+  // never block. Fails with ENXIO for the write end of a pipe that nobody reads.
+  static Result<StreamFd> adopt(Fd fd, Use use);
+
+  // For a descriptor that nobody else holds: sets O_NONBLOCK itself.
+  static Result<StreamFd> own(Fd fd);
+
+  // Bytes moved, 0 at end of file. EAGAIN shows as an error with that code.
+  Result<std::size_t> read(std::span<char> into) const;
+  Result<std::size_t> write(std::span<const char> from) const;
+
+  bool pollable() const { return !regular_; }
+  int fd() const { return fd_.get(); }
+  explicit operator bool() const { return static_cast<bool>(fd_); }
+  void close() { fd_.reset(); }
+
+ private:
+  Fd fd_;
+  bool regular_ = false, socket_ = false;
+};
+
+}  // namespace ssi

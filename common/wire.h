@@ -1,0 +1,646 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Every message that ssi's parts exchange over a network, and nothing else: this header is the specification.
+//
+//   Control  over ZeroMQ: agents and deputies (DEALER) <-> scheduler (ROUTER). One frame, [kind, fields].
+//   Frame    over a session (common/session.h): the kind travels in the frame's header, the fields as msgpack
+//            metadata, bulk bytes as the frame's raw body.
+//
+// Rules: append fields at the end, with a default; append kinds at the end of a variant. Anything else raises
+// `version`. A field that a newer peer appended is ignored, one that an older peer lacks keeps its default.
+// decode() never throws and never trusts the peer's sizes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "common/result.h"
+
+#ifndef MSGPACK_NO_BOOST
+#define MSGPACK_NO_BOOST
+#endif
+#include <msgpack.hpp>
+
+namespace ssi::wire {
+
+inline constexpr std::uint32_t version = 1;
+inline constexpr std::size_t max_control = 1 << 20;  // bytes of one control message
+inline constexpr std::size_t max_body = 128 << 10;   // bytes of one frame's body
+inline constexpr std::size_t max_meta = 256 << 10;   // bytes of one frame's metadata
+inline constexpr std::size_t max_page = 512;         // entries of one DirPage
+
+using Bytes = std::string;  // raw bytes: keys, signatures, file names (not necessarily UTF-8)
+
+// ---------------------------------------------------------------------------------------------- control plane
+
+// agent -> scheduler, on change and at least every 500 ms. `key` must be the one whose CURVE half authenticated
+// the connection.
+struct Report {
+  std::uint32_t version = wire::version;
+  std::string name;
+  Bytes key;                    // Ed25519 public key, 32 bytes
+  std::string address;          // HOST:PORT where the agent takes sessions
+  std::uint64_t boot = 0;       // chosen at start: another value is another life of the agent
+  std::uint64_t sequence = 0;
+  std::uint32_t cpus = 0;
+  double speed = 0;             // of one processor, 1.0 = 1e9 steps/s of common/speed.cc's loop
+  double busy = 0;              // processors in use, mean of the last half second
+  std::uint32_t runnable = 0;   // length of the run queue
+  double steal = 0;             // share of processor time taken by the host, 0..1
+  std::uint64_t memory_total = 0, memory_free = 0;  // bytes
+  double pressure_cpu = -1, pressure_memory = -1;   // PSI "some avg10" in percent, -1 where there is none
+  std::vector<std::uint64_t> jobs;                  // ids of the jobs that run there
+  MSGPACK_DEFINE(version, name, key, address, boot, sequence, cpus, speed, busy, runnable, steal, memory_total,
+                 memory_free, pressure_cpu, pressure_memory, jobs)
+};
+
+// scheduler -> agent: the report arrived; `epoch` fences sessions of an earlier life.
+struct ReportTaken {
+  std::uint64_t sequence = 0;
+  std::uint64_t epoch = 0;
+  MSGPACK_DEFINE(sequence, epoch)
+};
+
+// deputy -> scheduler: where should this job run?
+struct Place {
+  std::uint32_t version = wire::version;
+  std::uint64_t request = 0;       // echoed in every answer
+  std::string user;                // login name at home, for people
+  std::string home;                // host name of the home
+  Bytes home_key;                  // Ed25519 public key of the deputy
+  std::string command;             // basename, for `ssi ps`
+  std::string guest;               // this guest or none; empty: any
+  bool never_home = false;         // --remote, --on
+  bool may_wait = false;           // --wait: answer `wait` rather than share a busy machine
+  std::uint32_t cpus = 0;          // processors the job can use, 0: as many as there are
+  std::uint64_t memory = 0;        // bytes it needs, 0: unknown
+  double cpu_seconds = 0;          // predicted work in seconds of a speed-1.0 processor, 0: unknown
+  std::uint32_t home_cpus = 0;     // the home as one of the machines
+  double home_speed = 0, home_busy = 0;
+  MSGPACK_DEFINE(version, request, user, home, home_key, command, guest, never_home, may_wait, cpus, memory,
+                 cpu_seconds, home_cpus, home_speed, home_busy)
+};
+
+// scheduler -> deputy, at once: the request arrived. Without it within 300 ms the deputy stops waiting.
+struct PlaceTaken {
+  std::uint64_t request = 0;
+  MSGPACK_DEFINE(request)
+};
+
+enum class Verdict : std::uint8_t { guest = 0, home = 1, wait = 2, refused = 3 };
+
+// scheduler -> deputy: the answer. After `wait` another Placed follows when a guest is free.
+struct Placed {
+  std::uint64_t request = 0;
+  std::uint8_t verdict = 0;     // Verdict; decode() refuses others
+  std::string reason;           // one line: "guest2 is expected to end first (2.0 of 4 processors free)"
+  std::uint64_t job = 0;        // below: only with Verdict::guest
+  std::string guest;
+  std::string address;
+  Bytes guest_key;
+  std::uint64_t epoch = 0;
+  Bytes ticket;                 // see common/ticket.h
+  MSGPACK_DEFINE(request, verdict, reason, job, guest, address, guest_key, epoch, ticket)
+};
+
+// deputy -> scheduler: a placed job has ended, or never started; its reservation is over.
+struct JobEnded {
+  std::uint64_t job = 0;
+  double cpu_seconds = 0;
+  MSGPACK_DEFINE(job, cpu_seconds)
+};
+
+struct StatusRequest {
+  std::uint64_t request = 0;
+  MSGPACK_DEFINE(request)
+};
+
+struct GuestStatus {
+  std::string name, state;      // state: "up", or "gone" for 60 s after the last report
+  Bytes key;
+  std::string address;
+  std::uint32_t cpus = 0;
+  double speed = 0, load = 0, steal = 0;            // load: processors in use
+  std::uint64_t memory_total = 0, memory_free = 0;  // bytes
+  std::vector<std::uint64_t> jobs;
+  std::uint32_t version = 0;
+  double silent = 0;            // seconds since the last report
+  MSGPACK_DEFINE(name, state, key, address, cpus, speed, load, steal, memory_total, memory_free, jobs, version,
+                 silent)
+};
+
+struct StatusReply {
+  std::uint64_t request = 0;
+  std::vector<GuestStatus> guests;
+  MSGPACK_DEFINE(request, guests)
+};
+
+// scheduler -> anyone: the request (0: whatever came last) cannot be served; one line says why.
+struct Refused {
+  std::uint64_t request = 0;
+  std::string reason;
+  MSGPACK_DEFINE(request, reason)
+};
+
+using Control = std::variant<Report, ReportTaken, Place, PlaceTaken, Placed, JobEnded, StatusRequest, StatusReply,
+                             Refused>;
+
+Bytes encode(const Control& message);
+Result<Control> decode_control(std::string_view frame);
+
+// ------------------------------------------------------------------------------------------------- data plane
+//
+// A struct with a `Reply` is a request: the peer answers with a frame of the same id that has flag `reply`, whose
+// kind is 0 or an errno, and whose metadata is the Reply. Others are one-way.
+
+struct None {
+  MSGPACK_DEFINE()
+};
+
+struct Caller {  // who, in the guest, asks: ids as at home
+  std::uint32_t uid = 0, gid = 0;
+  MSGPACK_DEFINE(uid, gid)
+};
+
+// --- the session
+
+struct Welcome {
+  std::uint32_t version = 0;
+  std::string guest;
+  MSGPACK_DEFINE(version, guest)
+};
+
+// deputy -> agent, first frame. `ticket` admits this home key to this guest.
+struct Hello {
+  using Reply = Welcome;
+  std::uint32_t version = wire::version;
+  Bytes ticket;
+  std::uint64_t epoch = 0;
+  std::string home;             // host name
+  std::string domain;           // domain name of uname(2)
+  MSGPACK_DEFINE(version, ticket, epoch, home, domain)
+};
+
+// Frames up to this stream position have been taken; the sender need not keep them.
+struct Taken {
+  std::uint64_t position = 0;
+  MSGPACK_DEFINE(position)
+};
+
+struct Ping {
+  using Reply = None;
+  MSGPACK_DEFINE()
+};
+
+// --- jobs: deputy -> agent unless said otherwise
+
+struct Limit {  // rlim_t; RLIM_INFINITY as it is
+  std::uint64_t soft = 0, hard = 0;
+  MSGPACK_DEFINE(soft, hard)
+};
+
+// A piece (the body) of the job's argv or environment, strings ended by NUL. Precedes Start.
+struct SpecPart {
+  std::uint64_t job = 0;
+  std::uint8_t environment = 0;  // 0: argv, 1: environment
+  MSGPACK_DEFINE(job, environment)
+};
+
+enum class StdioKind : std::uint8_t { closed = 0, pipe = 1, same_as_stdout = 2, null = 3 };
+
+struct Started {
+  MSGPACK_DEFINE()
+};
+
+// Run it. A reply with an errno means that nothing was done: path is not there, not executable, ….
+struct Start {
+  using Reply = Started;
+  std::uint64_t job = 0;
+  Bytes ticket;
+  Bytes path;                   // to exec, as the caller named it (may be relative to cwd)
+  Bytes cwd;
+  std::uint32_t uid = 0, gid = 0;
+  std::vector<std::uint32_t> groups;
+  std::uint32_t umask = 022;
+  std::int32_t nice = 0;
+  std::vector<Limit> limits;    // indexed by RLIMIT_*
+  std::uint64_t blocked = 0, ignored = 0;  // signal sets, bit n-1 for signal n
+  std::vector<std::uint8_t> stdio;         // StdioKind of fd 0, 1, 2
+  MSGPACK_DEFINE(job, ticket, path, cwd, uid, gid, groups, umask, nice, limits, blocked, ignored, stdio)
+};
+
+// Bytes (the body) of the job's stream 0, 1 or 2. The sender may have `window` bytes unacknowledged.
+struct Data {
+  static constexpr std::uint32_t window = 1 << 20;
+  std::uint64_t job = 0;
+  std::uint8_t stream = 0;
+  MSGPACK_DEFINE(job, stream)
+};
+
+// The receiver of Data has passed `bytes` on.
+struct Credit {
+  std::uint64_t job = 0;
+  std::uint8_t stream = 0;
+  std::uint32_t bytes = 0;
+  MSGPACK_DEFINE(job, stream, bytes)
+};
+
+// From the sender of Data: end of file. From its receiver: nobody reads any more (SIGPIPE, EPIPE).
+struct End {
+  std::uint64_t job = 0;
+  std::uint8_t stream = 0;
+  MSGPACK_DEFINE(job, stream)
+};
+
+struct Signal {
+  std::uint64_t job = 0;
+  std::int32_t number = 0;
+  MSGPACK_DEFINE(job, number)
+};
+
+struct Kill {  // the whole job, now
+  std::uint64_t job = 0;
+  MSGPACK_DEFINE(job)
+};
+
+// agent -> deputy, behind all output that the job wrote before its leader ended.
+struct Exited {
+  std::uint64_t job = 0;
+  std::int32_t wait_status = 0;    // as wait(2) gives it
+  std::uint64_t cpu_us = 0;        // user and system, with waited-for children
+  std::uint64_t max_rss = 0;       // bytes
+  std::uint64_t stdin_taken = 0;   // bytes of stdin that the job really read
+  MSGPACK_DEFINE(job, wait_status, cpu_us, max_rss, stdin_taken)
+};
+
+// --- the view. deputy -> agent:
+
+struct Mount {
+  std::uint32_t fs = 0;         // number of this home file system in this session
+  Bytes path;                   // where it is mounted at home
+  std::uint64_t root = 0;       // node of its root
+  std::uint8_t read_only = 0;
+  MSGPACK_DEFINE(fs, path, root, read_only)
+};
+
+// All of home's file systems, parents before children. Sent before the first Start and when the table changed.
+struct Mounts {
+  std::vector<Mount> mounts;
+  MSGPACK_DEFINE(mounts)
+};
+
+struct Name {
+  std::uint64_t parent = 0;
+  Bytes name;
+  MSGPACK_DEFINE(parent, name)
+};
+
+// Forget what is cached of these: attributes and content of nodes, and names (also negative ones).
+struct Invalidate {
+  std::vector<std::uint64_t> nodes;
+  std::vector<Name> names;
+  MSGPACK_DEFINE(nodes, names)
+};
+
+// --- the view. agent -> deputy: requests that mirror the FUSE operations.
+//
+// A node is a number that the deputy gave in an Entry; the deputy counts how often it gave each one, and Forget takes
+// that count back. Handles are chosen by the agent, so that requests can be pipelined behind an Open.
+
+struct Attr {
+  std::uint64_t ino = 0;
+  std::uint32_t mode = 0, nlink = 0, uid = 0, gid = 0;
+  std::uint64_t rdev = 0, size = 0, blocks = 0;  // blocks of 512 bytes
+  std::uint32_t blksize = 4096;
+  std::int64_t atime = 0, mtime = 0, ctime = 0;  // ns since the epoch
+  MSGPACK_DEFINE(ino, mode, nlink, uid, gid, rdev, size, blocks, blksize, atime, mtime, ctime)
+};
+
+// How long a guest may use an Entry, an Attr or the absence of a name without asking again.
+inline constexpr std::uint32_t cache_ms = 1000;
+
+struct Entry {
+  std::uint64_t node = 0;
+  std::uint32_t fs = 0;  // differs from the parent's: the name is a mount point at home
+  Attr attr;
+  MSGPACK_DEFINE(node, fs, attr)
+};
+
+struct Lookup {
+  using Reply = Entry;
+  std::uint64_t parent = 0;
+  Bytes name;
+  Caller caller;
+  MSGPACK_DEFINE(parent, name, caller)
+};
+
+struct Forgotten {
+  std::uint64_t node = 0, count = 0;
+  MSGPACK_DEFINE(node, count)
+};
+
+struct Forget {
+  std::vector<Forgotten> nodes;
+  MSGPACK_DEFINE(nodes)
+};
+
+struct Getattr {
+  using Reply = Attr;
+  std::uint64_t node = 0, handle = 0;  // handle 0: none
+  MSGPACK_DEFINE(node, handle)
+};
+
+struct Setattr {
+  using Reply = Attr;
+  enum Field : std::uint32_t {
+    set_mode = 1, set_uid = 2, set_gid = 4, set_size = 8, set_atime = 16, set_mtime = 32, atime_now = 64,
+    mtime_now = 128
+  };
+  std::uint64_t node = 0, handle = 0;
+  std::uint32_t fields = 0;  // Field bits
+  std::uint32_t mode = 0, uid = 0, gid = 0;
+  std::uint64_t size = 0;
+  std::int64_t atime = 0, mtime = 0;  // ns since the epoch
+  Caller caller;
+  MSGPACK_DEFINE(node, handle, fields, mode, uid, gid, size, atime, mtime, caller)
+};
+
+struct Readlink {  // the reply's body is the target
+  using Reply = None;
+  std::uint64_t node = 0;
+  MSGPACK_DEFINE(node)
+};
+
+struct Mknod {  // regular files, FIFOs, sockets; devices as home's rights allow
+  using Reply = Entry;
+  std::uint64_t parent = 0;
+  Bytes name;
+  std::uint32_t mode = 0;  // umask already applied
+  std::uint64_t rdev = 0;
+  Caller caller;
+  MSGPACK_DEFINE(parent, name, mode, rdev, caller)
+};
+
+struct Mkdir {
+  using Reply = Entry;
+  std::uint64_t parent = 0;
+  Bytes name;
+  std::uint32_t mode = 0;
+  Caller caller;
+  MSGPACK_DEFINE(parent, name, mode, caller)
+};
+
+struct Symlink {
+  using Reply = Entry;
+  std::uint64_t parent = 0;
+  Bytes name, target;
+  Caller caller;
+  MSGPACK_DEFINE(parent, name, target, caller)
+};
+
+struct Link {
+  using Reply = Entry;
+  std::uint64_t node = 0, parent = 0;
+  Bytes name;
+  Caller caller;
+  MSGPACK_DEFINE(node, parent, name, caller)
+};
+
+struct Unlink {
+  using Reply = None;
+  std::uint64_t parent = 0;
+  Bytes name;
+  Caller caller;
+  MSGPACK_DEFINE(parent, name, caller)
+};
+
+struct Rmdir {
+  using Reply = None;
+  std::uint64_t parent = 0;
+  Bytes name;
+  Caller caller;
+  MSGPACK_DEFINE(parent, name, caller)
+};
+
+struct Rename {
+  using Reply = None;
+  std::uint64_t parent = 0;
+  Bytes name;
+  std::uint64_t new_parent = 0;
+  Bytes new_name;
+  std::uint32_t flags = 0;  // as renameat2(2)
+  Caller caller;
+  MSGPACK_DEFINE(parent, name, new_parent, new_name, flags, caller)
+};
+
+struct Open {  // files and directories
+  using Reply = Attr;
+  std::uint64_t node = 0, handle = 0;
+  std::int32_t flags = 0;  // as open(2)
+  Caller caller;
+  MSGPACK_DEFINE(node, handle, flags, caller)
+};
+
+struct Create {
+  using Reply = Entry;
+  std::uint64_t parent = 0;
+  Bytes name;
+  std::uint32_t mode = 0;
+  std::int32_t flags = 0;
+  std::uint64_t handle = 0;
+  Caller caller;
+  MSGPACK_DEFINE(parent, name, mode, flags, handle, caller)
+};
+
+struct Read {  // the reply's body: up to `size` (<= max_body) bytes, shorter only at end of file
+  using Reply = None;
+  std::uint64_t handle = 0, offset = 0;
+  std::uint32_t size = 0;
+  MSGPACK_DEFINE(handle, offset, size)
+};
+
+struct Written {
+  std::uint32_t size = 0;
+  MSGPACK_DEFINE(size)
+};
+
+struct Write {  // body: the bytes. On a handle opened with O_APPEND the offset is home's to choose
+  using Reply = Written;
+  std::uint64_t handle = 0, offset = 0;
+  MSGPACK_DEFINE(handle, offset)
+};
+
+struct Flush {  // a descriptor of this handle was closed: report what close(2) reports at home
+  using Reply = None;
+  std::uint64_t handle = 0;
+  MSGPACK_DEFINE(handle)
+};
+
+struct Release {
+  std::uint64_t handle = 0;
+  MSGPACK_DEFINE(handle)
+};
+
+struct Fsync {
+  using Reply = None;
+  std::uint64_t handle = 0;
+  std::uint8_t data_only = 0;
+  MSGPACK_DEFINE(handle, data_only)
+};
+
+struct DirEntry {
+  Bytes name;
+  std::uint64_t ino = 0;
+  std::uint32_t type = 0;     // S_IFMT bits
+  std::int64_t next = 0;      // offset that continues behind this entry
+  Entry entry;                // node 0: none ("." and "..", names that vanished, or plus = 0)
+  MSGPACK_DEFINE(name, ino, type, next, entry)
+};
+
+struct DirPage {
+  std::vector<DirEntry> entries;  // empty: the end
+  MSGPACK_DEFINE(entries)
+};
+
+struct Readdir {
+  using Reply = DirPage;
+  std::uint64_t handle = 0;
+  std::int64_t offset = 0;    // 0, or a DirEntry's `next`
+  std::uint8_t plus = 0;      // with entries: each one given counts as a lookup
+  MSGPACK_DEFINE(handle, offset, plus)
+};
+
+struct Space {  // as statvfs(3)
+  std::uint64_t bsize = 0, frsize = 0, blocks = 0, bfree = 0, bavail = 0, files = 0, ffree = 0, namemax = 0;
+  MSGPACK_DEFINE(bsize, frsize, blocks, bfree, bavail, files, ffree, namemax)
+};
+
+struct Statfs {
+  using Reply = Space;
+  std::uint64_t node = 0;
+  MSGPACK_DEFINE(node)
+};
+
+struct Setxattr {  // body: the value
+  using Reply = None;
+  std::uint64_t node = 0;
+  Bytes name;
+  std::int32_t flags = 0;
+  Caller caller;
+  MSGPACK_DEFINE(node, name, flags, caller)
+};
+
+struct Getxattr {  // the reply's body: the value
+  using Reply = None;
+  std::uint64_t node = 0;
+  Bytes name;
+  MSGPACK_DEFINE(node, name)
+};
+
+struct Listxattr {  // the reply's body: names, each ended by NUL
+  using Reply = None;
+  std::uint64_t node = 0;
+  MSGPACK_DEFINE(node)
+};
+
+struct Removexattr {
+  using Reply = None;
+  std::uint64_t node = 0;
+  Bytes name;
+  Caller caller;
+  MSGPACK_DEFINE(node, name, caller)
+};
+
+struct Access {
+  using Reply = None;
+  std::uint64_t node = 0;
+  std::int32_t mask = 0;
+  Caller caller;
+  MSGPACK_DEFINE(node, mask, caller)
+};
+
+struct Fallocate {
+  using Reply = None;
+  std::uint64_t handle = 0;
+  std::int32_t mode = 0;
+  std::uint64_t offset = 0, length = 0;
+  MSGPACK_DEFINE(handle, mode, offset, length)
+};
+
+struct Offset {
+  std::int64_t offset = 0;
+  MSGPACK_DEFINE(offset)
+};
+
+struct Seek {  // SEEK_DATA, SEEK_HOLE
+  using Reply = Offset;
+  std::uint64_t handle = 0;
+  std::int64_t offset = 0;
+  std::int32_t whence = 0;
+  MSGPACK_DEFINE(handle, offset, whence)
+};
+
+struct CopyRange {
+  using Reply = Written;
+  std::uint64_t from = 0, from_offset = 0, to = 0, to_offset = 0;
+  std::uint32_t length = 0;
+  MSGPACK_DEFINE(from, from_offset, to, to_offset, length)
+};
+
+using Frame = std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, End, Signal, Kill, Exited, Mounts,
+                           Invalidate, Lookup, Forget, Getattr, Setattr, Readlink, Mknod, Mkdir, Symlink, Link, Unlink,
+                           Rmdir, Rename, Open, Create, Read, Write, Flush, Release, Fsync, Readdir, Statfs, Setxattr,
+                           Getxattr, Listxattr, Removexattr, Access, Fallocate, Seek, CopyRange>;
+
+// The kind of a struct: its index in `Frame`.
+template <class T>
+constexpr std::uint16_t kind_of();
+
+// A frame from its kind and metadata.
+Result<Frame> decode_frame(std::uint16_t kind, std::string_view meta);
+
+// The fields of one message.
+template <class T>
+Bytes pack(const T& message);
+template <class T>
+Result<T> unpack(std::string_view bytes);
+
+// ------------------------------------------------------------------------------------------ how it is done
+
+namespace detail {
+template <class T, class Variant>
+struct IndexOf;
+template <class T, class... Rest>
+struct IndexOf<T, std::variant<T, Rest...>> : std::integral_constant<std::uint16_t, 0> {};
+template <class T, class First, class... Rest>
+struct IndexOf<T, std::variant<First, Rest...>>
+    : std::integral_constant<std::uint16_t, static_cast<std::uint16_t>(1 + IndexOf<T, std::variant<Rest...>>::value)> {
+};
+// Throws nothing; false when the bytes are not exactly one object within our limits.
+bool unpack_into(std::string_view bytes, const std::function<void(const msgpack::object&)>& take);
+}  // namespace detail
+
+template <class T>
+constexpr std::uint16_t kind_of() {
+  return detail::IndexOf<T, Frame>::value;
+}
+
+template <class T>
+Bytes pack(const T& message) {
+  msgpack::sbuffer out;
+  msgpack::pack(out, message);
+  return Bytes(out.data(), out.size());
+}
+
+template <class T>
+Result<T> unpack(std::string_view bytes) {
+  T message;
+  if (!detail::unpack_into(bytes, [&](const msgpack::object& object) { object.convert(message); }))
+    return failure("malformed message");
+  return message;
+}
+
+}  // namespace ssi::wire

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "deputy/caller.h"
+
+#include <sys/socket.h>
+
+#include <cstring>
+
+#include "common/fd_passing.h"
+#include "common/log.h"
+
+namespace ssi {
+namespace {
+
+// Takes one NUL-ended string off the front.
+Result<std::string> take_string(std::string_view& bytes) {
+  const auto end = bytes.find('\0');
+  if (end == std::string_view::npos) return failure("handover with too few strings");
+  std::string text(bytes.substr(0, end));
+  bytes.remove_prefix(end + 1);
+  return text;
+}
+
+// Takes `count` NUL-ended strings as they are.
+Result<std::string> take_strings(std::string_view& bytes, std::uint32_t count) {
+  std::size_t at = 0;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    at = bytes.find('\0', at);
+    if (at == std::string_view::npos) return failure("handover with too few strings");
+    ++at;
+  }
+  std::string strings(bytes.substr(0, at));
+  bytes.remove_prefix(at);
+  return strings;
+}
+
+}  // namespace
+
+std::string RunRequest::command() const { return path.substr(path.rfind('/') + 1); }
+
+std::vector<std::string> RunRequest::argv() const {
+  std::vector<std::string> list;
+  for (std::size_t at = 0; at < arguments.size(); at += list.back().size() + 1) list.emplace_back(arguments.c_str() + at);
+  return list;
+}
+
+Result<RunRequest> RunRequest::parse(std::string_view bytes, std::vector<Fd> fds) {
+  RunRequest request;
+  if (bytes.size() < sizeof request.fields) return failure("handover too short");
+  std::memcpy(&request.fields, bytes.data(), sizeof request.fields);
+  bytes.remove_prefix(sizeof request.fields);
+  if (request.fields.version != HANDOVER_VERSION)
+    return failure("ssirun and ssi-deputy are of different versions; end the deputy (pkill ssi-deputy) and try again");
+  for (auto* text : {&request.path, &request.cwd, &request.guest, &request.config_file, &request.scheduler}) {
+    auto taken = take_string(bytes);
+    if (!taken) return tl::make_unexpected(taken.error());
+    *text = std::move(*taken);
+  }
+  auto arguments = take_strings(bytes, request.fields.argc);
+  if (!arguments) return tl::make_unexpected(arguments.error());
+  auto environment = take_strings(bytes, request.fields.envc);
+  if (!environment) return tl::make_unexpected(environment.error());
+  request.arguments = std::move(*arguments);
+  request.environment = std::move(*environment);
+  std::size_t next = 0;
+  for (std::size_t fd = 0; fd < 3; ++fd)
+    if (request.fields.open_mask & (1u << fd)) {
+      if (next == fds.size()) return failure("handover with too few descriptors");
+      request.stdio[fd] = std::move(fds[next++]);
+    }
+  return request;
+}
+
+Caller::Caller(Loop& loop, Fd socket)
+    : socket_(std::move(socket)), poll_(loop, socket_.get(), [this](int) { on_readable(); }) {}
+
+void Caller::listen(Events events) {
+  events_ = std::move(events);
+  poll_.want(UV_READABLE);
+}
+
+Result<pid_t> Caller::pid() const {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return os_error("SO_PEERCRED");
+  if (peer.uid != ::geteuid()) return failure("the caller belongs to another user");
+  return peer.pid;
+}
+
+void Caller::on_readable() {
+  char buffer[64 << 10];
+  auto got = receive_with_fds(socket_.get(), buffer);
+  if (!got && got.error().code == std::errc::resource_unavailable_try_again) return;
+  if (!got || got->bytes == 0) {
+    poll_.want(0);
+    return events_.gone();
+  }
+  in_.append(buffer, got->bytes);
+  for (auto& fd : got->fds) fds_.push_back(std::move(fd));
+  if (!take_messages()) {
+    poll_.want(0);
+    events_.gone();
+  }
+}
+
+bool Caller::take_messages() {
+  handover_header header;
+  while (in_.size() >= sizeof header) {
+    std::memcpy(&header, in_.data(), sizeof header);
+    if (header.length > HANDOVER_MAX || fds_.size() > 3) return false;
+    if (in_.size() < sizeof header + header.length) {
+      in_.reserve(sizeof header + header.length);
+      return true;
+    }
+    const auto message = in_.substr(sizeof header, header.length);
+    in_.erase(0, sizeof header + header.length);
+    if (header.kind == HANDOVER_RUN) {
+      auto request = RunRequest::parse(message, std::move(fds_));
+      fds_.clear();
+      if (!request) {
+        failed(request.error().text());
+        return true;
+      }
+      events_.run(std::move(*request));
+    } else if (header.kind == HANDOVER_SIGNAL && message.size() == sizeof(std::int32_t)) {
+      std::int32_t number;
+      std::memcpy(&number, message.data(), sizeof number);
+      events_.signal(number);
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+void Caller::answer(handover_kind kind, std::string_view body, const std::vector<int>& fds) {
+  const handover_header header{static_cast<std::uint32_t>(kind), static_cast<std::uint32_t>(body.size())};
+  std::string message(reinterpret_cast<const char*>(&header), sizeof header);
+  message.append(body);
+  if (const auto sent = send_with_fds(socket_.get(), message, fds); !sent)
+    log::debug("answer to ssirun: {}", sent.error().text());  // it died; `gone` follows
+}
+
+void Caller::home(const std::string& reason, const std::array<Fd, 3>& stdio) {
+  std::vector<int> fds;
+  for (const auto& fd : stdio)
+    if (fd) fds.push_back(fd.get());
+  answer(HANDOVER_HOME, reason, fds);
+}
+
+void Caller::started(const std::string& guest) { answer(HANDOVER_STARTED, guest); }
+
+void Caller::exited(int wait_status, const std::string& line) {
+  const handover_exited fields{wait_status, 0};
+  std::string body(reinterpret_cast<const char*>(&fields), sizeof fields);
+  answer(HANDOVER_EXITED, body + line);
+}
+
+void Caller::failed(const std::string& line) {
+  const std::int32_t status = 125;
+  answer(HANDOVER_FAILED, std::string(reinterpret_cast<const char*>(&status), sizeof status) + line);
+}
+
+void Caller::placed(const std::string& line) { answer(HANDOVER_PLACED, line); }
+
+}  // namespace ssi

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Requests that move bytes. Only what the page cache holds is read on the loop.
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "deputy/file_service.h"
+
+namespace ssi {
+namespace {
+
+// Reads until `size` or the end of the file. The errno counts only when nothing was read before.
+int read_fully(int fd, std::uint64_t offset, std::size_t done, std::string& bytes) {
+  while (done < bytes.size()) {
+    const auto got = ::pread(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && done == 0) return errno;
+    if (got <= 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  bytes.resize(done);
+  return 0;
+}
+
+// As write(2): what was written counts, and the errno only when that is nothing. With O_APPEND the kernel appends,
+// whatever the offset.
+int write_fully(int fd, std::uint64_t offset, std::string_view bytes, std::uint32_t& written) {
+  while (written < bytes.size()) {
+    const auto put = ::pwrite(fd, bytes.data() + written, bytes.size() - written, static_cast<off_t>(offset + written));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return written ? 0 : errno;
+    written += static_cast<std::uint32_t>(put);
+  }
+  return 0;
+}
+
+bool at_end(int fd, std::uint64_t position) {
+  struct stat status;
+  return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && position >= static_cast<std::uint64_t>(status.st_size);
+}
+
+}  // namespace
+
+void FileService::serve(Id id, const wire::Read& m, std::string_view) {
+  const auto file = handles_.find(m.handle);
+  if (!file || !file->fd) return session_.fail(id, file ? EISDIR : EBADF);
+  if (m.size > wire::max_body) return session_.fail(id, EINVAL);
+  auto bytes = std::make_shared<std::string>(m.size, '\0');
+  iovec part{bytes->data(), bytes->size()};
+  auto got = ::preadv2(file->fd.get(), &part, 1, static_cast<off_t>(m.offset), RWF_NOWAIT);
+  if (got < 0 && errno != EAGAIN && errno != EOPNOTSUPP) return session_.fail(id, errno);
+  const auto done = static_cast<std::size_t>(std::max<ssize_t>(got, 0));
+  if (done == m.size || (got >= 0 && at_end(file->fd.get(), m.offset + done))) {
+    bytes_read_ += done;
+    return session_.reply(id, wire::None{}, std::string_view(*bytes).substr(0, done));
+  }
+  auto error = std::make_shared<int>(0);
+  loop_.queue_work(
+      [file, bytes, error, done, offset = m.offset] { *error = read_fully(file->fd.get(), offset, done, *bytes); },
+      later([id, bytes, error](FileService& self) {
+        if (*error) return self.session_.fail(id, *error);
+        self.bytes_read_ += bytes->size();
+        self.session_.reply(id, wire::None{}, *bytes);
+      }));
+}
+
+void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handle, std::function<void()> work,
+                                   std::function<void(FileService&)> done) {
+  const auto file = handles_.find(handle);
+  const Node* node = file ? nodes_.find(file->node) : nullptr;
+  if (!node || !file->fd) return session_.fail(id, EBADF);
+  file->written = true;
+  const int error = apply({kind, node}, [&] {
+    OpenFile::in_order(file, loop_, std::move(work), later(std::move(done)));
+    return 0;
+  });
+  if (error) session_.fail(id, error);
+}
+
+void FileService::serve(Id id, const wire::Write& m, std::string_view bytes) {
+  struct Job {
+    std::shared_ptr<OpenFile> file;
+    std::uint64_t offset;
+    std::string bytes;
+    std::uint32_t written = 0;
+    int error = 0;
+  };
+  auto job = std::make_shared<Job>(Job{handles_.find(m.handle), m.offset, std::string(bytes)});
+  change_open_file(
+      id, Change::Kind::write, m.handle,
+      [job] { job->error = write_fully(job->file->fd.get(), job->offset, job->bytes, job->written); },
+      [id, job](FileService& self) {
+        if (job->error) return self.session_.fail(id, job->error);
+        self.bytes_written_ += job->written;
+        self.session_.reply(id, wire::Written{job->written});
+      });
+}
+
+// close(2) of a copy reports what home's file system reports there (NFS does). Nothing was written: nothing to say.
+void FileService::serve(Id id, const wire::Flush& m, std::string_view) {
+  const auto file = handles_.find(m.handle);
+  if (!file) return session_.fail(id, EBADF);
+  if (!file->written) return session_.reply(id, wire::None{});
+  auto error = std::make_shared<int>(0);
+  OpenFile::in_order(
+      file, loop_,
+      [file, error] {
+        Fd copy = file->fd.duplicate();
+        if (!copy || ::close(copy.release()) != 0) *error = errno;
+      },
+      later([id, error](FileService& self) { self.answer_errno(id, *error); }));
+}
+
+void FileService::serve(Id id, const wire::Fsync& m, std::string_view) {
+  const auto file = handles_.find(m.handle);
+  if (!file || !file->fd) return session_.fail(id, EBADF);
+  auto error = std::make_shared<int>(0);
+  OpenFile::in_order(
+      file, loop_,
+      [file, error, data_only = m.data_only] {
+        if ((data_only ? ::fdatasync(file->fd.get()) : ::fsync(file->fd.get())) != 0) *error = errno;
+      },
+      later([id, error](FileService& self) { self.answer_errno(id, *error); }));
+}
+
+void FileService::serve(Id id, const wire::Fallocate& m, std::string_view) {
+  auto error = std::make_shared<int>(0);
+  change_open_file(
+      id, Change::Kind::fallocate, m.handle,
+      [m, error, file = handles_.find(m.handle)] {
+        // Not posix_fallocate(3), which writes where the file system cannot.
+        if (::fallocate(file->fd.get(), m.mode, static_cast<off_t>(m.offset), static_cast<off_t>(m.length)) != 0)
+          *error = errno;
+      },
+      [id, error](FileService& self) { self.answer_errno(id, *error); });
+}
+
+Answer<wire::Offset> FileService::serve(const wire::Seek& m) {
+  const auto file = handles_.find(m.handle);
+  if (!file || !file->fd) return fails(EBADF);
+  if (m.whence != SEEK_DATA && m.whence != SEEK_HOLE) return fails(EINVAL);
+  const auto offset = ::lseek(file->fd.get(), m.offset, m.whence);  // reads and writes all name their offset
+  if (offset < 0) return fails(errno);
+  return wire::Offset{offset};
+}
+
+void FileService::serve(Id id, const wire::CopyRange& m, std::string_view) {
+  struct Job {
+    std::shared_ptr<OpenFile> from, to;
+    ssize_t copied = 0;
+    int error = 0;
+  };
+  auto job = std::make_shared<Job>(Job{handles_.find(m.from), handles_.find(m.to)});
+  if (!job->from || !job->from->fd) return session_.fail(id, EBADF);
+  change_open_file(
+      id, Change::Kind::copy_range, m.to,
+      [m, job] {
+        auto from = static_cast<off64_t>(m.from_offset), to = static_cast<off64_t>(m.to_offset);
+        job->copied = ::copy_file_range(job->from->fd.get(), &from, job->to->fd.get(), &to, m.length, 0);
+        if (job->copied < 0) job->error = errno;
+      },
+      [id, job](FileService& self) {
+        if (job->error) return self.session_.fail(id, job->error);
+        self.session_.reply(id, wire::Written{static_cast<std::uint32_t>(job->copied)});
+      });
+}
+
+}  // namespace ssi

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "deputy/deputy.h"
+
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <thread>
+
+#include "common/log.h"
+#include "common/speed.h"
+#include "common/paths.h"
+
+namespace ssi {
+
+Deputy::Deputy(Loop& loop, Fd listener, Identity identity, Context context, ExportPolicy policy)
+    : loop_(loop), listener_(std::move(listener)), identity_(std::move(identity)), context_(std::move(context)),
+      slots_(loop, std::max(1U, std::thread::hardware_concurrency())), policy_(std::move(policy)),
+      poll_(loop, listener_.get(), [this](int) { accept_callers(); }), idle_(loop) {
+  poll_.want(UV_READABLE);
+  measure_home();
+  watch_idle();
+}
+
+Result<std::unique_ptr<Deputy>> Deputy::start(Loop& loop, Fd listener) {
+  auto state = paths::state_dir();
+  if (!state) return tl::make_unexpected(state.error());
+  auto identity = Identity::load_or_create(*state + "/keys/deputy.key");
+  if (!identity) return tl::make_unexpected(identity.error());
+  auto context = read_context("/proc/self");
+  if (!context) return tl::make_unexpected(context.error());
+  const auto config = load_config();  // a broken one is told to each caller; until it is mended the defaults hold
+  return std::unique_ptr<Deputy>(new Deputy(loop, std::move(listener), std::move(*identity), std::move(*context),
+                                            ExportPolicy(config ? config->exports : ExportRules{})));
+}
+
+Deputy::~Deputy() { *alive_ = false; }
+
+void Deputy::accept_callers() {
+  for (;;) {
+    Fd caller(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!caller) break;
+    jobs_.push_back(std::make_unique<Job>(loop_, *this, std::move(caller)));
+  }
+  watch_idle();
+}
+
+void Deputy::watch_idle() {
+  if (!jobs_.empty()) return idle_.stop();
+  idle_.once(idle_ms, [this] {
+    log::info("idle for {} minutes", idle_ms / 60'000);
+    loop_.stop();
+  });
+}
+
+void Deputy::forget(Job& job) {
+  jobs_.remove_if([&](const auto& ours) { return ours.get() == &job; });
+  watch_idle();
+}
+
+Result<Config> Deputy::config(const std::string& user_file) const {
+  return load_config(paths::system_config, user_file.empty() ? paths::user_config() : user_file);
+}
+
+Result<SchedulerLink*> Deputy::scheduler(const Config& config, const std::string& from_environment) {
+  const auto found = find_scheduler(config, from_environment);
+  if (!found) return tl::make_unexpected(found.error());
+  if (!*found) return failure("no pool is known; start one with 'ssi pool up', or name its scheduler in config.toml");
+  auto& link = schedulers_[(*found)->address + " " + (*found)->key];
+  if (!link) {
+    auto connected = SchedulerLink::connect(loop_, **found, identity_);
+    if (!connected) return tl::make_unexpected(connected.error());
+    link = std::move(*connected);
+  }
+  return link.get();
+}
+
+Result<std::shared_ptr<GuestLink>> Deputy::guest(const wire::Placed& placed) {
+  const auto name = placed.guest_key + std::to_string(placed.epoch);
+  auto& link = guests_[name];
+  if (link) return link;
+  auto dialled = GuestLink::dial(loop_, identity_, placed, effects_, policy_, [this, name] {
+    loop_.defer([this, name] { guests_.erase(name); });
+  });
+  if (!dialled) {
+    guests_.erase(name);
+    return tl::make_unexpected(dialled.error());
+  }
+  link = std::move(*dialled);
+  return link;
+}
+
+// Measured once, off the loop; until it is known the scheduler takes home for as fast as a guest.
+void Deputy::measure_home() {
+  auto speed = std::make_shared<double>(0);
+  loop_.queue_work([speed] { *speed = measure_speed(); }, [this, speed, alive = alive_] {
+    if (*alive) load_ = Load(*speed);
+  });
+}
+
+void Deputy::describe_home(wire::Place& question) {
+  const auto load = load_.sample();
+  question.home_cpus = load.cpus;
+  question.home_speed = load.speed;
+  question.home_busy = load.busy;
+}
+
+void Deputy::log_end(const wire::Placed& placed, const std::string& command, const wire::Exited& exited) const {
+  const int status = exited.wait_status;
+  log::info("job={} guest={} {}: {} {}, {:.2f} s of processor, {} MiB", placed.job, placed.guest, command,
+            WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+            static_cast<double>(exited.cpu_us) / 1e6, exited.max_rss >> 20);
+}
+
+}  // namespace ssi

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the user's jobs share and what outlives them: sessions with guests, links to schedulers, slots at home.
+#pragma once
+
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "common/config.h"
+#include "common/identity.h"
+#include "common/load.h"
+#include "common/loop.h"
+#include "deputy/context.h"
+#include "deputy/effects.h"
+#include "deputy/export_policy.h"
+#include "deputy/guest_link.h"
+#include "deputy/home_slots.h"
+#include "deputy/job.h"
+#include "deputy/scheduler_link.h"
+
+namespace ssi {
+
+class Deputy {
+ public:
+  static constexpr std::uint64_t idle_ms = 10 * 60 * 1000;
+
+  // `listener` is the bound socket of callers; the deputy stops the loop after idle_ms without a job.
+  static Result<std::unique_ptr<Deputy>> start(Loop& loop, Fd listener);
+
+  ~Deputy();
+
+  // What the jobs ask of it.
+  Result<Config> config(const std::string& user_file) const;  // "": the usual file
+  Result<SchedulerLink*> scheduler(const Config& config, const std::string& from_environment);
+  Result<std::shared_ptr<GuestLink>> guest(const wire::Placed& placed);
+  void describe_home(wire::Place& question);        // processors, speed and load of this machine
+  void log_end(const wire::Placed& placed, const std::string& command, const wire::Exited& exited) const;
+  void forget(Job& job);                            // destroys it
+  const Context& context() const { return context_; }
+  const Identity& identity() const { return identity_; }
+  HomeSlots& slots() { return slots_; }
+
+ private:
+  Deputy(Loop& loop, Fd listener, Identity identity, Context context, ExportPolicy policy);
+  void accept_callers();
+  void watch_idle();
+  void measure_home();
+
+  Loop& loop_;
+  Fd listener_;
+  const Identity identity_;
+  const Context context_;
+  HomeSlots slots_;
+  Effects effects_;
+  ExportPolicy policy_;
+  Load load_{0};
+  std::map<std::string, std::unique_ptr<SchedulerLink>> schedulers_;     // by address and key
+  std::map<std::string, std::shared_ptr<GuestLink>> guests_;             // by key and epoch
+  std::list<std::unique_ptr<Job>> jobs_;
+  Poll poll_;
+  Timer idle_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace ssi

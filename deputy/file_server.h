@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Answers a guest's file requests (wire.h, "The view") on home's files, with the user's rights.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "common/loop.h"
+#include "common/session.h"
+#include "common/wire.h"
+#include "deputy/effects.h"
+#include "deputy/export_policy.h"
+
+namespace ssi {
+
+class FileService;
+
+class FileServer {
+ public:
+  // Raises the process's limit of open files. `descriptors`: how many of them nodes may take (0: half of that limit).
+  FileServer(Loop& loop, Session& session, Effects& effects, const ExportPolicy& policy, std::size_t descriptors = 0);
+  // Changes that have not begun are dropped; one that a thread is at ends, and its reply is dropped.
+  ~FileServer();
+  FileServer(const FileServer&) = delete;
+  FileServer& operator=(const FileServer&) = delete;
+
+  // True when the frame was a file request or notice, which is replied to now or later.
+  bool handle(const Session::Incoming& frame);
+
+  wire::Mounts mounts();        // home's exported file systems now, parents first
+  bool mounts_changed();        // since the last mounts()
+
+  // What a guest may still believe and is not true any more. At a job's start: whatever home changed before, it sees.
+  wire::Invalidate stale();
+
+  std::uint64_t bytes_read() const;     // served to the guest
+  std::uint64_t bytes_written() const;  // by the guest
+
+  void idle();  // no job runs: closes what is not open there, so that home can unmount its disks
+
+ private:
+  std::shared_ptr<FileService> service_;
+};
+
+}  // namespace ssi

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the file requests share, and one `serve` for each of them. Requests that only touch cached metadata are answered
+// on the loop at once; what can wait for a disk goes to the thread pool, which never sees this object: it may be gone
+// when the work is done.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "common/loop.h"
+#include "common/session.h"
+#include "common/wire.h"
+#include "deputy/act_as.h"
+#include "deputy/effects.h"
+#include "deputy/export_policy.h"
+#include "deputy/file_id.h"
+#include "deputy/handed_out.h"
+#include "deputy/handles.h"
+#include "deputy/home_mounts.h"
+#include "deputy/nodes.h"
+
+namespace ssi {
+
+class FileService : public std::enable_shared_from_this<FileService> {
+ public:
+  FileService(Loop& loop, Session& session, Effects& effects, const ExportPolicy& policy, std::size_t descriptors)
+      : loop_(loop), session_(session), effects_(effects), policy_(policy), nodes_(descriptors) {}
+
+  bool handle(const Session::Incoming& frame);  // file_server.cc: the table of requests
+  wire::Mounts mounts();
+  bool mounts_changed() { return mounts_.changed() || !announced_; }
+  wire::Invalidate stale();
+  std::uint64_t bytes_read() const { return bytes_read_; }
+  std::uint64_t bytes_written() const { return bytes_written_; }
+  void idle() { nodes_.close_idle(); }
+
+ private:
+  using Id = std::uint32_t;  // of a request
+  struct Table;              // of requests
+  struct Body {              // a reply whose content is its body
+    std::string bytes;
+  };
+
+  // --- names (names.cc)
+  Answer<wire::Entry> serve(const wire::Lookup& m);
+  Answer<wire::Entry> serve(const wire::Mknod& m);
+  Answer<wire::Entry> serve(const wire::Mkdir& m);
+  Answer<wire::Entry> serve(const wire::Symlink& m);
+  Answer<wire::Entry> serve(const wire::Link& m);
+  Answer<wire::None> serve(const wire::Unlink& m);
+  Answer<wire::None> serve(const wire::Rmdir& m);
+  Answer<wire::None> serve(const wire::Rename& m);
+  void serve(const wire::Forget& m);
+
+  // --- files themselves (attributes.cc)
+  Answer<wire::Attr> serve(const wire::Getattr& m);
+  void serve(Id id, const wire::Setattr& m, std::string_view);
+  Answer<Body> serve(const wire::Readlink& m);
+  Answer<wire::Space> serve(const wire::Statfs& m);
+  Answer<wire::None> serve(const wire::Access& m);
+  void serve(Id id, const wire::Setxattr& m, std::string_view value);
+  Answer<Body> serve(const wire::Getxattr& m);
+  Answer<Body> serve(const wire::Listxattr& m);
+  Answer<wire::None> serve(const wire::Removexattr& m);
+
+  // --- open files (open_files.cc, content.cc)
+  Answer<wire::Attr> serve(const wire::Open& m);
+  Answer<wire::Entry> serve(const wire::Create& m);
+  void serve(const wire::Release& m);
+  Answer<wire::DirPage> serve(const wire::Readdir& m);
+  void serve(Id id, const wire::Read& m, std::string_view);
+  void serve(Id id, const wire::Write& m, std::string_view bytes);
+  void serve(Id id, const wire::Flush& m, std::string_view);
+  void serve(Id id, const wire::Fsync& m, std::string_view);
+  void serve(Id id, const wire::Fallocate& m, std::string_view);
+  Answer<wire::Offset> serve(const wire::Seek& m);
+  void serve(Id id, const wire::CopyRange& m, std::string_view);
+
+  // --- what they share (file_service.cc)
+  template <class R>
+  void answer(Id id, const Answer<R>& answer) {
+    if (!answer) return session_.fail(id, answer.error());
+    session_.reply(id, *answer);
+  }
+  void answer(Id id, const Answer<Body>& answer) {
+    if (!answer) return session_.fail(id, answer.error());
+    session_.reply(id, wire::None{}, answer->bytes);
+  }
+  void answer_errno(Id id, int error) { error ? session_.fail(id, error) : session_.reply(id, wire::None{}); }
+
+  // A node that the guest has, and the descriptor of it. ESTALE: none.
+  struct Held {
+    Node* node = nullptr;
+    Descriptor path;
+    int fd() const { return path->get(); }
+  };
+  Answer<Held> hold(std::uint64_t number);
+  Answer<Held> hold_dir(std::uint64_t number, std::string_view name);  // and the name is one that may be in it
+
+  // Gives the file at a name: looks it up as the deputy itself (after a change), or takes what was just opened.
+  Answer<wire::Entry> give_new(Node& dir, int dir_fd, const std::string& name);
+  Answer<wire::Entry> give(Node& dir, const std::string& name, const struct statx& status, Fd fd = {});
+  Answer<wire::Attr> tell_attr(const Node& node, int fd);
+  std::uint32_t fs_of(std::uint64_t dev, const Node& dir);
+
+  // Which file has that name now.
+  static std::optional<FileId> file_at(int dir, const std::string& name);
+  Node* keep_reachable(const std::optional<FileId>& id);  // the node, when the guest has it, with its descriptor open
+  Answer<wire::None> remove_name(const wire::Unlink& m, bool directory);
+
+  // Makes a name in a directory, as the caller: `make` is called with the directory's descriptor and its errno decides.
+  Answer<wire::Entry> make_name(Change::Kind kind, std::uint64_t parent, const std::string& name,
+                                const wire::Caller& caller, const Node* subject,
+                                const std::function<int(int dir)>& make);
+
+  int apply(const Change& change, const std::function<int()>& perform) {
+    return effects_.apply(policy_, change, perform);
+  }
+
+  // Changes an open file on the thread pool in its order, and then replies.
+  void change_open_file(Id id, Change::Kind kind, std::uint64_t handle, std::function<void()> work,
+                        std::function<void(FileService&)> done);
+  // Calls `f` with this service, if there still is one then.
+  std::function<void()> later(std::function<void(FileService&)> f);
+
+  template <class Open>
+  static int with_room(Nodes& nodes, const Open& open) {
+    const int error = open();
+    if (error != EMFILE && error != ENFILE) return error;
+    nodes.close_idle();
+    return open();
+  }
+
+  void note_stale_names(wire::Invalidate& stale, std::unordered_map<std::uint64_t, wire::Attr>& seen);
+
+  Loop& loop_;
+  Session& session_;
+  Effects& effects_;
+  const ExportPolicy& policy_;
+  Callers callers_;
+  HomeMounts mounts_;
+  Nodes nodes_;
+  Handles handles_;
+  HandedOut handed_out_;
+  std::vector<std::uint64_t> roots_;  // of the exported file systems
+  bool announced_ = false;            // the mounts, as the table is now
+  std::uint64_t bytes_read_ = 0, bytes_written_ = 0;
+};
+
+}  // namespace ssi

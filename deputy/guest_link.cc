@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "deputy/guest_link.h"
+
+#include <sys/utsname.h>
+
+#include <utility>
+
+#include "common/log.h"
+
+namespace ssi {
+namespace {
+
+constexpr std::uint64_t dial_ms = 3'000;  // to connect, authenticate and be welcomed
+
+// Mounts lists longer than one message's array limit are sent in pieces.
+constexpr std::size_t batch = 500;
+
+}  // namespace
+
+GuestLink::GuestLink(Loop& loop, const wire::Placed& placed, std::function<void()> closed)
+    : loop_(loop), guest_(placed.guest), ticket_(placed.ticket), epoch_(placed.epoch), closed_(std::move(closed)),
+      patience_(loop) {}
+
+GuestLink::~GuestLink() { *alive_ = false; }
+
+Result<std::unique_ptr<GuestLink>> GuestLink::dial(Loop& loop, const Identity& self, const wire::Placed& placed,
+                                                   Effects& effects, ExportPolicy& policy,
+                                                   std::function<void()> closed) {
+  auto socket = dial_tcp(placed.address);
+  if (!socket) return tl::make_unexpected(socket.error());
+  std::unique_ptr<GuestLink> link(new GuestLink(loop, placed, std::move(closed)));
+  auto* raw = link.get();
+  raw->policy_ = &policy;
+  raw->session_ = std::make_unique<Session>(
+      loop, std::move(*socket), TlsStream::Side::home, self, placed.guest_key,
+      Session::Events{[raw] { raw->greet(); }, [raw](const Session::Incoming& frame) { raw->take(frame); },
+                      [raw](const Error& why) { raw->lost(why); }});
+  raw->files_ = std::make_unique<FileServer>(loop, *raw->session_, effects, policy);
+  raw->patience_.once(dial_ms, [raw] {
+    raw->session_->close({std::error_code(ETIMEDOUT, std::generic_category()), "open a session with " + raw->guest_});
+  });
+  return link;
+}
+
+void GuestLink::greet() {
+  wire::Hello hello;
+  hello.ticket = ticket_;
+  hello.epoch = epoch_;
+  utsname names;
+  ::uname(&names);
+  hello.home = names.nodename;
+  hello.domain = names.domainname;
+  session_->call(hello, {}, [this, alive = alive_](Result<wire::Welcome> welcome, std::string_view) {
+    if (!*alive) return;
+    patience_.stop();
+    if (!welcome) return session_->close({welcome.error().code, guest_ + " refused the session"});
+    state_ = State::open;
+    log::info("guest={} session open", guest_);
+    settle({});
+  });
+}
+
+void GuestLink::settle(const Status& status) {
+  const auto alive = alive_;
+  for (const auto& f : std::exchange(waiting_, {})) {
+    if (!*alive) return;
+    f(status);
+  }
+}
+
+void GuestLink::when_open(std::function<void(Status)> f) {
+  if (state_ == State::open) return f({});
+  if (state_ == State::closed) return f(tl::make_unexpected(why_closed_));
+  waiting_.push_back(std::move(f));
+}
+
+void GuestLink::validate() {
+  policy_->refresh();
+  if (!mounts_sent_ || files_->mounts_changed()) {
+    mounts_sent_ = true;
+    session_->post(files_->mounts());
+  }
+  auto stale = files_->stale();
+  while (!stale.nodes.empty() || !stale.names.empty()) {
+    wire::Invalidate part;
+    for (std::size_t i = 0; i < batch && !stale.nodes.empty(); ++i) {
+      part.nodes.push_back(stale.nodes.back());
+      stale.nodes.pop_back();
+    }
+    for (std::size_t i = 0; i < batch && !stale.names.empty(); ++i) {
+      part.names.push_back(std::move(stale.names.back()));
+      stale.names.pop_back();
+    }
+    session_->post(part);
+  }
+}
+
+void GuestLink::attach(std::uint64_t job, JobEvents events) { jobs_[job] = std::move(events); }
+
+void GuestLink::detach(std::uint64_t job) {
+  jobs_.erase(job);
+  if (jobs_.empty() && state_ == State::open) files_->idle();
+}
+
+const GuestLink::JobEvents* GuestLink::find(std::uint64_t job) const {
+  const auto found = jobs_.find(job);
+  return found == jobs_.end() ? nullptr : &found->second;
+}
+
+void GuestLink::take(const Session::Incoming& frame) {
+  // Only while a job of ours runs there is anything served; nothing hides from the root of the guest.
+  if (!jobs_.empty() && files_->handle(frame)) return;
+  auto message = wire::decode_frame(frame.kind, frame.meta);
+  if (!message) return session_->close(message.error());
+  if (const auto* data = std::get_if<wire::Data>(&*message)) {
+    if (const auto* job = find(data->job)) job->data(data->stream, frame.body);
+  } else if (const auto* credit = std::get_if<wire::Credit>(&*message)) {
+    if (const auto* job = find(credit->job)) job->credit(credit->stream, credit->bytes);
+  } else if (const auto* end = std::get_if<wire::End>(&*message)) {
+    if (const auto* job = find(end->job)) job->end(end->stream);
+  } else if (const auto* exited = std::get_if<wire::Exited>(&*message)) {
+    if (const auto* job = find(exited->job)) job->exited(*exited);
+  } else if (std::holds_alternative<wire::Forget>(*message) || std::holds_alternative<wire::Release>(*message)) {
+    files_->handle(frame);  // gives back what an earlier job held
+  } else if (frame.id != 0) {
+    session_->fail(frame.id, EACCES);
+  }
+}
+
+void GuestLink::lost(const Error& why) {
+  state_ = State::closed;
+  why_closed_ = why;
+  patience_.stop();
+  log::info("guest={} session closed: {}", guest_, why.text());
+  const auto alive = alive_;
+  settle(tl::make_unexpected(why));
+  if (!*alive) return;
+  for (const auto& [number, events] : std::exchange(jobs_, {})) events.lost(why);
+  if (*alive) closed_();
+}
+
+}  // namespace ssi

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "deputy/home_slots.h"
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <vector>
+
+using namespace ssi;
+
+namespace {
+
+// A real process that ends when told to.
+struct Sleeper {
+  Sleeper() : pid(::fork()) {
+    if (pid == 0) {
+      ::pause();
+      ::_exit(0);
+    }
+  }
+  ~Sleeper() { end(); }
+  void end() {
+    if (pid <= 0) return;
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    pid = 0;
+  }
+  pid_t pid;
+};
+
+void run_for(Loop& loop, std::uint64_t ms) {
+  Timer timer(loop);
+  timer.once(ms, [&] { loop.stop(); });
+  loop.run();
+}
+
+}  // namespace
+
+TEST_CASE("as many run at home as there are slots, the next one when one ends") {
+  Loop loop;
+  HomeSlots slots(loop, 2);
+  Sleeper sleepers[3];
+  std::vector<int> went;
+  for (int i = 0; i < 3; ++i) slots.take(sleepers[i].pid, [&went, i] { went.push_back(i); });
+  run_for(loop, 20);
+  CHECK(went == std::vector<int>{0, 1});
+  sleepers[0].end();
+  run_for(loop, 100);
+  CHECK(went == std::vector<int>{0, 1, 2});
+  CHECK(slots.held() == 2);
+}
+
+TEST_CASE("who runs below a slot's holder does not wait for it") {
+  Loop loop;
+  HomeSlots slots(loop, 1);
+  Sleeper child;
+  bool went = false;
+  slots.take(::getpid(), [] {});
+  slots.take(child.pid, [&] { went = true; });
+  CHECK(went);
+  CHECK(slots.held() == 1);
+}
+
+TEST_CASE("a process that has ended takes no slot") {
+  Loop loop;
+  HomeSlots slots(loop, 1);
+  Sleeper sleeper;
+  const pid_t pid = sleeper.pid;
+  sleeper.end();
+  bool went = false;
+  slots.take(pid, [&] { went = true; });
+  CHECK(went);
+  CHECK(slots.held() == 0);
+}

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "deputy/job.h"
+
+#include <linux/kcmp.h>
+#include <pwd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#include <utility>
+
+#include "common/log.h"
+#include "common/rules.h"
+#include "deputy/context.h"
+#include "deputy/deputy.h"
+
+namespace ssi {
+namespace {
+
+std::string user_name() {
+  const passwd* entry = ::getpwuid(::geteuid());
+  return entry ? entry->pw_name : std::to_string(::geteuid());
+}
+
+std::string host_name() {
+  char name[HOST_NAME_MAX + 1] = {};
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+std::vector<std::uint32_t> own_groups() {
+  std::vector<gid_t> groups(static_cast<std::size_t>(std::max(::getgroups(0, nullptr), 0)));
+  groups.resize(static_cast<std::size_t>(std::max(::getgroups(static_cast<int>(groups.size()), groups.data()), 0)));
+  return {groups.begin(), groups.end()};
+}
+
+bool same_description(int a, int b) {
+  const auto self = ::getpid();
+  return ::syscall(SYS_kcmp, self, self, KCMP_FILE, a, b) == 0;
+}
+
+}  // namespace
+
+Job::Job(Loop& loop, Deputy& deputy, Fd caller) : loop_(loop), deputy_(deputy), caller_(loop, std::move(caller)) {
+  caller_.listen({[this](RunRequest&& request) { take(std::move(request)); },
+                  [this](int number) {
+                    if (state_ == State::running)
+                      guest_->session().post(wire::Signal{place_.job, number});
+                    else
+                      early_signals_.push_back(number);
+                  },
+                  [this] { caller_gone(); }});
+}
+
+Job::~Job() { *alive_ = false; }
+
+// ------------------------------------------------------------------------------------------------- hand over
+
+void Job::take(RunRequest&& request) {
+  if (state_ != State::reading) return caller_gone();
+  request_ = std::move(request);
+  state_ = State::placing;
+  began_ = uv_now(loop_.uv());
+  never_home_ = request_.has(HANDOVER_REMOTE);
+  auto config = deputy_.config(request_.config_file);
+  if (!config) return home(config.error().text());
+  const auto reason = reason_for_home(*config);
+  if (!reason) return home(reason.error().text());
+  if (!reason->empty()) return home(*reason);
+  place(*config);
+}
+
+Result<std::string> Job::reason_for_home(const Config& config) {
+  const auto pid = caller_.pid();
+  if (!pid) return tl::make_unexpected(pid.error());
+  const auto theirs = read_context("/proc/" + std::to_string(*pid));
+  if (!theirs) return tl::make_unexpected(theirs.error());
+  if (auto differs = difference(deputy_.context(), *theirs); !differs.empty()) return differs;
+  if (!request_.has(HANDOVER_HAS_CWD)) return std::string("the current directory has been deleted");
+  const auto rule = find_rule(config, request_.path, request_.argv());
+  if (!rule && request_.has(HANDOVER_DIVERTED)) return "no rule diverts this " + request_.command();
+  const auto policy = rule ? rule->policy : config.policy;
+  if (policy == Policy::local && !never_home_) return std::string("the rule for " + request_.command() + " says local");
+  if (rule && rule->fallback == Fallback::fail) never_home_ = true;
+  return std::string();
+}
+
+// ----------------------------------------------------------------------------------------------------- place
+
+void Job::place(const Config& config) {
+  auto scheduler = deputy_.scheduler(config, request_.scheduler);
+  if (!scheduler) return home(scheduler.error().text());
+  scheduler_ = *scheduler;
+  wire::Place question;
+  question.user = user_name();
+  question.home = host_name();
+  question.home_key = deputy_.identity().public_key();
+  question.command = request_.command();
+  question.guest = request_.guest;
+  question.never_home = never_home_;
+  question.may_wait = request_.has(HANDOVER_WAIT);
+  question.cpus = request_.fields.cpus;
+  question.memory = request_.fields.memory;
+  deputy_.describe_home(question);
+  question_ = scheduler_->place(
+      std::move(question), [this, alive = alive_](Result<wire::Placed> answer) { if (*alive) placed(std::move(answer)); },
+      [] {});
+}
+
+void Job::placed(Result<wire::Placed> answer) {
+  question_ = 0;
+  if (!answer) return home(answer.error().text());
+  place_ = std::move(*answer);
+  const auto verdict = static_cast<wire::Verdict>(place_.verdict);
+  if (verdict == wire::Verdict::refused) return never_home_ ? fail(place_.reason) : home(place_.reason);
+  if (verdict != wire::Verdict::guest) return home(place_.reason);
+  if (request_.has(HANDOVER_DRY_RUN)) {
+    scheduler_->ended(place_.job, 0);
+    caller_.placed(place_.guest + ": " + place_.reason);
+    return over();
+  }
+  open_guest();
+}
+
+void Job::open_guest() {
+  state_ = State::dialling;
+  auto link = deputy_.guest(place_);
+  if (!link) {
+    scheduler_->ended(place_.job, 0);
+    return home(link.error().text());
+  }
+  guest_ = std::move(*link);
+  guest_->when_open([this, alive = alive_](Status open) {
+    if (!*alive) return;
+    if (open) return start();
+    home(place_.guest + ": " + open.error().text());
+  });
+}
+
+// ------------------------------------------------------------------------------------------------------- run
+
+wire::StdioKind Job::stdio_kind(std::size_t fd) const {
+  const auto& stream = request_.stdio[fd];
+  struct stat status;
+  if (!stream || ::fstat(stream.get(), &status) != 0) return wire::StdioKind::closed;
+  if (S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3)) return wire::StdioKind::null;
+  if (fd == 2 && request_.stdio[1] && same_description(stream.get(), request_.stdio[1].get()))
+    return wire::StdioKind::same_as_stdout;
+  return wire::StdioKind::pipe;
+}
+
+wire::Start Job::start_message() {
+  wire::Start start;
+  start.job = place_.job;
+  start.ticket = place_.ticket;
+  start.path = request_.path;
+  start.cwd = request_.cwd;
+  start.uid = ::geteuid();
+  start.gid = ::getegid();
+  start.groups = own_groups();
+  start.umask = request_.fields.umask_;
+  start.nice = request_.fields.nice_;
+  for (const auto& limit : request_.fields.limits) start.limits.push_back({limit.soft, limit.hard});
+  start.blocked = request_.fields.blocked;
+  start.ignored = request_.fields.ignored;
+  for (std::size_t fd = 0; fd < 3; ++fd) start.stdio.push_back(static_cast<std::uint8_t>(stdio_kind(fd)));
+  return start;
+}
+
+void Job::send_strings(const std::string& strings, std::uint8_t environment) {
+  for (std::size_t at = 0; at < strings.size(); at += wire::max_body)
+    guest_->session().post(wire::SpecPart{place_.job, environment}, std::string_view(strings).substr(at, wire::max_body),
+                           Session::Lane::bulk);
+}
+
+void Job::start() {
+  state_ = State::starting;
+  served_before_ = guest_->files().bytes_read();
+  stored_before_ = guest_->files().bytes_written();
+  guest_->attach(place_.job,
+                 {[this](std::uint8_t stream, std::string_view bytes) {
+                    if (stream != 1 && stream != 2) return;
+                    auto& sink = output_[stream - 1];
+                    if (sink && !sink->push(bytes)) lost({std::error_code(EPROTO, std::generic_category()), guest_->guest()});
+                  },
+                  [this](std::uint8_t stream, std::uint32_t bytes) {
+                    if (stream == 0 && stdin_) stdin_->credit(bytes);
+                  },
+                  [this](std::uint8_t stream) {
+                    if (stream == 0 && stdin_) stdin_->stop();
+                    if ((stream == 1 || stream == 2) && output_[stream - 1]) output_[stream - 1]->end();
+                    end_if_quiet();
+                  },
+                  [this](const wire::Exited& how) { exited(how); }, [this](const Error& why) { lost(why); }});
+  guest_->validate();
+  send_strings(request_.arguments, 0);
+  send_strings(request_.environment, 1);
+  guest_->session().call(
+      start_message(), {},
+      [this, alive = alive_](Result<wire::Started> answer, std::string_view) {
+        if (*alive && state_ == State::starting) started(answer);
+      },
+      Session::Lane::bulk);
+}
+
+void Job::started(const Result<wire::Started>& answer) {
+  if (!answer) return home(place_.guest + " could not start it: " + answer.error().code.message());
+  state_ = State::running;
+  caller_.started(place_.guest);
+  connect_streams();
+  for (const int number : std::exchange(early_signals_, {})) guest_->session().post(wire::Signal{place_.job, number});
+}
+
+void Job::connect_streams() {
+  auto& session = guest_->session();
+  for (std::uint8_t stream = 0; stream < 3; ++stream) {
+    const auto kind = stdio_kind(stream);
+    Fd fd = std::move(request_.stdio[stream]);
+    if (kind != wire::StdioKind::pipe) {
+      if (kind == wire::StdioKind::same_as_stdout) request_.stdio[stream] = std::move(fd);
+      continue;
+    }
+    if (stream == 0) {
+      stdin_start_ = ::lseek(fd.get(), 0, SEEK_CUR);
+      if (stdin_start_ >= 0) stdin_file_ = fd.duplicate();
+    }
+    auto adopted = StreamFd::adopt(std::move(fd), stream == 0 ? StreamFd::Use::read : StreamFd::Use::write);
+    if (!adopted) {  // a pipe without a reader: the first write there gets SIGPIPE, as at home
+      session.post(wire::End{place_.job, stream}, {}, Session::Lane::bulk);
+      continue;
+    }
+    if (stream == 0)
+      stdin_ = std::make_unique<Source>(loop_, session, place_.job, stream, std::move(*adopted));
+    else
+      output_[stream - 1] = std::make_unique<Sink>(loop_, session, place_.job, stream, std::move(*adopted));
+  }
+  request_.stdio[2].reset();
+}
+
+// ---------------------------------------------------------------------------------------------------- settle
+
+void Job::exited(const wire::Exited& how) {
+  if (state_ != State::running) return;
+  exited_ = how;
+  if (stdin_) stdin_->stop();
+  // The status goes behind all output.
+  auto left = std::make_shared<int>(1);
+  const auto one_done = [this, left, alive = alive_] {
+    if (*alive && --*left == 0) report_exit();
+  };
+  for (const auto& sink : output_)
+    if (sink) {
+      ++*left;
+      sink->flushed(one_done);
+    }
+  one_done();
+}
+
+// What was read ahead of the job goes back: the next reader of the file starts where the job stopped.
+void Job::rewind_stdin(std::uint64_t taken) {
+  if (stdin_file_) ::lseek(stdin_file_.get(), stdin_start_ + static_cast<off_t>(taken), SEEK_SET);
+}
+
+void Job::report_exit() {
+  rewind_stdin(exited_.stdin_taken);
+  for (const auto& sink : output_)
+    if (sink && sink->write_error()) {
+      // Never status 0 with partial output.
+      return fail(place_.guest + ": the job's output could not be written: " + sink->write_error()->code.message());
+    }
+  caller_.exited(exited_.wait_status, request_.has(HANDOVER_VERBOSE) ? summary() : std::string());
+  scheduler_->ended(place_.job, static_cast<double>(exited_.cpu_us) / 1e6);
+  deputy_.log_end(place_, request_.command(), exited_);
+  state_ = State::surviving;
+  end_if_quiet();
+}
+
+// Children that survive their leader keep its streams, as they would at home: whoever reads them waits for their end.
+void Job::end_if_quiet() {
+  if (state_ != State::surviving) return;
+  for (const auto& sink : output_)
+    if (sink && !sink->ended()) return;
+  over();
+}
+
+std::string Job::summary() const {
+  const auto seconds = static_cast<double>(uv_now(loop_.uv()) - began_) / 1000;
+  auto in = guest_->files().bytes_read() - served_before_ + (stdin_ ? stdin_->bytes() : 0);
+  auto out = guest_->files().bytes_written() - stored_before_;
+  for (const auto& sink : output_) out += sink ? sink->bytes() : 0;
+  return fmt::format("{}: {}; {:.2f} s, {} bytes in, {} bytes out", place_.guest, place_.reason, seconds, in, out);
+}
+
+// -------------------------------------------------------------------------------------------- when it goes wrong
+
+void Job::home(const std::string& reason) {
+  release_guest();
+  if (request_.has(HANDOVER_DRY_RUN)) {
+    if (never_home_)
+      caller_.failed(reason);
+    else
+      caller_.placed("home: " + reason);
+    return over();
+  }
+  if (never_home_) return fail(reason);
+  const auto pid = caller_.pid();
+  if (!pid) return fail(pid.error().text());
+  log::info("home: {}: {}", request_.command(), reason);
+  deputy_.slots().take(*pid, [this, alive = alive_, reason] {
+    if (!*alive) return;
+    caller_.home(reason, request_.stdio);
+    over();
+  });
+}
+
+void Job::fail(const std::string& line) {
+  caller_.failed(line);
+  over();
+}
+
+void Job::lost(const Error& why) {
+  if (state_ == State::over) return;
+  if (state_ == State::surviving) return over();
+  if (state_ == State::running)
+    return fail(place_.guest + " was lost while the job ran (" + why.text() + "); what it had written stays as it is");
+  home(place_.guest + " was lost: " + why.text());
+}
+
+void Job::caller_gone() {
+  if (state_ == State::running || state_ == State::starting) guest_->session().post(wire::Kill{place_.job});
+  if (state_ != State::surviving) over();
+}
+
+void Job::release_guest() {
+  if (scheduler_ && question_ != 0) scheduler_->cancel(std::exchange(question_, 0));
+  if (!guest_) return;
+  if (scheduler_) scheduler_->ended(place_.job, 0);
+  guest_->detach(place_.job);
+  guest_.reset();
+}
+
+void Job::over() {
+  if (state_ == State::over) return;
+  state_ = State::over;
+  loop_.defer([this, alive = alive_] {
+    if (!*alive) return;
+    release_guest();
+    deputy_.forget(*this);
+  });
+}
+
+}  // namespace ssi

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One diverted command, from ssirun's handover to its exit status. Its functions stand in the order in which a job lives:
+// see docs/architecture.md, "A job's way".
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "common/config.h"
+#include "common/loop.h"
+#include "common/pump.h"
+#include "common/wire.h"
+#include "deputy/caller.h"
+#include "deputy/guest_link.h"
+#include "deputy/scheduler_link.h"
+
+namespace ssi {
+
+class Deputy;
+
+class Job {
+ public:
+  Job(Loop& loop, Deputy& deputy, Fd caller);
+  ~Job();
+
+ private:
+  enum class State { reading, placing, dialling, starting, running, surviving, over };
+
+  void take(RunRequest&& request);                    // 2. hand over
+  Result<std::string> reason_for_home(const Config&); //    "": none
+  void place(const Config& config);                   // 3. place
+  void placed(Result<wire::Placed> answer);
+  void open_guest();
+  void start();                                       // 4. validate, 5. run
+  void send_strings(const std::string& strings, std::uint8_t environment);
+  wire::Start start_message();
+  wire::StdioKind stdio_kind(std::size_t fd) const;
+  void started(const Result<wire::Started>& answer);
+  void connect_streams();
+  void exited(const wire::Exited& exited);            // 6. settle
+  void report_exit();
+  void end_if_quiet();                                //    surviving children may still write
+  void rewind_stdin(std::uint64_t taken);
+  std::string summary() const;
+
+  void home(const std::string& reason);               // falls home, unless that is forbidden
+  void fail(const std::string& line);                 // exit status 125
+  void lost(const Error& why);
+  void caller_gone();
+  void release_guest();                               // gives back the reservation and the link
+  void over();
+
+  Loop& loop_;
+  Deputy& deputy_;
+  Caller caller_;
+  RunRequest request_;
+  State state_ = State::reading;
+  bool never_home_ = false;
+  SchedulerLink* scheduler_ = nullptr;
+  std::uint64_t question_ = 0;
+  wire::Placed place_;
+  std::shared_ptr<GuestLink> guest_;
+  std::unique_ptr<Source> stdin_;
+  std::unique_ptr<Sink> output_[2];
+  std::vector<int> early_signals_;                    // got before the job ran
+  Fd stdin_file_;                                     // a regular file as stdin: to set its offset at the end
+  off_t stdin_start_ = 0;
+  wire::Exited exited_;
+  std::uint64_t began_ = 0;                           // loop time, ms
+  std::uint64_t served_before_ = 0, stored_before_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace ssi

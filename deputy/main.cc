@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <getopt.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "common/handover.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/paths.h"
+#include "deputy/deputy.h"
+
+namespace {
+
+using namespace ssi;
+
+constexpr const char* help = R"(usage: ssi-deputy [--ready-fd N]
+Serves this user's files to guests and holds his jobs. ssirun starts it when it is needed; it ends after 10 idle minutes.
+  --ready-fd N          write a byte there when callers can connect
+  --version, --help
+)";
+
+constexpr off_t max_log = 4 << 20;
+
+constexpr option options_table[] = {{"ready-fd", required_argument, nullptr, 'r'},
+                                    {"version", no_argument, nullptr, 'V'},
+                                    {"help", no_argument, nullptr, 'h'},
+                                    {}};
+
+[[noreturn]] void die(const std::string& line) {
+  std::fprintf(stderr, "ssi-deputy: %s\n", line.c_str());
+  std::exit(1);
+}
+
+int parse_ready_fd(int argc, char** argv) {
+  int ready = -1;
+  for (int c; (c = ::getopt_long(argc, argv, "+", options_table, nullptr)) != -1;) {
+    switch (c) {
+      case 'r': ready = std::atoi(optarg); break;
+      case 'V': std::puts("ssi-deputy " SSI_VERSION); std::exit(0);
+      case 'h': std::fputs(help, stdout); std::exit(0);
+      default: die("try 'ssi-deputy --help'");
+    }
+  }
+  if (optind < argc) die(std::string("unexpected argument '") + argv[optind] + "'; try 'ssi-deputy --help'");
+  return ready;
+}
+
+// From here on stderr is the log file.
+Status open_log() {
+  const auto state = paths::state_dir();
+  if (!state) return tl::make_unexpected(state.error());
+  const auto path = *state + "/deputy.log";
+  Fd log(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+  if (!log) return os_error("open " + path);
+  struct stat status;
+  if (::fstat(log.get(), &status) == 0 && status.st_size > max_log && ::ftruncate(log.get(), 0) != 0)
+    return os_error("truncate " + path);
+  if (::dup2(log.get(), STDERR_FILENO) < 0) return os_error("dup2");
+  return {};
+}
+
+Result<Fd> listen_for_callers() {
+  const auto directory = paths::runtime_dir();
+  if (!directory) return tl::make_unexpected(directory.error());
+  const auto path = *directory + "/" HANDOVER_SOCKET;
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  if (path.size() >= sizeof at.sun_path) return os_error(path, ENAMETOOLONG);
+  std::memcpy(at.sun_path, path.data(), path.size());
+  Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::connect(probe.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0)
+    return failure("another deputy serves " + path);
+  ::unlink(path.c_str());
+  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket || ::bind(socket.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 ||
+      ::listen(socket.get(), SOMAXCONN) != 0)
+    return os_error("listen on " + path);
+  return socket;
+}
+
+void remove_socket() {
+  if (const auto directory = paths::runtime_dir()) ::unlink((*directory + "/" HANDOVER_SOCKET).c_str());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Fd ready(parse_ready_fd(argc, argv));
+  if (const auto opened = open_log(); !opened) die(opened.error().text());
+  log::start("ssi-deputy");
+  ::umask(0);  // a job's umask is applied in the guest
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an errno for the job
+  auto listener = listen_for_callers();
+  if (!listener) die(listener.error().text());
+
+  Loop loop;
+  {
+    auto deputy = Deputy::start(loop, std::move(*listener));
+    if (!deputy) die(deputy.error().text());
+    const SignalWatch term(loop, SIGTERM, [&] { loop.stop(); }), interrupt(loop, SIGINT, [&] { loop.stop(); });
+    if (ready) (void)!::write(ready.get(), "", 1);
+    loop.run();
+    remove_socket();
+  }
+  return 0;
+}

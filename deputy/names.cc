@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Requests that look up, make, remove and move names.
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <unistd.h>
+
+#include "deputy/file_service.h"
+
+namespace ssi {
+
+Answer<wire::Entry> FileService::serve(const wire::Lookup& m) {
+  const auto dir = hold_dir(m.parent, m.name);
+  if (!dir) return fails(dir.error());
+  if (dir->node->barred) return fails(ENOENT);
+  if (policy_.hides(*dir->node, m.name)) {
+    policy_.log_refused(path_of(*dir->node, m.name), "sight of");
+    return fails(ENOENT);
+  }
+  Fd fd;
+  const auto rights = callers_.rights(m.caller);
+  const int error = with_room(nodes_, [&] {
+    return act_as(rights, [&] {
+      fd.reset(::openat(dir->fd(), m.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+      return fd.get();
+    });
+  });
+  if (error == ENOENT) handed_out_.name(m.parent, m.name, 0);
+  if (error) return fails(error);
+  struct statx status;
+  if (const int failed = stat_of(fd.get(), status)) return fails(failed);
+  return give(*dir->node, m.name, status, std::move(fd));
+}
+
+void FileService::serve(const wire::Forget& m) {
+  for (const auto& forgotten : m.nodes) nodes_.forget(forgotten.node, forgotten.count);
+}
+
+std::optional<FileId> FileService::file_at(int dir, const std::string& name) {
+  struct statx status;
+  if (stat_at(dir, name.c_str(), status) != 0) return {};
+  return id_of(status);
+}
+
+Node* FileService::keep_reachable(const std::optional<FileId>& id) {
+  Node* node = id ? nodes_.find(*id) : nullptr;
+  if (node) static_cast<void>(nodes_.descriptor(*node));  // when that fails, its name was wrong before
+  return node;
+}
+
+Answer<wire::Entry> FileService::make_name(Change::Kind kind, std::uint64_t parent, const std::string& name,
+                                           const wire::Caller& caller, const Node* subject,
+                                           const std::function<int(int dir)>& make) {
+  const auto dir = hold_dir(parent, name);
+  if (!dir) return fails(dir.error());
+  const auto rights = callers_.rights(caller);
+  const Change change{kind, subject, Change::Place{dir->node, name, {}}};
+  const int error = apply(change, [&] { return act_as(rights, [&] { return make(dir->fd()); }); });
+  if (error) return fails(error);
+  return give_new(*dir->node, dir->fd(), name);
+}
+
+Answer<wire::Entry> FileService::serve(const wire::Mknod& m) {
+  return make_name(Change::Kind::mknod, m.parent, m.name, m.caller, nullptr,
+                   [&](int dir) { return ::mknodat(dir, m.name.c_str(), m.mode, m.rdev); });
+}
+
+Answer<wire::Entry> FileService::serve(const wire::Mkdir& m) {
+  return make_name(Change::Kind::mkdir, m.parent, m.name, m.caller, nullptr,
+                   [&](int dir) { return ::mkdirat(dir, m.name.c_str(), m.mode); });
+}
+
+Answer<wire::Entry> FileService::serve(const wire::Symlink& m) {
+  if (m.target.find('\0') != m.target.npos) return fails(EINVAL);
+  return make_name(Change::Kind::symlink, m.parent, m.name, m.caller, nullptr,
+                   [&](int dir) { return ::symlinkat(m.target.c_str(), dir, m.name.c_str()); });
+}
+
+// By way of /proc, which needs no capability where AT_EMPTY_PATH does. Of a symbolic link, the link itself is linked: a
+// magic link ends at what it names.
+Answer<wire::Entry> FileService::serve(const wire::Link& m) {
+  const auto file = hold(m.node);
+  if (!file) return fails(file.error());
+  const ProcPath from(file->fd());
+  return make_name(Change::Kind::link, m.parent, m.name, m.caller, file->node, [&](int dir) {
+    return ::linkat(AT_FDCWD, from.c_str(), dir, m.name.c_str(), AT_SYMLINK_FOLLOW);
+  });
+}
+
+Answer<wire::None> FileService::remove_name(const wire::Unlink& m, bool directory) {
+  const auto dir = hold_dir(m.parent, m.name);
+  if (!dir) return fails(dir.error());
+  if (policy_.hides(*dir->node, m.name)) return fails(ENOENT);
+  const auto is = file_at(dir->fd(), m.name);
+  Node* node = keep_reachable(is);
+  const auto rights = callers_.rights(m.caller);
+  const Change change{directory ? Change::Kind::rmdir : Change::Kind::unlink, nullptr,
+                      Change::Place{dir->node, m.name, is}};
+  const int error = apply(change, [&] {
+    return act_as(rights, [&] { return ::unlinkat(dir->fd(), m.name.c_str(), directory ? AT_REMOVEDIR : 0); });
+  });
+  if (error) return fails(error);
+  if (node) nodes_.unnamed(*node, *dir->node, m.name);
+  return wire::None{};
+}
+
+Answer<wire::None> FileService::serve(const wire::Unlink& m) { return remove_name(m, false); }
+
+Answer<wire::None> FileService::serve(const wire::Rmdir& m) {
+  return remove_name({m.parent, m.name, m.caller}, true);
+}
+
+Answer<wire::None> FileService::serve(const wire::Rename& m) {
+  const auto dir = hold_dir(m.parent, m.name);
+  if (!dir) return fails(dir.error());
+  const auto to = hold_dir(m.new_parent, m.new_name);
+  if (!to) return fails(to.error());
+  if (policy_.hides(*dir->node, m.name)) return fails(ENOENT);
+  const auto is = file_at(dir->fd(), m.name), was = file_at(to->fd(), m.new_name);
+  Node *node = keep_reachable(is), *replaced = keep_reachable(was);
+  const auto rights = callers_.rights(m.caller);
+  const Change change{Change::Kind::rename, nullptr, Change::Place{dir->node, m.name, is},
+                      Change::Place{to->node, m.new_name, was}};
+  const int error = apply(change, [&] {
+    return act_as(rights, [&] {
+      return ::renameat2(dir->fd(), m.name.c_str(), to->fd(), m.new_name.c_str(), m.flags);
+    });
+  });
+  if (error) return fails(error);
+  if (is && is == was) return wire::None{};  // two names of one file: rename(2) leaves both
+  if (replaced && m.flags & RENAME_EXCHANGE)
+    nodes_.renamed(*replaced, *dir->node, m.name);
+  else if (replaced)
+    nodes_.unnamed(*replaced, *to->node, m.new_name);
+  if (node) nodes_.renamed(*node, *to->node, m.new_name);
+  return wire::None{};
+}
+
+}  // namespace ssi

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Requests that open, close and list.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "deputy/file_service.h"
+
+namespace ssi {
+namespace {
+
+// What the caller may choose. The file is there already (or Create makes it), links were followed by the guest's kernel,
+// and direct I/O would ask for the alignment of buffers that are not his.
+constexpr int callers_flags = O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME | O_DIRECTORY | O_EXCL;
+// O_NONBLOCK: a FIFO that took a regular file's place must not hang us, nor a lease that someone at home holds.
+constexpr int our_flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_LARGEFILE;
+
+constexpr std::size_t max_page_bytes = 100 << 10;
+
+bool writes(int flags) { return (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC; }
+
+std::shared_ptr<OpenFile> open_file(Fd fd, int flags, Rights rights, std::weak_ptr<const void> session) {
+  auto file = std::make_shared<OpenFile>();
+  file->fd = std::move(fd);
+  file->writable = (flags & O_ACCMODE) != O_RDONLY;
+  file->rights = std::move(rights);
+  file->session = std::move(session);
+  return file;
+}
+
+}  // namespace
+
+// Runs on the loop, so that a request that is pipelined behind it finds the handle.
+Answer<wire::Attr> FileService::serve(const wire::Open& m) {
+  const auto held = hold(m.node);
+  if (!held) return fails(held.error());
+  if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);
+  Node& node = *held->node;
+  // The guest's kernel opens FIFOs, sockets and devices itself, as the guest's own: they never mean home's.
+  if (!S_ISREG(node.id.type) && !S_ISDIR(node.id.type)) return fails(S_ISLNK(node.id.type) ? ELOOP : ENXIO);
+  auto rights = callers_.rights(m.caller);
+  Fd fd;
+  const auto open = [&] {
+    return with_room(nodes_, [&] {
+      return act_as(rights, [&] {
+        fd.reset(::open(ProcPath(held->fd()).c_str(), (m.flags & callers_flags & ~O_EXCL) | our_flags));
+        return fd.get();
+      });
+    });
+  };
+  int error = 0;
+  if (m.flags & O_TRUNC)
+    error = apply({Change::Kind::truncate, &node}, open);
+  else if (writes(m.flags) && S_ISREG(node.id.type))
+    error = Effects::may_change(policy_, node);
+  if (!error && !fd && !node.barred) error = open();
+  if (error) return fails(error);
+  auto attr = tell_attr(node, fd ? fd.get() : held->fd());
+  if (!attr) return attr;
+  auto file = open_file(std::move(fd), m.flags, std::move(rights), weak_from_this());
+  file->node = node.number;
+  handles_.add(m.handle, std::move(file));
+  nodes_.opened(node);
+  return attr;
+}
+
+Answer<wire::Entry> FileService::serve(const wire::Create& m) {
+  const auto dir = hold_dir(m.parent, m.name);
+  if (!dir) return fails(dir.error());
+  if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);
+  auto rights = callers_.rights(m.caller);
+  Fd fd;
+  const Change change{Change::Kind::create, nullptr,
+                      Change::Place{dir->node, m.name, file_at(dir->fd(), m.name)}};
+  const int error = apply(change, [&] {
+    return with_room(nodes_, [&] {
+      return act_as(rights, [&] {
+        fd.reset(::openat(dir->fd(), m.name.c_str(),
+                          (m.flags & callers_flags & ~O_DIRECTORY) | our_flags | O_CREAT | O_NOFOLLOW,
+                          m.mode & 07777));
+        return fd.get();
+      });
+    });
+  });
+  if (error) return fails(error);
+  struct statx status;
+  if (const int failed = stat_of(fd.get(), status)) return fails(failed);
+  if (!S_ISREG(status.stx_mode)) return fails(ENXIO);  // without O_EXCL, something else that was there
+  // The name may be taken away at home at any time; the descriptor still leads to this file.
+  auto entry = give(*dir->node, m.name, status, Fd(::open(ProcPath(fd.get()).c_str(), O_PATH | O_CLOEXEC)));
+  if (!entry) return entry;
+  auto file = open_file(std::move(fd), m.flags, std::move(rights), weak_from_this());
+  file->node = entry->node;
+  handles_.add(m.handle, std::move(file));
+  nodes_.opened(*nodes_.find(entry->node));
+  return entry;
+}
+
+void FileService::serve(const wire::Release& m) {
+  const auto file = handles_.remove(m.handle);
+  if (Node* node = file ? nodes_.find(file->node) : nullptr) nodes_.closed(*node);
+}
+
+Answer<wire::DirPage> FileService::serve(const wire::Readdir& m) {
+  const auto file = handles_.find(m.handle);
+  Node* dir = file ? nodes_.find(file->node) : nullptr;
+  if (!dir) return fails(EBADF);
+  wire::DirPage page;
+  if (!file->fd) return page;
+  std::size_t bytes = 0;
+  const auto take = [&](RawEntry&& raw) {
+    if (policy_.hides(*dir, raw.name)) return true;
+    wire::DirEntry entry{std::move(raw.name), raw.ino, raw.type, raw.next, {}};
+    const bool dots = entry.name == "." || entry.name == "..";
+    struct statx status;
+    // A type that is not said must be looked up; so must what may be hidden under another name, for its identity.
+    if (!dots && (m.plus || raw.type == 0)) {
+      const int error = act_as(file->rights, [&] {
+        return ::statx(file->fd.get(), entry.name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+                       STATX_BASIC_STATS | STATX_BTIME, &status);
+      });
+      if (!error && policy_.hides(id_of(status))) return true;
+      if (!error) entry.type = status.stx_mode & static_cast<unsigned>(S_IFMT);
+      if (!error && m.plus)
+        if (const auto given = give(*dir, entry.name, status)) entry.entry = *given;
+    }
+    bytes += entry.name.size() + (m.plus ? 160 : 40);
+    page.entries.push_back(std::move(entry));
+    return page.entries.size() < wire::max_page && bytes < max_page_bytes;
+  };
+  if (const int error = read_directory(*file, m.offset, take); error && page.entries.empty()) return fails(error);
+  return page;
+}
+
+}  // namespace ssi

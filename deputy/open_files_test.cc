@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <doctest/doctest.h>
+
+#include <map>
+#include <set>
+
+#include "deputy/test_home.h"
+
+using namespace ssi;
+
+namespace {
+
+const wire::Caller me = TestHome::me();
+
+}  // namespace
+
+TEST_CASE("files are created and opened") {
+  TestHome home;
+  const auto handle = home.next_handle();
+  const auto made = home.ask(wire::Create{home.root(), "new", 0640, O_RDWR | O_CREAT | O_EXCL, handle, me});
+  REQUIRE(made);
+  CHECK((made->attr.mode & 07777) == 0640);
+  CHECK(home.ask(wire::Write{handle, 0}, "hello")->size == 5);
+  CHECK(home.read(handle, 1, 100) == "ello");
+  CHECK(home.content("new") == "hello");
+  CHECK(home.error(wire::Flush{handle}) == 0);
+  CHECK(home.error(wire::Fsync{handle, 0}) == 0);
+  CHECK(home.error(wire::Fsync{handle, 1}) == 0);
+  home.tell(wire::Release{handle});
+  CHECK(home.error(wire::Read{handle, 0, 1}) == EBADF);
+  CHECK(home.error(wire::Flush{handle}) == EBADF);
+
+  const auto again = home.next_handle();
+  CHECK(home.error(wire::Create{home.root(), "new", 0640, O_RDWR | O_CREAT | O_EXCL, again, me}) == EEXIST);
+  CHECK(home.ask(wire::Create{home.root(), "new", 0600, O_RDWR | O_CREAT, again, me})->node == made->node);
+  CHECK(home.error(wire::Open{made->node, again, O_RDONLY, me}) == EINVAL);  // the handle is taken
+  CHECK(home.error(wire::Open{made->node, 0, O_RDONLY, me}) == EINVAL);
+  CHECK(home.read(again, 0, 10) == "hello");
+
+  const auto read_only = home.open(made->node, O_RDONLY);
+  CHECK(home.error(wire::Write{read_only, 0}, "x") == EBADF);
+  CHECK(home.open(made->node, O_WRONLY | O_TRUNC) != 0);
+  CHECK(home.read(read_only, 0, 10).empty());
+}
+
+TEST_CASE("what is not a file or directory is not opened") {
+  TestHome home;
+  const auto fifo = home.ask(wire::Mknod{home.root(), "fifo", S_IFIFO | 0600, 0, me});
+  REQUIRE(fifo);
+  CHECK(home.error(wire::Open{fifo->node, home.next_handle(), O_RDONLY, me}) == ENXIO);
+  CHECK(home.error(wire::Create{home.root(), "fifo", 0600, O_RDONLY, home.next_handle(), me}) == ENXIO);
+  CHECK(home.error(wire::Create{home.root(), "fifo", 0600, O_WRONLY, home.next_handle(), me}) == ENXIO);
+  home.ask(wire::Symlink{home.root(), "link", "/etc/passwd", me});
+  const auto link = home.look(home.root(), "link").node;
+  CHECK(home.error(wire::Open{link, home.next_handle(), O_RDONLY, me}) == ELOOP);
+  CHECK(home.error(wire::Create{home.root(), "link", 0600, O_RDWR, home.next_handle(), me}) == ELOOP);
+  const auto dir = home.ask(wire::Mkdir{home.root(), "dir", 0700, me});
+  CHECK(home.error(wire::Open{dir->node, home.next_handle(), O_RDWR, me}) == EISDIR);
+  const auto handle = home.open(dir->node, O_RDONLY | O_DIRECTORY);
+  CHECK(home.error(wire::Read{handle, 0, 1}) == EISDIR);
+  CHECK(home.error(wire::Fsync{handle, 0}) == 0);
+}
+
+TEST_CASE("an unlinked file lives while it is open, also when home unlinked it") {
+  TestHome home({.descriptors = 1});
+  home.write("a", "aaa");
+  home.write("b", "bbb");
+  const auto a = home.look(home.root(), "a"), b = home.look(home.root(), "b");
+  const auto ha = home.open(a.node, O_RDWR), hb = home.open(b.node, O_RDONLY);
+  CHECK(home.error(wire::Unlink{home.root(), "a", me}) == 0);
+  std::filesystem::remove(home.path("b"));
+  home.server().idle();
+  CHECK(home.read(ha, 0, 10) == "aaa");
+  CHECK(home.read(hb, 0, 10) == "bbb");
+  CHECK(home.ask(wire::Write{ha, 3}, "!")->size == 1);
+  CHECK(home.ask(wire::Getattr{a.node, 0})->size == 4);
+  CHECK(home.ask(wire::Getattr{b.node, 0})->nlink == 0);
+  home.tell(wire::Release{ha});
+  home.tell(wire::Forget{{{a.node, 1}}});
+  CHECK(home.error(wire::Getattr{a.node, 0}) == ESTALE);
+}
+
+TEST_CASE("10 000 entries, page by page") {
+  TestHome home;
+  std::filesystem::create_directory(home.path("dir"));
+  std::set<std::string> names;
+  for (int i = 0; i < 10'000; ++i) {
+    const auto name = "entry with a rather long name \xff " + std::to_string(i);
+    home.write("dir/" + name, "");
+    names.insert(name);
+  }
+  const auto dir = home.look(home.root(), "dir").node;
+  for (std::uint8_t plus = 0; plus < 2; ++plus) {
+    const auto handle = home.open(dir, O_RDONLY | O_DIRECTORY);
+    auto left = names;
+    std::int64_t offset = 0;
+    int pages = 0;
+    std::map<std::uint64_t, std::uint64_t> given;
+    for (;; ++pages) {
+      const auto page = home.ask(wire::Readdir{handle, offset, plus});
+      REQUIRE(page);
+      if (page->entries.empty()) break;
+      REQUIRE(page->entries.size() <= wire::max_page);
+      for (const auto& entry : page->entries) {
+        offset = entry.next;
+        if (entry.name == "." || entry.name == "..") {
+          CHECK(entry.entry.node == 0);
+          continue;
+        }
+        REQUIRE(left.erase(entry.name) == 1);
+        REQUIRE(entry.type == S_IFREG);
+        REQUIRE((entry.entry.node != 0) == (plus == 1));
+        if (plus) REQUIRE(entry.entry.attr.ino == entry.ino);
+        if (plus) ++given[entry.entry.node];
+      }
+    }
+    CHECK(left.empty());
+    CHECK(pages >= 20);
+    // From the middle, and from the start again.
+    const auto first = home.ask(wire::Readdir{handle, 0, 0});
+    const auto second = home.ask(wire::Readdir{handle, first->entries[9].next, 0});
+    CHECK(second->entries[0].name == first->entries[10].name);
+    if (plus) {
+      CHECK(given.size() == 10'000);
+      const auto some = given.begin()->first;
+      CHECK(home.ask(wire::Getattr{some, 0}));
+      home.tell(wire::Forget{{{some, 1}}});
+      CHECK(home.error(wire::Getattr{some, 0}) == ESTALE);
+    }
+  }
+}

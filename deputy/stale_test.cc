@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "deputy/test_home.h"
+
+using namespace ssi;
+
+namespace {
+
+const wire::Caller me = TestHome::me();
+
+bool has(const wire::Invalidate& stale, std::uint64_t node) {
+  return std::find(stale.nodes.begin(), stale.nodes.end(), node) != stale.nodes.end();
+}
+
+bool has(const wire::Invalidate& stale, std::uint64_t parent, const std::string& name) {
+  return std::any_of(stale.names.begin(), stale.names.end(),
+                     [&](const auto& it) { return it.parent == parent && it.name == name; });
+}
+
+// Files younger than a tick of the kernel's clock always count as changed.
+void settle() { ::usleep(40'000); }
+
+}  // namespace
+
+TEST_CASE("what changed at home since a guest was told is stale, and nothing else") {
+  TestHome home;
+  for (const auto* name : {"same", "edited", "moved", "gone", "replaced", "chmod"}) home.write(name, "text");
+  settle();
+  const auto node = [&](const std::string& name) { return home.look(home.root(), name).node; };
+  const auto same = node("same"), edited = node("edited"), moved = node("moved"), gone = node("gone");
+  const auto replaced = node("replaced"), mode = node("chmod");
+  CHECK(home.error(wire::Lookup{home.root(), "later", me}) == ENOENT);
+  CHECK(home.error(wire::Lookup{home.root(), "never", me}) == ENOENT);
+  home.server().stale();  // the directory was told while it was fresh
+  CHECK(home.ask(wire::Getattr{home.root(), 0}));
+  CHECK(home.server().stale().nodes.empty());
+  CHECK(home.server().stale().names.empty());
+
+  settle();
+  home.write("edited", "TEXT");
+  std::filesystem::rename(home.path("moved"), home.path("moved2"));
+  std::filesystem::remove(home.path("gone"));
+  home.write("new", "");
+  std::filesystem::rename(home.path("new"), home.path("replaced"));
+  ::chmod(home.path("chmod").c_str(), 0700);
+  home.write("later", "");
+  const auto stale = home.server().stale();
+  CHECK_FALSE(has(stale, same));
+  CHECK_FALSE(has(stale, home.root(), "same"));
+  CHECK_FALSE(has(stale, home.root(), "never"));
+  CHECK(has(stale, edited));
+  CHECK_FALSE(has(stale, home.root(), "edited"));
+  CHECK(has(stale, home.root(), "moved"));
+  CHECK(has(stale, moved));  // its ctime
+  CHECK(has(stale, home.root(), "gone"));
+  CHECK(has(stale, gone));
+  CHECK(has(stale, home.root(), "replaced"));
+  CHECK(has(stale, replaced));
+  CHECK(has(stale, mode));
+  CHECK(has(stale, home.root(), "later"));
+  CHECK(has(stale, home.root()));  // the directory itself: its times
+
+  const auto again = home.server().stale();  // once is enough
+  CHECK(again.nodes.empty());
+  CHECK(again.names.empty());
+}
+
+TEST_CASE("entries of a listing count, fresh files are racy, and old news is forgotten") {
+  TestHome home;
+  std::filesystem::create_directory(home.path("dir"));
+  home.write("dir/a", "");
+  settle();
+  const auto dir = home.look(home.root(), "dir").node;
+  const auto handle = home.open(dir, O_RDONLY | O_DIRECTORY);
+  std::uint64_t a = 0;
+  const auto page = home.ask(wire::Readdir{handle, 0, 1});
+  for (const auto& entry : page->entries)
+    if (entry.name == "a") a = entry.entry.node;
+  home.write("dir/a", "now");
+  CHECK(has(home.server().stale(), a));
+
+  home.write("fresh", "");
+  const auto fresh = home.look(home.root(), "fresh").node;
+  CHECK(has(home.server().stale(), fresh));
+
+  home.look(home.root(), "fresh");
+  ::usleep(2'100'000);
+  home.write("fresh", "changed");
+  std::filesystem::remove(home.path("dir/a"));
+  const auto stale = home.server().stale();
+  CHECK(stale.nodes.empty());
+  CHECK(stale.names.empty());
+}

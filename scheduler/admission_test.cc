@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "scheduler/admission.h"
+
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "common/identity.h"
+
+using namespace ssi;
+
+namespace {
+
+struct Directory {
+  std::string path;
+  Directory() {
+    char name[] = "/tmp/ssi-admission-test.XXXXXX";
+    REQUIRE(::mkdtemp(name));
+    path = name;
+  }
+  ~Directory() { std::filesystem::remove_all(path); }
+  void file(const std::string& name, const std::string& text, mode_t mode = 0600) const {
+    std::ofstream(path + "/" + name) << text;
+    REQUIRE(::chmod((path + "/" + name).c_str(), mode) == 0);
+  }
+};
+
+std::string line(const char* role, const Identity& who) {
+  return std::string(role) + " " + key_text(who.public_key()) + "\n";
+}
+
+}  // namespace
+
+TEST_CASE("one line each, named by its file") {
+  const auto who = Identity::generate();
+  const auto guest = parse_member("guest1.pub", line("guest", who));
+  REQUIRE(guest);
+  CHECK(guest->role == Role::guest);
+  CHECK(guest->name == "guest1");
+  CHECK(guest->key == who.public_key());
+  const auto ann = parse_member("ann@desk.pub", line("deputy", who));
+  REQUIRE(ann);
+  CHECK(ann->role == Role::deputy);
+  CHECK(ann->name == "ann");
+  CHECK(parse_member("a.pub", "root " + key_text(who.public_key())).error().text() ==
+        "a.pub: is not one line 'guest KEY' or 'deputy KEY'");
+  for (const std::string& text :
+       {std::string(), std::string("guest"), std::string("guest 12"), line("guest", who) + line("guest", who),
+        "guest  " + key_text(who.public_key()), "guest " + std::string(64, '0')})
+    CHECK_FALSE(parse_member("a.pub", text));
+  for (const char* name : {".pub", "a", "a b.pub", "a\n.pub", "@x.pub"})
+    CHECK_FALSE(parse_member(name, line("deputy", who)));
+}
+
+TEST_CASE("added is admitted, deleted is revoked, at once") {
+  const Directory directory;
+  const auto a = Identity::generate(), b = Identity::generate();
+  directory.file("a.pub", line("guest", a));
+  auto admission = Admission::open(directory.path);
+  REQUIRE(admission);
+  REQUIRE(admission->find(a.curve_public()));
+  CHECK(admission->find(a.curve_public())->name == "a");
+  CHECK_FALSE(admission->find(b.curve_public()));
+  directory.file("b.pub", line("deputy", b));
+  REQUIRE(admission->find(b.curve_public()));
+  CHECK(admission->find(b.curve_public())->role == Role::deputy);
+  std::filesystem::remove(directory.path + "/a.pub");
+  CHECK_FALSE(admission->find(a.curve_public()));
+  CHECK(admission->find(b.curve_public()));
+  std::filesystem::remove_all(directory.path);
+  CHECK_FALSE(admission->find(b.curve_public()));
+}
+
+TEST_CASE("a key that was changed in place is found") {
+  const Directory directory;
+  const auto a = Identity::generate(), b = Identity::generate();
+  directory.file("a.pub", line("guest", a));
+  ::usleep(60'000);
+  auto admission = Admission::open(directory.path);
+  REQUIRE(admission->find(a.curve_public()));
+  directory.file("a.pub", line("guest", b));
+  ::usleep(210'000);
+  CHECK(admission->find(b.curve_public()));
+  CHECK_FALSE(admission->find(a.curve_public()));
+}
+
+TEST_CASE("what others may write admits nobody, the rest still counts") {
+  const Directory directory;
+  const auto a = Identity::generate(), b = Identity::generate(), c = Identity::generate();
+  directory.file("a.pub", line("guest", a), 0666);
+  directory.file("b.pub", line("guest", b));
+  directory.file("broken.pub", "nonsense");
+  directory.file("c.pub.new", line("guest", c));
+  REQUIRE(::symlink("b.pub", (directory.path + "/link.pub").c_str()) == 0);
+  auto admission = Admission::open(directory.path);
+  REQUIRE(admission);
+  CHECK_FALSE(admission->find(a.curve_public()));
+  CHECK(admission->find(b.curve_public()));
+  CHECK_FALSE(admission->find(c.curve_public()));
+  REQUIRE(::chmod(directory.path.c_str(), 0777) == 0);
+  CHECK(Admission::open(directory.path).error().text() == directory.path + ": others may write to it");
+  CHECK(Admission::open("/nonexistent").error().text() == "/nonexistent: No such file or directory");
+  CHECK(Admission::open("/dev/null").error().text() == "/dev/null: Not a directory");
+}

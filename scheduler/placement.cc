@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "scheduler/placement.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <tuple>
+
+namespace ssi::placement {
+namespace {
+
+using wire::Verdict;
+using Guests = std::vector<const Machine*>;
+
+bool gone(const Machine& guest) {
+  return guest.silent >= gone_after;
+}
+
+double effective(const Machine& machine) {
+  return machine.cpus * (1 - machine.steal);
+}
+
+double free(const Machine& machine) {
+  return std::max(0.0, effective(machine) - machine.busy - machine.reserved);
+}
+
+double wanted(const Machine& machine, std::uint32_t cpus) {
+  return std::min(cpus == 0 ? machine.cpus : cpus, machine.cpus);
+}
+
+// Seconds until the job would have ended there.
+double finish(const Machine& machine, const Demand& demand, double overhead) {
+  const double work = demand.cpu_seconds > 0 ? demand.cpu_seconds : heavy_work;
+  const double rate = processors(machine, demand.cpus) * machine.speed;
+  return rate > 0 ? overhead + work / rate : std::numeric_limits<double>::infinity();
+}
+
+std::string load_of(const Machine& machine) {
+  return fmt::format("{:.1f} of {}", free(machine), machine.cpus);
+}
+
+std::string gib(std::uint64_t bytes) {
+  return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / (1 << 30));
+}
+
+bool has_memory(const Machine& guest, const Demand& demand) {
+  return guest.memory_free >= demand.memory;
+}
+
+// For --wait: half a processor for each that the job can use is worth starting on.
+bool has_room(const Machine& guest, const Demand& demand) {
+  return has_memory(guest, demand) && free(guest) >= wanted(guest, demand.cpus) / 2;
+}
+
+Decision at(const Machine& guest, std::string reason) {
+  return {Verdict::guest, std::move(reason), guest.name};
+}
+
+// No guest will do: home, unless that is forbidden.
+Decision no_guest(const Demand& demand, std::string why) {
+  return {demand.never_home ? Verdict::refused : Verdict::home, std::move(why), {}};
+}
+
+Decision place_at_named(const Demand& demand, const std::vector<Machine>& guests) {
+  const auto found = std::ranges::find(guests, demand.guest, &Machine::name);
+  if (found == guests.end()) return {Verdict::refused, "no guest named " + demand.guest, {}};
+  if (gone(*found))
+    return {Verdict::refused, fmt::format("{} has been silent for {:.0f} s", found->name, found->silent), {}};
+  if (found->memory_total < demand.memory || (!has_memory(*found, demand) && !demand.may_wait))
+    return {Verdict::refused,
+            fmt::format("{} has {} of memory free, {} are asked for", found->name, gib(found->memory_free),
+                        gib(demand.memory)),
+            {}};
+  if (demand.may_wait && !has_room(*found, demand))
+    return {Verdict::wait, fmt::format("{} is busy ({} processors free)", found->name, load_of(*found)), {}};
+  return at(*found, fmt::format("{} was asked for ({} processors free)", found->name, load_of(*found)));
+}
+
+const Machine& best_of(const Guests& guests, const Demand& demand) {
+  double first = std::numeric_limits<double>::infinity();
+  for (const auto* guest : guests) first = std::min(first, finish(*guest, demand, guest_overhead));
+  const auto order = [&](const Machine* guest) {
+    const bool slow = finish(*guest, demand, guest_overhead) > first * as_good;
+    return std::tuple(slow, guest->jobs, std::cref(guest->name).get());
+  };
+  return **std::ranges::min_element(guests, {}, order);
+}
+
+}  // namespace
+
+double processors(const Machine& machine, std::uint32_t cpus) {
+  const double want = wanted(machine, cpus);
+  if (want <= 0) return 0;
+  // On a busy machine the kernel shares by runnable threads, of which the job brings `want`.
+  const double share = effective(machine) * want / (want + machine.busy + machine.reserved);
+  return std::min(want, std::max(free(machine), share));
+}
+
+Decision place(const Demand& demand, const std::optional<Machine>& home, const std::vector<Machine>& guests) {
+  if (!demand.guest.empty()) return place_at_named(demand, guests);
+
+  Guests up, fitting, roomy;
+  for (const auto& guest : guests)
+    if (!gone(guest)) up.push_back(&guest);
+  if (up.empty()) return no_guest(demand, "no guest is up");
+  std::ranges::copy_if(up, std::back_inserter(fitting),
+                       [&](auto* guest) { return has_memory(*guest, demand); });
+  std::ranges::copy_if(fitting, std::back_inserter(roomy),
+                       [&](auto* guest) { return has_room(*guest, demand); });
+
+  const auto large_enough = [&](auto* guest) { return guest->memory_total >= demand.memory; };
+  if (demand.may_wait && roomy.empty() && std::ranges::any_of(up, large_enough))
+    return {Verdict::wait, "all guests are busy", {}};
+  if (fitting.empty())
+    return no_guest(demand, fmt::format("no guest has {} of memory free", gib(demand.memory)));
+
+  const auto& best = best_of(demand.may_wait ? roomy : fitting, demand);
+  if (home && home->cpus > 0 && !demand.never_home) {
+    auto shared = *home;
+    shared.steal = 1 - (1 - home->steal) * home_share;
+    if (finish(shared, demand, 0) * as_good < finish(best, demand, guest_overhead))
+      return {Verdict::home,
+              fmt::format("home is expected to end first ({} processors free; {}: {})", load_of(*home),
+                          best.name, load_of(best)),
+              {}};
+  }
+  return at(best, fmt::format("{} is expected to end first ({} processors free)", best.name, load_of(best)));
+}
+
+}  // namespace ssi::placement

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "scheduler/registry.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+namespace ssi {
+namespace {
+
+constexpr std::size_t boots_remembered = 16;
+constexpr Registry::Time overslept_ms = 1'000;
+
+// A number that a guest claims, or the bound that makes the guest look worst when it is none.
+double clamped(double value, double low, double high, double worst) {
+  return std::isnan(value) ? worst : std::clamp(value, low, high);
+}
+
+wire::Report clamped(wire::Report report) {
+  report.cpus = std::clamp<std::uint32_t>(report.cpus, 1, 4096);
+  report.speed = clamped(report.speed, 0.01, 100, 0.01);
+  report.busy = clamped(report.busy, 0, report.cpus, report.cpus);
+  report.steal = clamped(report.steal, 0, 1, 1);
+  report.memory_total = std::min(report.memory_total, std::uint64_t{1} << 50);
+  report.memory_free = std::min(report.memory_free, report.memory_total);
+  report.pressure_cpu = clamped(report.pressure_cpu, -1, 100, -1);
+  report.pressure_memory = clamped(report.pressure_memory, -1, 100, -1);
+  return report;
+}
+
+bool contains(const auto& list, std::uint64_t value) {
+  return std::ranges::find(list, value) != list.end();
+}
+
+}  // namespace
+
+Result<Registry::Taken> Registry::take(const wire::Report& report, Time now) {
+  const auto [place, is_new] = guests_.try_emplace(report.name);
+  auto& guest = place->second;
+  const bool came_up = is_new || guest.gone || report.boot != guest.report.boot;
+  if (is_new) {
+    guest.epoch = first_epoch_;
+  } else if (contains(guest.earlier_boots, report.boot)) {
+    // Two agents with one key would take turns: the elder is not heard any more.
+    return failure(report.name + ": another agent with this name and key has taken its place");
+  } else if (report.boot != guest.report.boot) {
+    ++guest.epoch;
+    guest.reserved.clear();
+    guest.earlier_boots.push_back(guest.report.boot);
+    if (guest.earlier_boots.size() > boots_remembered) guest.earlier_boots.erase(guest.earlier_boots.begin());
+  } else if (report.sequence <= guest.report.sequence) {
+    return Taken{guest.epoch, false};  // overtaken on the way: it says nothing about now
+  } else if (guest.gone) {
+    ++guest.epoch;
+  }
+  guest.report = clamped(report);
+  guest.heard = now;
+  guest.gone = false;
+  settle(guest, now);
+  return Taken{guest.epoch, came_up};
+}
+
+// Ends the reservations that the guest's own word has replaced.
+void Registry::settle(Guest& guest, Time now) {
+  for (auto at = guest.reserved.begin(); at != guest.reserved.end();) {
+    auto& reserved = at->second;
+    const bool is_listed = contains(guest.report.jobs, at->first);
+    if (is_listed && !reserved.listed) reserved.listed = now;
+    const bool over = !is_listed && (reserved.listed || now - reserved.promised >= unlisted_ms);
+    at = over ? guest.reserved.erase(at) : std::next(at);
+  }
+}
+
+std::vector<Machine> Registry::machines(Time now) const {
+  std::vector<Machine> machines;
+  for (const auto& [name, guest] : guests_) {
+    const auto& report = guest.report;
+    Machine machine{name,
+                    static_cast<double>(now - guest.heard) / 1000,
+                    report.cpus,
+                    report.speed,
+                    report.busy,
+                    report.steal,
+                    0,
+                    report.memory_total,
+                    report.memory_free,
+                    0};
+    std::set<std::uint64_t> jobs(report.jobs.begin(), report.jobs.end());
+    for (const auto& [job, reserved] : guest.reserved) {
+      jobs.insert(job);
+      if (reserved.listed && now - *reserved.listed >= shown_ms) continue;
+      machine.reserved += std::min(report.cpus, reserved.cpus == 0 ? report.cpus : reserved.cpus);
+      machine.memory_free -= std::min(machine.memory_free, reserved.memory);
+    }
+    machine.jobs = jobs.size();
+    machines.push_back(std::move(machine));
+  }
+  return machines;
+}
+
+std::vector<wire::GuestStatus> Registry::status(Time now) const {
+  std::vector<wire::GuestStatus> all;
+  for (const auto& [name, guest] : guests_) {
+    const auto& report = guest.report;
+    const auto silent = now - guest.heard;
+    all.push_back({name, silent >= gone_ms ? "gone" : "up", report.key, report.address, report.cpus,
+                   report.speed, report.busy, report.steal, report.memory_total, report.memory_free,
+                   report.jobs, report.version, static_cast<double>(silent) / 1000});
+  }
+  return all;
+}
+
+Registry::Promise Registry::promise(const std::string& name, const std::string& home_key, std::uint32_t cpus,
+                                    std::uint64_t memory, Time now) {
+  auto& guest = guests_.at(name);
+  const auto job = next_job_++;
+  guest.reserved[job] = {home_key, cpus, memory, now, std::nullopt};
+  return {job, guest.epoch, guest.report.address, guest.report.key};
+}
+
+bool Registry::end(std::uint64_t job, const std::string& home_key) {
+  for (auto& [name, guest] : guests_) {
+    const auto found = guest.reserved.find(job);
+    if (found == guest.reserved.end()) continue;
+    if (found->second.home_key != home_key) return false;
+    guest.reserved.erase(found);
+    // Its next report would say so; until then the number of jobs, which spreads equal jobs, is already
+    // right.
+    std::erase(guest.report.jobs, job);
+    return true;
+  }
+  return false;
+}
+
+std::vector<std::string> Registry::sweep(Time now) {
+  std::vector<std::string> went;
+  if (swept_ && now - *swept_ >= overslept_ms)
+    for (auto& [name, guest] : guests_) guest.heard += now - *swept_;
+  swept_ = now;
+  for (auto at = guests_.begin(); at != guests_.end();) {
+    auto& [name, guest] = *at;
+    if (!guest.gone && now - guest.heard >= gone_ms) {
+      guest.gone = true;
+      went.push_back(name);
+    }
+    // Its epoch is forgotten with it, so the next guest of any name starts above all that were given.
+    if (now - guest.heard < forget_ms) {
+      ++at;
+      continue;
+    }
+    first_epoch_ = std::max(first_epoch_, guest.epoch + 1);
+    at = guests_.erase(at);
+  }
+  return went;
+}
+
+}  // namespace ssi

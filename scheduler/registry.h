@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the scheduler knows: which guests are up, in which life (epoch), and what has been promised there that
+// their reports do not yet show. Soft state: all of it comes back with the next reports. Pure; times are
+// passed in, in ms of any clock that does not jump.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "common/wire.h"
+#include "scheduler/placement.h"
+
+namespace ssi {
+
+class Registry {
+ public:
+  using Time = std::int64_t;  // ms
+
+  static constexpr Time gone_ms = 3'000;       // silent for so long: gone
+  static constexpr Time forget_ms = 60'000;    // and for so long: no longer in status()
+  static constexpr Time shown_ms = 1'000;      // listed for so long: the report's `busy` holds the job
+  static constexpr Time unlisted_ms = 35'000;  // never listed: its ticket has expired, it was not started
+
+  // Both numbers must lie above those of the scheduler's last life.
+  Registry(std::uint64_t first_epoch, std::uint64_t first_job)
+      : next_job_(first_job), first_epoch_(first_epoch) {}
+
+  struct Taken {
+    std::uint64_t epoch = 0;
+    bool came_up = false;  // it was not known, or gone, or is in a new life
+  };
+  // Takes in a report, its values clamped. An error is one line: why the report does not count.
+  Result<Taken> take(const wire::Report& report, Time now);
+
+  // All guests that are not forgotten, the gone ones too (see Machine::silent), in order of name.
+  std::vector<Machine> machines(Time now) const;
+  std::vector<wire::GuestStatus> status(Time now) const;
+
+  struct Promise {
+    std::uint64_t job = 0, epoch = 0;
+    std::string address, guest_key;
+  };
+  // Reserves processors for a job of `home_key` on a guest that is up. cpus 0: all.
+  Promise promise(const std::string& guest, const std::string& home_key, std::uint32_t cpus,
+                  std::uint64_t memory, Time now);
+
+  // The job's reservation is over. False when it is not known, or belongs to another home.
+  bool end(std::uint64_t job, const std::string& home_key);
+
+  // Names of guests that went silent since the last call. Call it a few times a second, before reports are
+  // taken: when the last call is long ago, it was us who slept (a suspended laptop, SIGSTOP), and no guest is
+  // blamed for it.
+  std::vector<std::string> sweep(Time now);
+
+ private:
+  struct Reserved {
+    std::string home_key;
+    std::uint32_t cpus = 0;  // as asked
+    std::uint64_t memory = 0;
+    Time promised = 0;
+    std::optional<Time> listed;  // first seen in a report
+  };
+  struct Guest {
+    wire::Report report;
+    std::uint64_t epoch = 0;
+    std::vector<std::uint64_t> earlier_boots;
+    Time heard = 0;
+    bool gone = false;
+    std::map<std::uint64_t, Reserved> reserved;  // by job
+  };
+
+  static void settle(Guest& guest, Time now);
+
+  std::map<std::string, Guest> guests_;
+  std::uint64_t next_job_, first_epoch_;
+  std::optional<Time> swept_;
+};
+
+}  // namespace ssi

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "scheduler/registry.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+using namespace ssi;
+
+namespace {
+
+// A guest that reports, each time a little later.
+struct Guest {
+  wire::Report report;
+  explicit Guest(const std::string& name, std::uint64_t boot = 1) {
+    report.name = name;
+    report.key = std::string(32, 'k');
+    report.address = "198.18.0.2:7000";
+    report.boot = boot;
+    report.cpus = 4;
+    report.speed = 1;
+    report.memory_total = report.memory_free = 1000;
+  }
+  Result<Registry::Taken> to(Registry& registry, Registry::Time now) {
+    ++report.sequence;
+    return registry.take(report, now);
+  }
+};
+
+Machine machine(const Registry& registry, Registry::Time now) {
+  return registry.machines(now).at(0);
+}
+
+const std::string home(32, 'h');
+
+}  // namespace
+
+TEST_CASE("a guest is up while it reports, then gone, then forgotten") {
+  Registry registry(100, 1);
+  Guest guest("g");
+  CHECK(guest.to(registry, 0)->came_up);
+  CHECK_FALSE(guest.to(registry, 500)->came_up);
+  CHECK(registry.status(1'500).at(0).state == "up");
+  CHECK(registry.status(1'500).at(0).silent == 1);
+  CHECK(machine(registry, 1'500).silent == 1);
+  for (Registry::Time now = 600; now < 3'500; now += 200) CHECK(registry.sweep(now).empty());
+  CHECK(registry.sweep(3'500) == std::vector<std::string>{"g"});
+  CHECK(registry.sweep(3'700).empty());
+  CHECK(registry.status(3'700).at(0).state == "gone");
+  for (Registry::Time now = 3'900; now < 60'500; now += 200) registry.sweep(now);
+  CHECK(registry.status(60'400).size() == 1);
+  registry.sweep(60'600);
+  CHECK(registry.status(60'600).empty());
+}
+
+TEST_CASE("the epoch rises with each life, and never falls") {
+  Registry registry(100, 1);
+  Guest guest("g");
+  CHECK(guest.to(registry, 0)->epoch == 100);
+  CHECK(guest.to(registry, 500)->epoch == 100);
+  guest.report.boot = 2;
+  CHECK(guest.to(registry, 600)->epoch == 101);
+  for (Registry::Time now = 600; now < 4'600; now += 200) registry.sweep(now);
+  const auto back = guest.to(registry, 4'600);  // it was declared gone: fenced
+  CHECK(back->epoch == 102);
+  CHECK(back->came_up);
+  for (Registry::Time now = 4'600; now < 70'000; now += 200) registry.sweep(now);
+  CHECK(registry.status(70'000).empty());
+  CHECK(guest.to(registry, 70'000)->epoch == 103);
+}
+
+TEST_CASE("nobody is gone because the scheduler slept") {
+  Registry registry(100, 1);
+  Guest guest("g");
+  guest.to(registry, 0);
+  registry.sweep(100);
+  CHECK(registry.sweep(3'600'000).empty());
+  CHECK(machine(registry, 3'600'000).silent < 3);
+  CHECK(guest.to(registry, 3'600'100)->epoch == 100);
+}
+
+TEST_CASE("the elder of two agents with one key is not heard") {
+  Registry registry(100, 1);
+  Guest elder("g", 1), younger("g", 2);
+  CHECK(elder.to(registry, 0));
+  CHECK(younger.to(registry, 10)->epoch == 101);
+  const auto refused = elder.to(registry, 20);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().text() == "g: another agent with this name and key has taken its place");
+  CHECK(younger.to(registry, 30)->epoch == 101);
+}
+
+TEST_CASE("a report that was overtaken says nothing") {
+  Registry registry(100, 1);
+  Guest guest("g");
+  guest.to(registry, 0);
+  auto late = guest.report;
+  guest.report.busy = 3;
+  guest.to(registry, 500);
+  late.busy = 1;
+  CHECK(registry.take(late, 600));
+  CHECK(machine(registry, 600).busy == 3);
+}
+
+TEST_CASE("absurd claims are clamped, to the claimant's loss") {
+  Registry registry(100, 1);
+  Guest guest("g");
+  guest.report.cpus = 4'000'000'000;
+  guest.report.speed = std::numeric_limits<double>::infinity();
+  guest.report.busy = -5;
+  guest.report.steal = 7;
+  guest.report.memory_free = ~std::uint64_t{0};
+  guest.to(registry, 0);
+  auto seen = machine(registry, 0);
+  CHECK(seen.cpus == 4096);
+  CHECK(seen.speed == 100);
+  CHECK(seen.busy == 0);
+  CHECK(seen.steal == 1);
+  CHECK(seen.memory_free == 1000);
+  guest.report.cpus = 0;
+  guest.report.speed = guest.report.busy = guest.report.steal = std::nan("");
+  guest.to(registry, 1);
+  seen = machine(registry, 1);
+  CHECK(seen.cpus == 1);
+  CHECK(seen.speed == 0.01);
+  CHECK(seen.busy == 1);
+  CHECK(seen.steal == 1);
+}
+
+TEST_CASE("a promise counts until reports show the job for a second") {
+  Registry registry(100, 7);
+  Guest guest("g");
+  guest.to(registry, 0);
+  const auto promise = registry.promise("g", home, 2, 300, 0);
+  CHECK(promise.job == 7);
+  CHECK(promise.epoch == 100);
+  CHECK(promise.address == "198.18.0.2:7000");
+  CHECK(promise.guest_key == guest.report.key);
+  CHECK(machine(registry, 0).reserved == 2);
+  CHECK(machine(registry, 0).memory_free == 700);
+  CHECK(machine(registry, 0).jobs == 1);
+  guest.to(registry, 2'000);  // does not list it yet
+  CHECK(machine(registry, 2'000).reserved == 2);
+  guest.report.jobs = {7};
+  guest.to(registry, 2'500);
+  CHECK(machine(registry, 2'500).reserved == 2);
+  CHECK(machine(registry, 2'500).jobs == 1);
+  guest.to(registry, 3'500);
+  CHECK(machine(registry, 3'500).reserved == 0);
+  CHECK(machine(registry, 3'500).jobs == 1);
+  guest.report.jobs = {};
+  guest.to(registry, 4'000);
+  CHECK(machine(registry, 4'000).jobs == 0);
+}
+
+TEST_CASE("a promise of all processors is of all there are") {
+  Registry registry(100, 7);
+  Guest guest("g");
+  guest.to(registry, 0);
+  registry.promise("g", home, 0, 0, 0);
+  registry.promise("g", home, 64, 5'000, 0);
+  CHECK(machine(registry, 0).reserved == 8);
+  CHECK(machine(registry, 0).memory_free == 0);
+}
+
+TEST_CASE("an ended job frees at once, and only its home can say so") {
+  Registry registry(100, 7);
+  Guest guest("g");
+  guest.to(registry, 0);
+  const auto job = registry.promise("g", home, 2, 0, 0).job;
+  CHECK_FALSE(registry.end(job, std::string(32, 'x')));
+  CHECK(machine(registry, 0).reserved == 2);
+  CHECK(registry.end(job, home));
+  CHECK(machine(registry, 0).reserved == 0);
+  CHECK(machine(registry, 0).jobs == 0);
+  CHECK_FALSE(registry.end(job, home));
+  CHECK_FALSE(registry.end(999, home));
+}
+
+TEST_CASE("a job that was never started does not count for ever") {
+  Registry registry(100, 7);
+  Guest guest("g");
+  guest.to(registry, 0);
+  registry.promise("g", home, 2, 0, 0);
+  guest.to(registry, 34'000);
+  CHECK(machine(registry, 34'000).reserved == 2);
+  guest.to(registry, 35'000);
+  CHECK(machine(registry, 35'000).reserved == 0);
+}
+
+TEST_CASE("promises end with the guest's life") {
+  Registry registry(100, 7);
+  Guest guest("g");
+  guest.to(registry, 0);
+  registry.promise("g", home, 2, 0, 0);
+  guest.report.boot = 2;
+  guest.to(registry, 10);
+  CHECK(machine(registry, 10).reserved == 0);
+}

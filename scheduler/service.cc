@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "scheduler/service.h"
+
+#include <sodium.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "common/log.h"
+#include "common/ticket.h"
+
+namespace ssi {
+namespace {
+
+constexpr std::size_t max_waiting = 4'096, max_complaints = 1'000;
+constexpr std::uint64_t sweep_ms = 200;
+
+std::int64_t clock_ms(clockid_t clock) {
+  timespec now{};
+  ::clock_gettime(clock, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
+
+// Above all epochs of an earlier life: those rise far slower than once a millisecond.
+std::uint64_t first_epoch() {
+  return static_cast<std::uint64_t>(clock_ms(CLOCK_REALTIME));
+}
+
+// A restarted scheduler must not reuse the ids of jobs that still run, of which it knows nothing. 4096 ids a
+// second are more than are placed in the long run; the 20 bits wrap after 12 days and keep an id at ten
+// digits to type.
+std::uint64_t first_job() {
+  const auto seconds = static_cast<std::uint64_t>(clock_ms(CLOCK_REALTIME) / 1000);
+  return ((seconds & 0xfffff) << 12) + 1;
+}
+
+std::string nonce() {
+  std::string bytes(16, '\0');
+  randombytes_buf(bytes.data(), bytes.size());
+  return bytes;
+}
+
+// Neighbours may be one version older or newer.
+bool speaks(std::uint32_t version) {
+  return version >= 1 && version <= wire::version + 1 && version + 1 >= wire::version;
+}
+
+bool is_key_of(const wire::Bytes& key, const ControlServer::Peer& peer) {
+  const auto curve = curve_key_of(key);
+  return curve && *curve == peer.curve_key;
+}
+
+double plausible(double value, double most) {
+  return std::isfinite(value) ? std::clamp(value, 0.0, most) : 0;
+}
+
+Demand demand_of(const wire::Place& place) {
+  return {place.guest,    place.never_home,
+          place.may_wait, std::min<std::uint32_t>(place.cpus, 4096),
+          place.memory,   plausible(place.cpu_seconds, 1e9)};
+}
+
+std::optional<Machine> home_of(const wire::Place& place) {
+  Machine home;
+  home.name = "home";
+  home.cpus = std::min<std::uint32_t>(place.home_cpus, 4096);
+  home.speed = plausible(place.home_speed, 100);
+  home.busy = plausible(place.home_busy, home.cpus);
+  if (home.cpus == 0 || home.speed == 0) return std::nullopt;
+  return home;
+}
+
+}  // namespace
+
+Service::Service(Loop& loop, Identity self, Admission admission)
+    : loop_(loop),
+      self_(std::move(self)),
+      admission_(std::move(admission)),
+      registry_(first_epoch(), first_job()),
+      sweep_(loop) {}
+
+Result<std::unique_ptr<Service>> Service::start(Loop& loop, const std::string& address, Identity self,
+                                                Admission admission) {
+  std::unique_ptr<Service> made(new Service(loop, std::move(self), std::move(admission)));
+  auto* service = made.get();
+  auto server = ControlServer::listen(
+      loop, address, service->self_,
+      {[service](std::string_view key) { return service->admission_.find(key) != nullptr; },
+       [service](const ControlServer::Peer& peer, wire::Control&& message) {
+         service->take(peer, std::move(message));
+       },
+       [service](const ControlServer::Peer& peer, const Error& why) {
+         const auto* member = service->admission_.find(peer.curve_key);
+         service->refuse(peer, member ? member->name : "", 0, why.text());
+       }});
+  if (!server) return tl::make_unexpected(server.error());
+  service->server_ = std::move(*server);
+  service->sweep_.every(sweep_ms, [service] {
+    const auto went = service->registry_.sweep(service->now());
+    for (const auto& name : went) log::warning("guest={} gone: no report for 3 s", name);
+    if (!went.empty()) service->retry_waiting();  // who waits for a guest that is gone hears so
+  });
+  return made;
+}
+
+std::int64_t Service::now() const {
+  return clock_ms(CLOCK_MONOTONIC);
+}
+
+void Service::take(const ControlServer::Peer& peer, wire::Control&& message) {
+  const auto* found = admission_.find(peer.curve_key);
+  if (!found) return;
+  const auto member = *found;
+  std::visit([&](const auto& kind) { on(peer, member, kind); }, message);
+}
+
+void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::Report& report) {
+  const auto refuse_report = [&](std::string why) {
+    refuse(peer, member.name, report.sequence, std::move(why));
+  };
+  if (!speaks(report.version))
+    return refuse_report("version " + std::to_string(report.version) + " is not spoken here");
+  if (member.role != Role::guest) return refuse_report("this key is a deputy's: it cannot report as a guest");
+  if (!is_key_of(report.key, peer)) return refuse_report("the report's key is not the connection's");
+  if (report.name != member.name) return refuse_report("this key belongs to guest " + member.name);
+  if (report.address.empty() || report.address.size() > 300)
+    return refuse_report("the report names no address");
+  const auto taken = registry_.take(report, now());
+  if (!taken) return refuse_report(taken.error().text());
+  if (taken->came_up)
+    log::info("guest={} up at {} cpus={} speed={:.2f} epoch={}", report.name, report.address, report.cpus,
+              report.speed, taken->epoch);
+  server_->send(peer.route, wire::ReportTaken{report.sequence, taken->epoch});
+  retry_waiting();
+}
+
+void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::Place& place) {
+  if (!speaks(place.version))
+    return refuse(peer, member.name, place.request,
+                  "version " + std::to_string(place.version) + " is not spoken here");
+  if (member.role != Role::deputy) return refuse(peer, member.name, place.request, "a guest places no jobs");
+  if (!is_key_of(place.home_key, peer))
+    return refuse(peer, member.name, place.request, "the request's home key is not the connection's");
+  server_->send(peer.route, wire::PlaceTaken{place.request});
+  Waiting asked{peer, place, member.name};
+  if (answer(asked, true)) return;
+  if (waiting_.size() >= max_waiting) return refuse(peer, member.name, place.request, "too many jobs wait");
+  waiting_.push_back(std::move(asked));
+}
+
+void Service::on(const ControlServer::Peer&, const Member& member, const wire::JobEnded& ended) {
+  if (member.role != Role::deputy || !registry_.end(ended.job, member.key)) return;
+  log::info("job={} ended user={} cpu={:.2f}s", ended.job, member.name, plausible(ended.cpu_seconds, 1e9));
+  retry_waiting();
+}
+
+void Service::on(const ControlServer::Peer& peer, const Member&, const wire::StatusRequest& request) {
+  server_->send(peer.route, wire::StatusReply{request.request, registry_.status(now())});
+}
+
+template <class Other>
+void Service::on(const ControlServer::Peer& peer, const Member& member, const Other&) {
+  refuse(peer, member.name, 0, "a scheduler does not take this message");
+}
+
+void Service::refuse(const ControlServer::Peer& peer, const std::string& name, std::uint64_t request,
+                     std::string reason) {
+  if (complained_.size() < max_complaints && complained_.insert(name + reason).second)
+    log::warning("refused {}: {}", name, reason);
+  server_->send(peer.route, wire::Refused{request, std::move(reason)});
+}
+
+bool Service::answer(const Waiting& asked, bool is_first) {
+  const auto decision =
+      placement::place(demand_of(asked.place), home_of(asked.place), registry_.machines(now()));
+  const bool waits = decision.verdict == wire::Verdict::wait;
+  if (waits && !is_first) return false;
+  wire::Placed placed;
+  if (decision.verdict == wire::Verdict::guest) placed = admit_job(asked, decision);
+  placed.request = asked.place.request;
+  placed.verdict = static_cast<std::uint8_t>(decision.verdict);
+  placed.reason = decision.reason;
+  const auto where = placed.job ? "job=" + std::to_string(placed.job) + " guest=" + placed.guest : "no guest";
+  log::info("{} user={} home={} command={}: {}", where, asked.user, asked.place.home, asked.place.command,
+            decision.reason);
+  server_->send(asked.peer.route, placed);
+  return !waits;
+}
+
+wire::Placed Service::admit_job(const Waiting& asked, const Decision& decision) {
+  const auto& place = asked.place;
+  const auto promise = registry_.promise(decision.guest, place.home_key, place.cpus, place.memory, now());
+  Ticket ticket;
+  ticket.user = asked.user;
+  ticket.home_key = place.home_key;
+  ticket.guest_key = promise.guest_key;
+  ticket.job = promise.job;
+  ticket.epoch = promise.epoch;
+  ticket.issued_ms = clock_ms(CLOCK_REALTIME);
+  ticket.expires_ms = ticket.issued_ms + Ticket::lifetime_ms;
+  ticket.nonce = nonce();
+  ticket.cpus = place.cpus;
+  ticket.memory = place.memory;
+  wire::Placed placed;
+  placed.job = promise.job;
+  placed.guest = decision.guest;
+  placed.address = promise.address;
+  placed.guest_key = promise.guest_key;
+  placed.epoch = promise.epoch;
+  placed.ticket = ticket.seal(self_);
+  return placed;
+}
+
+// In the order in which they came; who asked for little may overtake who cannot be served yet.
+void Service::retry_waiting() {
+  std::erase_if(waiting_, [&](const Waiting& asked) { return answer(asked, false); });
+}
+
+}  // namespace ssi

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The scheduler's conversation: who says what is checked here, then given to the registry and to placement.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "common/control_socket.h"
+#include "common/identity.h"
+#include "common/loop.h"
+#include "scheduler/admission.h"
+#include "scheduler/registry.h"
+
+namespace ssi {
+
+class Service {
+ public:
+  static Result<std::unique_ptr<Service>> start(Loop& loop, const std::string& address, Identity self,
+                                                Admission admission);
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+ private:
+  struct Waiting {
+    ControlServer::Peer peer;
+    wire::Place place;
+    std::string user;  // as admitted
+  };
+
+  Service(Loop& loop, Identity self, Admission admission);
+  std::int64_t now() const;  // ms; does not jump
+
+  void take(const ControlServer::Peer& peer, wire::Control&& message);
+  void on(const ControlServer::Peer& peer, const Member& member, const wire::Report& report);
+  void on(const ControlServer::Peer& peer, const Member& member, const wire::Place& place);
+  void on(const ControlServer::Peer& peer, const Member& member, const wire::JobEnded& ended);
+  void on(const ControlServer::Peer& peer, const Member& member, const wire::StatusRequest& request);
+  template <class Other>
+  void on(const ControlServer::Peer& peer, const Member& member, const Other&);
+
+  void refuse(const ControlServer::Peer& peer, const std::string& name, std::uint64_t request,
+              std::string reason);
+  bool answer(const Waiting& asked, bool is_first);  // false: it waits on
+  wire::Placed admit_job(const Waiting& asked, const Decision& decision);
+  void retry_waiting();
+
+  Loop& loop_;
+  Identity self_;
+  Admission admission_;
+  Registry registry_;
+  std::deque<Waiting> waiting_;       // first come, first served
+  std::set<std::string> complained_;  // refusals that were logged: a guest repeats its mistake twice a second
+  Timer sweep_;
+  std::unique_ptr<ControlServer> server_;
+};
+
+}  // namespace ssi

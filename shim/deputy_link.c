@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "shim/deputy_link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+union control { /* room for three descriptors, aligned as cmsg(3) wants it */
+  struct cmsghdr header;
+  char bytes[CMSG_SPACE(3 * sizeof(int))];
+};
+
+int lift(int fd) {
+  if (fd < 0 || fd > 2) return fd;
+  int lifted = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  int error = errno;
+  close(fd);
+  errno = error;
+  return lifted;
+}
+
+static size_t strings_size(char* const strings[], uint32_t count) {
+  size_t size = 0;
+  for (uint32_t i = 0; i < count; i++) size += strlen(strings[i]) + 1;
+  return size;
+}
+
+static char* put(char* at, const char* text) {
+  return stpcpy(at, text ? text : "") + 1;
+}
+
+/* Sends it all; `stdio` rides on the first byte. */
+static bool send_all(int link, const char* bytes, size_t length, const int* fds, unsigned fd_count) {
+  union control control = {0};
+  while (length) {
+    struct iovec piece = {(void*)(uintptr_t)bytes, length};
+    struct msghdr header = {.msg_iov = &piece, .msg_iovlen = 1};
+    if (fd_count) {
+      header.msg_control = control.bytes;
+      header.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
+      control.header = (struct cmsghdr){CMSG_LEN(fd_count * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+      memcpy(CMSG_DATA(&control.header), fds, fd_count * sizeof(int));
+    }
+    ssize_t sent = sendmsg(link, &header, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return false;
+    fd_count = 0;
+    bytes += sent;
+    length -= (size_t)sent;
+  }
+  return true;
+}
+
+static uint32_t run_flags(const struct options* options, const struct caller* caller) {
+  return (options->remote ? HANDOVER_REMOTE : 0u) | (options->dry_run ? HANDOVER_DRY_RUN : 0u) |
+         (options->verbose ? HANDOVER_VERBOSE : 0u) | (options->wait ? HANDOVER_WAIT : 0u) |
+         (options->exec_path ? HANDOVER_DIVERTED : 0u) | (caller->cwd ? HANDOVER_HAS_CWD : 0u);
+}
+
+static struct handover_run run_of(const struct options* options, const struct caller* caller, uint32_t argc,
+                                  uint32_t strings) {
+  struct handover_run run = {.version = HANDOVER_VERSION,
+                             .flags = run_flags(options, caller),
+                             .argc = argc,
+                             .envc = caller->environment_count,
+                             .strings = strings,
+                             .open_mask = caller->open_mask,
+                             .umask_ = caller->umask,
+                             .nice_ = caller->nice,
+                             .cpus = options->cpus,
+                             .retries = options->retries,
+                             .memory = options->memory,
+                             .wait_seconds = options->wait_seconds,
+                             .blocked = signal_bits(&caller->blocked),
+                             .ignored = signal_bits(&caller->ignored)};
+  memcpy(run.limits, caller->limits, sizeof run.limits);
+  return run;
+}
+
+bool send_run(int link, const struct options* options, const struct caller* caller, const char* path,
+              const int stdio[3], struct reason* why) {
+  const char* fixed[] = {path, caller->cwd, options->guest, getenv("SSI_CONFIG"), getenv("SSI_SCHEDULER")};
+  enum { FIXED = sizeof fixed / sizeof *fixed };
+  uint32_t argc = 0;
+  while (options->command[argc]) argc++;
+  size_t strings =
+      strings_size(options->command, argc) + strings_size(caller->environment, caller->environment_count);
+  for (int i = 0; i < FIXED; i++) strings += (fixed[i] ? strlen(fixed[i]) : 0) + 1;
+  if (strings > HANDOVER_MAX - sizeof(struct handover_run)) {
+    because(why, "its arguments and environment are larger than %u MiB", HANDOVER_MAX >> 20);
+    return false;
+  }
+  struct handover_run run = run_of(options, caller, argc, (uint32_t)strings);
+  struct handover_header header = {HANDOVER_RUN, (uint32_t)(sizeof run + strings)};
+  size_t length = sizeof header + header.length;
+  char* bytes = malloc(length);
+  if (!bytes) {
+    because(why, "%s", strerror(errno));
+    return false;
+  }
+  memcpy(bytes, &header, sizeof header);
+  memcpy(bytes + sizeof header, &run, sizeof run);
+  char* at = bytes + sizeof header + sizeof run;
+  for (int i = 0; i < FIXED; i++) at = put(at, fixed[i]);
+  for (uint32_t i = 0; i < argc; i++) at = put(at, options->command[i]);
+  for (uint32_t i = 0; i < caller->environment_count; i++) at = put(at, caller->environment[i]);
+
+  int fds[3];
+  unsigned fd_count = 0;
+  for (int fd = 0; fd <= 2; fd++)
+    if (caller->open_mask & 1u << fd) fds[fd_count++] = stdio[fd];
+  bool sent = send_all(link, bytes, length, fds, fd_count);
+  if (!sent) because(why, "the deputy: %s", strerror(errno));
+  free(bytes);
+  return sent;
+}
+
+void send_signal(int link, int number) {
+  struct {
+    struct handover_header header;
+    int32_t number;
+  } message = {{HANDOVER_SIGNAL, sizeof message.number}, number};
+  ssize_t sent = send(link, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  (void)sent; /* a deputy that is gone shows at the next receive */
+}
+
+static void take_fds(struct msghdr* header, struct message* message) {
+  for (struct cmsghdr* it = CMSG_FIRSTHDR(header); it; it = CMSG_NXTHDR(header, it)) {
+    if (it->cmsg_level != SOL_SOCKET || it->cmsg_type != SCM_RIGHTS) continue;
+    size_t count = (it->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count && message->fd_count < 3; i++) {
+      int fd = -1;
+      memcpy(&fd, CMSG_DATA(it) + i * sizeof(int), sizeof fd);
+      message->fds[message->fd_count++] = lift(fd);
+    }
+  }
+}
+
+static bool receive_all(int link, void* bytes, size_t length, struct message* message) {
+  char* at = bytes;
+  while (length) {
+    union control control = {0};
+    struct iovec piece = {at, length};
+    struct msghdr header = {.msg_iov = &piece,
+                            .msg_iovlen = 1,
+                            .msg_control = control.bytes,
+                            .msg_controllen = sizeof control.bytes};
+    ssize_t got = recvmsg(link, &header, MSG_CMSG_CLOEXEC);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    take_fds(&header, message);
+    at += got;
+    length -= (size_t)got;
+  }
+  return true;
+}
+
+bool receive(int link, struct message* message) {
+  free(message->body);
+  *message = (struct message){0};
+  struct handover_header header;
+  if (!receive_all(link, &header, sizeof header, message) || header.length > HANDOVER_MAX) return false;
+  message->body = malloc(header.length + 1u);
+  if (!message->body || !receive_all(link, message->body, header.length, message)) return false;
+  message->body[header.length] = 0;
+  message->kind = header.kind;
+  message->length = header.length;
+  return true;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* ssirun: hands a command to the deputy and ends as the command does, or becomes the command. Links libc
+ * only: it is started once per command. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shim/caller.h"
+#include "shim/deputy_link.h"
+#include "shim/home.h"
+#include "shim/options.h"
+#include "shim/reach.h"
+#include "shim/relay.h"
+#include "shim/resolve.h"
+#include "shim/title.h"
+
+struct command {
+  const struct options* options;
+  const char* path;
+  char** own_argv;
+};
+
+static int at_home(const struct command* command, const struct reason* why) {
+  const struct options* options = command->options;
+  if (options->remote) {
+    say("%s", why->text);
+    return STATUS_FAILED;
+  }
+  if (options->dry_run) return printf("home: %s\n", why->text) < 0 || fflush(stdout) ? STATUS_FAILED : 0;
+  if (options->verbose) say("home: %s", why->text);
+  return exec_at_home(command->path, options->command);
+}
+
+/* ssirun by ssirun: the inner one has its own options. */
+static bool is_self(const char* path) {
+  struct stat self, file;
+  return !stat("/proc/self/exe", &self) && !stat(path, &file) && self.st_dev == file.st_dev &&
+         self.st_ino == file.st_ino;
+}
+
+/* Reasons to stay at home that are known without asking anybody. */
+static bool stays_home(const struct command* command, struct reason* why) {
+  if (command->options->local)
+    because(why, "--local");
+  else if (switched_on("SSI_DISABLE"))
+    because(why, "SSI_DISABLE is set");
+  else if (is_self(command->path))
+    because(why, "it is ssirun itself");
+  else
+    return false;
+  return true;
+}
+
+static void job_started(void* context) {
+  const struct command* command = context;
+  if (!command->options->exec_path) return; /* typed: ps shows what was typed */
+  take_title(command->own_argv, command->options->command, command->path);
+}
+
+static int hand_over(const struct command* command, int link, struct caller* caller, struct reason* why) {
+  struct terminal terminal;
+  int typed = terminal_open(&terminal, caller->open_mask & 1);
+  const int stdio[3] = {typed >= 0 ? typed : 0, 1, 2};
+  bool sent = send_run(link, command->options, caller, command->path, stdio, why);
+  if (typed >= 0) close(typed);
+  if (!sent) return at_home(command, why);
+  struct relay relay = {.link = link,
+                        .verbose = command->options->verbose,
+                        .caller = caller,
+                        .terminal = &terminal,
+                        .started = job_started,
+                        .context = (void*)(uintptr_t)command};
+  int status = STATUS_FAILED;
+  return relay_job(&relay, why, &status) == RELAY_HOME ? at_home(command, why) : status;
+}
+
+static int run(const struct command* command) {
+  struct reason why;
+  if (stays_home(command, &why)) return at_home(command, &why);
+  struct caller caller;
+  if (take_caller(&caller)) {
+    because(&why, "%s", strerror(errno));
+    return at_home(command, &why);
+  }
+  const char* directory = runtime_directory(&why);
+  if (!directory) {
+    /* Something is wrong that the user can mend; a diverted command's stderr is not ours to write to. */
+    if (!command->options->exec_path && !command->options->remote && !command->options->verbose)
+      say("%s", why.text);
+    return at_home(command, &why);
+  }
+  int link = reach_deputy(directory, &why);
+  return link < 0 ? at_home(command, &why) : hand_over(command, link, &caller, &why);
+}
+
+int main(int argc, char** argv) {
+  struct options options;
+  int status = parse_options(argc, argv, &options);
+  if (status >= 0) return status;
+  int error = 0;
+  const char* name = options.exec_path ? options.exec_path : options.command[0];
+  char* path = NULL;
+  if (!options.exec_path)
+    path = resolve_command(name, &error);
+  else if (!(error = executable_error(name)))
+    path = strdup(name);
+  if (!path) return cannot_execute(name, error ? error : ENOMEM);
+  const struct command command = {&options, path, argv};
+  return run(&command);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A connection to this user's deputy, which is started when there is none. */
+#ifndef SSI_SHIM_REACH_H
+#define SSI_SHIM_REACH_H
+
+#include <stdbool.h>
+
+#include "shim/say.h"
+
+/* The runtime directory, made when it isn't there. NULL: *why. */
+const char* runtime_directory(struct reason* why);
+
+/* A deputy that answers; -1: *why. Takes at most some seconds. */
+int reach_deputy(const char* directory, struct reason* why);
+
+/* Starts ssi-deputy apart from us and waits until it listens. False: *why. */
+bool start_deputy(struct reason* why);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What ssirun says to its user: one line on stderr, "ssirun: …". */
+#ifndef SSI_SHIM_SAY_H
+#define SSI_SHIM_SAY_H
+
+/* ssirun's own failures, as env(1), nice(1) and the shells number them. */
+enum { STATUS_FAILED = 125, STATUS_NOT_EXECUTABLE = 126, STATUS_NOT_FOUND = 127 };
+
+/* Why something is not possible: one line, without newline. */
+struct reason {
+  char text[512];
+};
+
+void say(const char* format, ...) __attribute__((format(printf, 1, 2)));
+void because(struct reason* reason, const char* format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Lines go to `fd` from now on: the job's stderr is not ours once it has started. */
+void say_on(int fd);
+
+#endif

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The deputy's side of common/handover.h, played by a test: what ssirun does when the deputy answers this or that, or dies
+in the middle, which a real deputy cannot be brought to do on demand."""
+import array
+import os
+import socket
+import struct
+
+RUN, SIGNAL, HOME, EXITED, FAILED, PLACED, STARTED = 1, 2, 16, 17, 18, 19, 20
+REMOTE, DRY_RUN, VERBOSE, WAIT, DIVERTED, HAS_CWD = 1, 2, 4, 8, 16, 32
+FIXED = struct.Struct("@7IiIIQqQQ32Q")
+
+
+class Run:
+    def __init__(self, body, fds):
+        (self.version, self.flags, argc, envc, size, self.open_mask, self.umask, self.nice, self.cpus, self.retries,
+         self.memory, self.wait_seconds, self.blocked, self.ignored, *limits) = FIXED.unpack_from(body)
+        self.limits = list(zip(limits[::2], limits[1::2]))
+        words = body[FIXED.size:]
+        assert len(words) == size and words.endswith(b"\0"), (len(words), size)
+        words = words[:-1].split(b"\0")
+        self.path, self.cwd, self.guest, self.config, self.scheduler = words[:5]
+        self.argv, self.env = words[5:5 + argc], words[5 + argc:]
+        assert len(self.env) == envc
+        self.fds = dict(zip([fd for fd in range(3) if self.open_mask & 1 << fd], fds))
+        assert len(self.fds) == len(fds)
+
+    def close_fds(self):
+        for fd in self.fds.values():
+            os.close(fd)
+        self.fds = {}
+
+
+class Peer:
+    """One conversation."""
+
+    def __init__(self, connection):
+        self.socket = connection
+        connection.settimeout(10)
+
+    def _bytes(self, count, fds=None):
+        data = b""
+        while len(data) < count:
+            piece, control, _, _ = self.socket.recvmsg(min(count - len(data), 1 << 20), 256)
+            if not piece:
+                raise EOFError
+            for level, kind, payload in control:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    fds.extend(array.array("i", payload))
+            data += piece
+        return data
+
+    def message(self):
+        fds = []
+        kind, length = struct.unpack("@II", self._bytes(8, fds))
+        return kind, self._bytes(length, fds), fds
+
+    def run(self):
+        kind, body, fds = self.message()
+        assert kind == RUN, kind
+        return Run(body, fds)
+
+    def signal(self):
+        kind, body, _ = self.message()
+        assert kind == SIGNAL, kind
+        return struct.unpack("@i", body)[0]
+
+    def say(self, kind, body=b"", fds=()):
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self.socket.sendmsg([struct.pack("@II", kind, len(body)) + body], rights)
+
+    def started(self, run, guest=b"guest1"):
+        self.say(STARTED, guest)
+
+    def exited(self, status, text=b""):
+        self.say(EXITED, struct.pack("@iI", status, 0) + text)
+
+    def close(self):
+        self.socket.close()
+
+
+class Listener:
+    """The deputy's socket in `runtime`, a directory that stands for XDG_RUNTIME_DIR."""
+
+    def __init__(self, runtime):
+        self.path = os.path.join(runtime, "ssi", "deputy.sock")
+        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(self.path)
+        self.socket.listen(16)
+        self.socket.settimeout(10)
+
+    def accept(self):
+        return Peer(self.socket.accept()[0])
+
+    def close(self):
+        self.socket.close()
+        os.unlink(self.path)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""An embedded pool of a test's own, with private state: `with Pool() as pool: pool.ssirun("--remote", "true")`."""
+import atexit
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+BUILD = pathlib.Path(os.environ.get("SSI_BUILD") or pathlib.Path(__file__).resolve().parents[2] / "build")
+SSI = str(BUILD / "cli/ssi")
+SSIRUN = str(BUILD / "shim/ssirun")
+
+
+open_homes = []
+
+
+@atexit.register
+def close_all():
+    """A test that was interrupted, or that died between setUp and tearDown, still leaves nothing."""
+    for home in open_homes[::-1]:
+        home.__exit__(None)
+
+
+class Home:
+    """Private state, configuration and sockets. `env` is the environment for what belongs to it."""
+
+    def __init__(self):
+        # Short: a socket's path has 108 bytes.
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ssi-test-", dir="/tmp"))
+        for name in ("state", "run", "config", "work"):
+            (self.dir / name).mkdir(mode=0o700)
+        open_homes.append(self)
+        self.work = self.dir / "work"
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith("SSI_")}
+        self.env.update(XDG_STATE_HOME=str(self.dir / "state"), XDG_RUNTIME_DIR=str(self.dir / "run"),
+                        XDG_CONFIG_HOME=str(self.dir / "config"))
+
+    def run(self, *command, **options):
+        """subprocess.run with this home's environment and a time limit; output as bytes, status not checked."""
+        options.setdefault("timeout", 120)
+        options.setdefault("cwd", self.work)
+        options.setdefault("stdin", subprocess.DEVNULL)
+        env = {**self.env, **options.pop("env", {})}
+        if not options.keys() & {"stdout", "stderr"}:
+            options.setdefault("capture_output", True)
+        return subprocess.run([str(word) for word in command], env=env, **options)
+
+    def ssi(self, *words, **options):
+        return self.run(SSI, *words, **options)
+
+    def ssirun(self, *words, **options):
+        return self.run(SSIRUN, *words, **options)
+
+    def processes(self):
+        """Pids of this home's processes, by the socket directory in their environment."""
+        mark, found = f"XDG_RUNTIME_DIR={self.dir}/run".encode(), []
+        for entry in pathlib.Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                pass
+        return found
+
+    def end_deputy(self):
+        """SIGTERM to the deputy, and waits for it. The pid is one of this home's processes, found a moment before."""
+        for pid in self.processes():
+            try:
+                if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "ssi-deputy":
+                    os.kill(pid, signal.SIGTERM)
+            except OSError:
+                pass
+        return wait_until(lambda: not [pid for pid in self.processes() if not is_zombie(pid)], 5)
+
+    def close(self):
+        if self not in open_homes:
+            return
+        open_homes.remove(self)
+        self.end_deputy()
+        left = [describe(pid) for pid in self.processes() if not is_zombie(pid)]
+        mounts = [line.split()[4] for line in open("/proc/self/mountinfo") if str(self.dir) in line]
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        for mount in reversed(mounts):
+            subprocess.run(["umount", "-l", mount])
+        shutil.rmtree(self.dir, ignore_errors=True)
+        assert not left, f"processes left running: {left}"
+        assert not mounts, f"left mounted: {mounts}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Pool(Home):
+    """A home with a pool that is up. At the end it is taken down, and must have left nothing."""
+
+    def __init__(self, guests=2):
+        super().__init__()
+        self.guests, self.record = guests, None
+
+    def __enter__(self):
+        done = self.ssi("pool", "up", "--guests", self.guests)
+        if done.returncode:
+            self.close()
+            raise AssertionError(f"ssi pool up: {(done.stdout + done.stderr).decode(errors='replace')}")
+        self.record = json.loads((self.dir / "state/ssi/pool/pool.json").read_text())
+        return self
+
+    def guest_pid(self, number):
+        """The pid at home of guest K's first process: look into the guest with nsenter -t."""
+        return self.record["guests"][number - 1]["pid"]
+
+    def status(self):
+        done = self.ssi("status", "--json")
+        assert done.returncode == 0, done.stderr
+        return {guest["name"]: guest for guest in json.loads(done.stdout)["guests"]}
+
+    def logs(self):
+        return "".join(f"--- {log.name}\n{log.read_text(errors='replace')}" for log in sorted(self.dir.rglob("*.log")))
+
+    def __exit__(self, kind, *_):
+        if self not in open_homes:
+            return
+        if kind is not None:
+            print(self.logs()[-20000:])
+        try:
+            done = self.ssi("pool", "down")
+            said = (done.stdout + done.stderr).decode(errors="replace")
+            if self.record:
+                assert done.returncode == 0, said
+                for process in [self.record["scheduler"], *self.record["guests"]]:
+                    assert not pathlib.Path(f"/proc/{process['pid']}").exists() or is_zombie(process["pid"]), said
+                assert not pathlib.Path(f"/sys/class/net/{self.record['bridge']}").exists(), said
+                assert not (self.dir / "state/ssi/pool/pool.json").exists(), said
+        finally:
+            self.close()
+
+
+def wait_until(is_so, seconds):
+    deadline = time.monotonic() + seconds
+    while not (true := is_so()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return true
+
+
+def is_zombie(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def describe(pid):
+    try:
+        return f"{pid} {pathlib.Path(f'/proc/{pid}/cmdline').read_bytes().replace(bytes(1), b' ').decode(errors='replace')}"
+    except OSError:
+        return f"{pid}"

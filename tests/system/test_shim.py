@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""libssi-shim.so in real programs, `ssi allow` and `ssi shell`."""
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import unittest
+
+from pool import BUILD, Home
+
+TIMEOUT = 300
+
+home = None
+
+
+def setUpModule():
+    global home
+    home = Home()
+
+
+def tearDownModule():
+    home.close()
+
+
+def python(code):
+    return [sys.executable, "-c", textwrap.dedent(code)]
+
+
+class Shim(unittest.TestCase):
+    """Which executions are diverted: ssirun's place is taken by a script that tells what it was called with."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = home.dir / "shim"
+        cls.dir.mkdir()
+        shutil.copy(BUILD / "shim/libssi-shim.so", cls.dir)
+        shutil.copy(BUILD / "cli/ssi", cls.dir)
+        # Runs what it was given, at home, and says so.
+        (cls.dir / "ssirun").write_text('#!/bin/sh\n[ "$1" = --exec ] && [ "$3" = -- ] || exit 99\n'
+                                        'path=$2; shift 4; printf "<%s>" "$path" "$@"; exec "$path" "$@"\n')
+        (cls.dir / "ssirun").chmod(0o755)
+        cls.tools = cls.dir / "tools"
+        cls.tools.mkdir()
+        shutil.copy("/bin/echo", cls.tools / "heavy")
+        shutil.copy("/bin/echo", cls.tools / "light")
+        (home.dir / "config/ssi").mkdir(exist_ok=True)
+        (home.dir / "config/ssi/config.toml").write_text(
+            '[[app]]\nmatch = ["heavy", "script", "formless", "folder"]\nnot_args = ["-x"]\n'
+            '[[app]]\nmatch = ["stays"]\npolicy = "local"\n')
+        cls.env = {"PATH": f"{cls.tools}:{home.env['PATH']}"}
+        done = home.run(cls.dir / "ssi", "allow", "compile")
+        assert (done.returncode, done.stdout) == (0, b"4 names are diverted\n"), done
+        cls.preload = {**cls.env, "LD_PRELOAD": str(cls.dir / "libssi-shim.so")}
+
+    def run_with(self, *words, env={}, **options):
+        return home.run(*words, env={**self.preload, **env}, **options)
+
+    def diverted(self, *words, **options):
+        done = self.run_with(*words, **options)
+        self.assertEqual(done.stdout, f"<{self.tools}/heavy><a><b>a b\n".encode(), done)
+        return done
+
+    def passed(self, *words, **options):
+        done = self.run_with(*words, **options)
+        self.assertEqual(done.stdout, b"a b\n", done)
+
+    def test_it_needs_no_library(self):
+        text = subprocess.check_output(["readelf", "-d", BUILD / "shim/libssi-shim.so"], text=True)
+        self.assertIn("INIT_ARRAY", text)
+        self.assertNotIn("NEEDED", text)
+        symbols = subprocess.check_output(["nm", "-D", "--undefined-only", BUILD / "shim/libssi-shim.so"], text=True)
+        self.assertEqual(symbols.split()[1::2], ["__errno_location", "dlsym", "environ"])
+        needed = subprocess.check_output(["readelf", "-d", BUILD / "shim/ssirun"], text=True)
+        self.assertEqual([line.split("[")[1] for line in needed.splitlines() if "NEEDED" in line], ["libc.so.6]"])
+
+    def test_bash_and_dash(self):
+        for shell in ("bash", "dash"):
+            self.diverted(shell, "-c", "heavy a b; :")
+            self.diverted(shell, "-c", f"exec {self.tools}/heavy a b")
+            self.passed(shell, "-c", "light a b; :")
+
+    def test_make(self):
+        (home.work / "Makefile").write_text("all:\n\t@heavy a b\n")
+        self.diverted("make", "-s")
+        (home.work / "Makefile").write_text("all:\n\t@heavy a b; :\n")
+        self.diverted("make", "-s")
+
+    def test_python(self):
+        self.diverted(*python("import subprocess; subprocess.run(['heavy', 'a', 'b'])"))
+        self.diverted(*python("import subprocess; subprocess.run(['heavy', 'a', 'b'], close_fds=False)"))
+        for call in ("os.execvp('heavy', W)", f"os.execv('{self.tools}/heavy', W)",
+                     f"os.execve('{self.tools}/heavy', W, dict(os.environ))",
+                     f"os.waitpid(os.posix_spawn('{self.tools}/heavy', W, os.environ), 0)",
+                     "os.waitpid(os.posix_spawnp('heavy', W, os.environ), 0)",
+                     f"os.waitpid(os.posix_spawn('{self.tools}/heavy', W, os.environ,"
+                     " file_actions=[(os.POSIX_SPAWN_CLOSE, 0)]), 0)"):
+            self.diverted(*python(f"import os; W = ['heavy', 'a', 'b']; {call}"))
+
+    def test_env_xargs_find_nice(self):
+        self.diverted("env", "heavy", "a", "b")
+        self.diverted("nice", "heavy", "a", "b")
+        self.diverted("xargs", "heavy", stdin=None, input=b"a b")
+        self.diverted("find", "/", "-maxdepth", "0", "-exec", "heavy", "a", "b", ";")
+
+    @classmethod
+    def compile(cls, name, text):
+        source = cls.dir / f"{name}.c"
+        source.write_text("#define _GNU_SOURCE\n#include <errno.h>\n#include <spawn.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
+                          "#include <string.h>\n#include <sys/wait.h>\n#include <unistd.h>\nextern char** environ;\n" + text)
+        subprocess.run(["gcc", "-O1", "-w", source, "-o", cls.dir / name], check=True)
+        return cls.dir / name
+
+    def test_every_entry(self):
+        program = self.compile("entries", r"""
+int main(int argc, char** argv) {
+  char path[4096]; snprintf(path, sizeof path, "%s/%s", argv[2], argv[3]);
+  char* words[] = {"heavy", "a", "b", NULL};
+  pid_t pid;
+  switch (atoi(argv[1])) {
+    case 0: execve(path, words, environ); break;
+    case 1: execv(path, words); break;
+    case 2: execl(path, "heavy", "a", "b", NULL); break;
+    case 3: execle(path, "heavy", "a", "b", NULL, environ); break;
+    case 4: execlp(argv[3], "heavy", "a", "b", NULL); break;
+    case 5: execvp(argv[3], words); break;
+    case 6: execvpe(argv[3], words, environ); break;
+    case 7: errno = posix_spawn(&pid, path, NULL, NULL, words, environ); break;
+    case 8: errno = posix_spawnp(&pid, argv[3], NULL, NULL, words, environ); break;
+    case 9: if (!(pid = vfork())) { execv(path, words); _exit(errno); } errno = 0; break;
+    case 10: if (!(pid = vfork())) { execvp(argv[3], words); _exit(errno); } errno = 0; break;
+  }
+  if (errno) return errno;
+  int status; waitpid(pid, &status, 0);
+  return WEXITSTATUS(status);
+}""")
+        for entry in range(11):
+            with self.subTest(entry=entry):
+                self.diverted(program, entry, self.tools, "heavy")
+                self.passed(program, entry, self.tools, "light")
+                self.passed(program, entry, self.tools, "heavy", env={"SSI_DISABLE": "1"})
+                # What cannot be executed fails as it does without the shim, errno and all.
+                for name in ("missing", "script", "formless", "folder"):
+                    here = home.run(program, entry, self.tools, name, env=self.env)
+                    there = self.run_with(program, entry, self.tools, name)
+                    self.assertEqual((there.returncode, there.stdout), (here.returncode, here.stdout), name)
+
+    def test_failures_are_as_without_the_shim(self):
+        (self.tools / "script").write_text("#!/bin/sh\n")  # not executable
+        (self.tools / "folder").mkdir(exist_ok=True)
+        formless = self.tools / "formless"
+        formless.write_text("echo bash: ${BASH_VERSION:+yes}")
+        formless.chmod(0o755)
+        self.test_every_entry()
+        # bash runs what has no format by itself, not by sh.
+        self.assertEqual(self.run_with("bash", "-c", "formless; :").stdout, b"bash: yes\n")
+        for shell_line in ("script", "folder", "./no/heavy"):
+            self.assertEqual(self.run_with("bash", "-c", shell_line).returncode,
+                             home.run("bash", "-c", shell_line, env=self.env).returncode)
+
+    def test_the_environment_that_is_passed_may_disable(self):
+        self.passed("env", "SSI_DISABLE=1", "sh", "-c", "heavy a b")
+        self.passed(*python("import os; os.execvpe('heavy', ['heavy', 'a', 'b'], dict(os.environ, SSI_DISABLE='1'))"))
+
+    def test_arguments_come_through_unchanged(self):
+        words = ["a b", "", "$HOME", "*", "new\nline", "\\", "-n", "--", "\udcff", "é"]
+        code = f"import os; os.execvp('heavy', ['heavy'] + {words!r})"
+        expected = "".join(f"<{word}>" for word in [f"{self.tools}/heavy", *words]) + " ".join(words) + "\n"
+        self.assertEqual(self.run_with(*python(code)).stdout, expected.encode("utf-8", "surrogateescape"))
+
+    def test_too_many_arguments_pass(self):
+        for count, prefix in ((4095, b"<"), (4096, b"a")):
+            done = self.run_with(*python(f"import os; os.execvp('heavy', ['heavy'] + ['a'] * {count})"))
+            self.assertTrue(done.stdout.startswith(prefix))
+            self.assertTrue(done.stdout.endswith(b" ".join([b"a"] * count) + b"\n"))
+
+    def test_without_ssirun_the_command_runs_all_the_same(self):
+        hidden = self.dir / "hidden"
+        (self.dir / "ssirun").rename(hidden)
+        try:
+            self.passed("bash", "-c", "heavy a b; :")
+            self.passed(*python("import os; os.waitpid(os.posix_spawnp('heavy', ['heavy', 'a', 'b'], os.environ), 0)"))
+        finally:
+            hidden.rename(self.dir / "ssirun")
+
+    def test_tables_that_are_not_to_be_trusted(self):
+        table = home.dir / "state/ssi/allow.table"
+        good = table.read_bytes()
+
+        def write(data, mode=0o644):
+            table.unlink(missing_ok=True)
+            table.write_bytes(data)
+            table.chmod(mode)
+
+        try:
+            write(good)
+            self.diverted("sh", "-c", "heavy a b; :")
+            for mode in (0o666, 0o664):
+                write(good, mode)
+                self.passed("sh", "-c", "heavy a b; :")
+            if os.geteuid() == 0:
+                write(good)
+                os.chown(table, 12345, 12345)
+                self.passed("sh", "-c", "heavy a b; :")
+            for wrong in (b"", b"x" * 10, good[:-1], good + b"\0", good[:40], b"\0" * 65536, b"\xff" * 65536, good[:8] + b"\1" + good[9:]):
+                write(wrong)
+                self.passed("sh", "-c", "heavy a b; :")
+            table.unlink()
+            self.passed("sh", "-c", "heavy a b; :")
+            # Every byte of the header and of the used slots wrong in turn: never a crash.
+            for at in range(0, len(good), 3):
+                write(good[:at] + b"\xff" + good[at + 1:])
+                done = self.run_with("sh", "-c", "heavy a b; :")
+                self.assertEqual(done.returncode, 0, (at, done))
+                self.assertTrue(done.stdout.endswith(b"a b\n"), (at, done))
+        finally:
+            write(good)
+
+    def test_a_job_of_ssirun_at_home_is_not_diverted_again(self):
+        shutil.copy(BUILD / "shim/ssirun", self.dir / "real")
+        script = self.dir / "ssirun"
+        text = script.read_bytes()
+        os.replace(self.dir / "real", script)
+        try:
+            self.passed("bash", "-c", "heavy a b; :")
+            self.passed(self.dir / "ssirun", "heavy", "a", "b")
+        finally:
+            script.unlink()
+            script.write_bytes(text)
+            script.chmod(0o755)
+
+    def test_ssi_shell(self):
+        run = lambda *words, **options: home.run(self.dir / "ssi", "shell", *words, env={**self.env, **options})
+        self.assertEqual(run("heavy a b; :").stdout, f"<{self.tools}/heavy><a><b>a b\n".encode())
+        self.assertEqual(run("heavy", "a", "b").stdout, f"<{self.tools}/heavy><a><b>a b\n".encode())
+        self.assertEqual(run("exit 5").returncode, 5)
+        self.assertEqual(run(SHELL="/bin/pwd").stdout, f"{home.work}\n".encode())
+        self.assertEqual(run("echo $LD_PRELOAD", LD_PRELOAD="/lib/x86_64-linux-gnu/libm.so.6").stdout,
+                         f"{self.dir}/libssi-shim.so:/lib/x86_64-linux-gnu/libm.so.6\n".encode())
+
+    def test_allow_check(self):
+        check = lambda *words: home.run(self.dir / "ssi", "allow", "check", *words, env=self.env).stdout.decode()
+        self.assertIn('rule 1 ("heavy"): runs in a guest', check("heavy", "a"))
+        self.assertIn(f"{self.tools}/heavy", check("heavy", "a"))
+        self.assertIn("no rule matches: runs at home", check("heavy", "-x"))
+        self.assertIn("no rule matches", check("/bin/ls", "--help"))
+        self.assertIn('rule 2 ("stays"): runs at home', check("/bin/stays"))
+        done = home.run(self.dir / "ssi", "allow", "what")
+        self.assertEqual((done.returncode, done.stderr.count(b"\n")), (2, 1))
+
+    def test_a_broken_configuration_is_one_line(self):
+        file = home.dir / "config/ssi/config.toml"
+        text = file.read_text()
+        table = (home.dir / "state/ssi/allow.table").read_bytes()
+        file.write_text(text + "[[app]\n")
+        try:
+            for words in (("allow", "compile"), ("shell", "true")):
+                done = home.run(self.dir / "ssi", *words)
+                self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1), done)
+                self.assertIn(b"config.toml:", done.stderr)
+            self.assertEqual((home.dir / "state/ssi/allow.table").read_bytes(), table)
+        finally:
+            file.write_text(text)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,616 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""ssirun without a pool: everything runs at home, or against a deputy that the test plays."""
+import fcntl
+import os
+import pathlib
+import pty
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import textwrap
+import time
+import unittest
+
+import handover_peer
+from pool import BUILD, Home, wait_until
+
+TIMEOUT = 300
+
+home = None
+bin = None  # copies of the programs, without a deputy beside them
+
+
+def setUpModule():
+    global home, bin
+    home = Home()
+    bin = home.dir / "bin"
+    bin.mkdir()
+    for file in ("shim/ssirun", "shim/libssi-shim.so"):
+        shutil.copy(BUILD / file, bin)
+
+
+def tearDownModule():
+    home.close()
+
+
+def ssirun(*words, **options):
+    return home.run(bin / "ssirun", *words, **options)
+
+
+def python(code):
+    return [sys.executable, "-c", textwrap.dedent(code)]
+
+
+class OneLine(unittest.TestCase):
+    def fails(self, status, text, *words, **options):
+        done = ssirun(*words, **options)
+        self.assertEqual((done.returncode, done.stdout), (status, b""), done)
+        self.assertTrue(done.stderr.startswith(b"ssirun: "), done.stderr)
+        self.assertEqual(done.stderr.count(b"\n"), 1, done.stderr)
+        self.assertIn(text, done.stderr.decode())
+
+
+class CommandLine(OneLine):
+    def test_wrong_options(self):
+        self.fails(125, "'--nonsense'", "--nonsense", "true")
+        self.fails(125, "'-x'", "-vx", "true")
+        self.fails(125, "--cpus", "--cpus")
+        self.fails(125, "--local", "--local=3", "true")
+        self.fails(125, "command is missing")
+        self.fails(125, "contradict", "--local", "--remote", "true")
+        for wrong in ("--cpus=0", "--cpus=-1", "--cpus=x", "--mem=4Q", "--mem=", "--mem=99999999999G", "--retries=1.5",
+                      "--wait=-3", "--on="):
+            self.fails(125, wrong.split("=")[0], wrong, "true")
+
+    def test_help_and_version(self):
+        for word in ("--help", "--version"):
+            done = ssirun(word)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertTrue(done.stdout)
+        for option in ("--on", "--local", "--remote", "--wait", "--cpus", "--mem", "--retries", "--dry-run", "-v"):
+            self.assertIn(option, ssirun("--help").stdout.decode())
+
+    def test_options_end_at_the_command(self):
+        done = ssirun("echo", "--local", "-v", "--")
+        self.assertEqual(done.stdout, b"--local -v --\n")
+        self.assertEqual(ssirun("--", "echo", "-n").stdout, b"")
+
+
+class AtHome(OneLine):
+    def test_it_is_as_if_ssirun_had_not_been_typed(self):
+        script = "echo out; echo err >&2; cat; pwd; umask; nice; trap; exit 7"
+        here = home.run("sh", "-c", script, stdin=None, input=b"in")
+        for options in ((), ("--local",), ("--wait", "--cpus", "2", "--mem", "1G", "--retries", "0")):
+            there = ssirun(*options, "sh", "-c", script, stdin=None, input=b"in")
+            self.assertEqual((there.returncode, there.stdout, there.stderr), (7, here.stdout, here.stderr))
+
+    def test_environment_is_untouched(self):
+        ours = {"SSI_LOG": "debug", "SSI_CONFIG": "/x", "LD_PRELOAD": str(bin / "libssi-shim.so")}
+        self.assertEqual(sorted(ssirun("env", env=ours).stdout.split()), sorted(home.run("env", env=ours).stdout.split()))
+
+    def test_death_by_signal(self):
+        self.assertEqual(ssirun("sh", "-c", "kill -TERM $$").returncode, -signal.SIGTERM)
+
+    def test_same_process_and_signals_as_before(self):
+        code = python("import signal,os; print(signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN,"
+                      "signal.pthread_sigmask(signal.SIG_BLOCK, []) == {signal.SIGUSR2}, os.listdir('/proc/self/fd'))")
+
+        def change():
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR2])
+
+        here = home.run(*code, preexec_fn=change).stdout
+        self.assertIn(b"True True", here)
+        self.assertEqual(ssirun(*code, preexec_fn=change).stdout, here)
+
+    def test_verbose_and_dry_run_tell_why(self):
+        done = ssirun("-v", "--local", "true")
+        self.assertEqual((done.returncode, done.stderr), (0, b"ssirun: home: --local\n"))
+        done = ssirun("--dry-run", "touch", "made")
+        self.assertEqual((done.returncode, done.stdout), (0, b"home: ssi-deputy is not installed\n"))
+        self.assertFalse((home.work / "made").exists())
+        self.assertEqual(ssirun("--dry-run", "true", env={"SSI_DISABLE": "1"}).stdout, b"home: SSI_DISABLE is set\n")
+
+    def test_never_at_home(self):
+        self.fails(125, "not installed", "--remote", "touch", "made")
+        self.fails(125, "not installed", "--on", "guest1", "touch", "made")
+        self.fails(125, "SSI_DISABLE", "--remote", "touch", "made", env={"SSI_DISABLE": "1"})
+        self.assertFalse((home.work / "made").exists())
+
+    def test_not_found_and_not_executable(self):
+        (home.work / "plain").write_text("no program")
+        (home.work / "folder").mkdir(exist_ok=True)
+        for local in ((), ("--local",)):
+            self.fails(127, "no-such: command not found", *local, "no-such")
+            self.fails(127, "./no-such: No such file", *local, "./no-such")
+            self.fails(127, ": command not found", *local, "")
+            self.fails(126, "./plain: Permission denied", *local, "./plain")
+            self.fails(126, "./folder: Permission denied", *local, "./folder")
+            self.fails(126, "plain: Permission denied", *local, "plain", env={"PATH": f"/nowhere:{home.work}"})
+            self.fails(126, "Not a directory", *local, "./plain/x")
+
+    def test_path_is_searched_as_execvp_does(self):
+        for name in ("a", "b"):
+            (home.work / name).mkdir(exist_ok=True)
+        tool = home.work / "b/ssi-tool"
+        (home.work / "a/ssi-tool").write_text("not executable")
+        tool.write_text("#!/bin/sh\necho ran $0\n")
+        tool.chmod(0o755)
+        self.assertEqual(ssirun("ssi-tool", env={"PATH": "a:b"}).stdout, b"ran b/ssi-tool\n")
+        self.assertEqual(ssirun("ssi-tool", env={"PATH": ""}, cwd=home.work / "b").stdout, b"ran ssi-tool\n")
+        # No format: a shell script, as for execvp.
+        tool.write_text("echo formless $1")
+        self.assertEqual(ssirun("./b/ssi-tool", "x").stdout, b"formless x\n")
+        self.assertEqual(ssirun("--exec", "b/ssi-tool", "--", "other", "x").stdout, b"formless x\n")
+
+    def test_exec_form_keeps_argv0(self):
+        self.assertEqual(ssirun("--exec", "/bin/sh", "--", "name", "-c", "echo $0").stdout, b"name\n")
+        self.fails(127, "/no/such", "--exec", "/no/such", "--", "x")
+
+    def test_deleted_directory(self):
+        gone = home.work / "gone"
+        gone.mkdir()
+        script = f"cd {gone}; rmdir {gone}; {bin}/ssirun sh -c 'echo ran; exit 3'"
+        done = home.run("sh", "-c", script)
+        self.assertEqual((done.returncode, done.stdout), (3, b"ran\n"))
+
+    def test_closed_streams_stay_closed(self):
+        script = "for f in 0 1 2; do [ -e /proc/self/fd/$f ] || echo $f; done >list"
+        for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            home.run("sh", "-c", f"sh -c '{script}' {closed}; mv list here; {bin}/ssirun sh -c '{script}' {closed}")
+            self.assertEqual((home.work / "list").read_text(), (home.work / "here").read_text())
+
+    def test_large_arguments(self):
+        text = "x" * 120_000
+        done = ssirun("sh", "-c", "echo ${#1} $#", "sh", *[text] * 15)
+        self.assertEqual(done.stdout, b"120000 15\n")
+
+    def test_foreign_runtime_directory_is_not_used(self):
+        wrong = home.dir / "wrong"
+        (wrong / "ssi").mkdir(parents=True)
+        (wrong / "ssi").chmod(0o777)
+        env = {"XDG_RUNTIME_DIR": str(wrong)}
+        done = ssirun("echo", "x", env=env)
+        self.assertEqual((done.returncode, done.stdout), (0, b"x\n"))
+        self.assertIn(b"chmod 700", done.stderr)
+        self.assertEqual(ssirun("--exec", "/bin/echo", "--", "echo", env=env).stderr, b"")
+        self.fails(125, "chmod 700", "--remote", "true", env=env)
+
+    def test_a_dead_socket_is_no_deputy(self):
+        listener = handover_peer.Listener(str(home.dir / "run"))
+        listener.socket.close()
+        try:
+            self.assertEqual(ssirun("echo", "x").stdout, b"x\n")
+            self.fails(125, "not installed", "--remote", "true")
+        finally:
+            os.unlink(listener.path)
+
+
+class Conversation(unittest.TestCase):
+    """The test plays the deputy."""
+
+    def setUp(self):
+        self.listener = handover_peer.Listener(str(home.dir / "run"))
+        self.children, self.peers, self.runs = [], [], []
+
+    def tearDown(self):
+        self.listener.close()
+        for peer in self.peers:
+            peer.close()
+        for run in self.runs:
+            run.close_fds()
+        for child in self.children:
+            child.kill()
+            child.wait()
+            for stream in (child.stdin, child.stdout, child.stderr):
+                if stream:
+                    stream.close()
+
+    def accept(self):
+        peer = self.listener.accept()
+        self.peers.append(peer)
+        run = peer.run()
+        self.runs.append(run)
+        return peer, run
+
+    def start(self, *words, env={}, **options):
+        for name in ("stdin", "stdout", "stderr"):
+            options.setdefault(name, subprocess.PIPE)
+        child = subprocess.Popen([bin / "ssirun", *words], env={**home.env, **env}, cwd=home.work, **options)
+        self.children.append(child)
+        peer, run = self.accept()
+        return child, peer, run
+
+    def ended(self, child, status):
+        self.assertEqual(child.wait(10), status)
+
+    def test_what_is_handed_over(self):
+        def change():
+            os.umask(0o077)
+            os.nice(3)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, 200))
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR2])
+            os.close(0)
+
+        env = {"SSI_LOG": "x", "SSI_CONFIG": "/c", "SSI_SCHEDULER": "h:1", "SSI_OTHER": "kept", "EMPTY": "",
+               "LD_PRELOAD": f"{bin}/libssi-shim.so"}
+        child, peer, run = self.start("--on", "guest2", "-v", "--cpus", "3", "--mem", "2G", "--wait=5", "echo", "a b", "",
+                                      env=env, preexec_fn=change)
+        self.assertEqual((run.path, run.argv), (shutil.which("echo").encode(), [b"echo", b"a b", b""]))
+        self.assertEqual((run.cwd, run.guest), (str(home.work).encode(), b"guest2"))
+        self.assertEqual((run.config, run.scheduler), (b"/c", b"h:1"))
+        self.assertEqual((run.umask, run.cpus, run.memory, run.wait_seconds), (0o077, 3, 2 << 30, 5))
+        self.assertEqual(run.nice, os.nice(0) + 3)
+        self.assertEqual(run.limits[resource.RLIMIT_NOFILE], (100, 200))
+        self.assertTrue(run.ignored & 1 << signal.SIGUSR1 - 1)
+        self.assertEqual(run.blocked, 1 << signal.SIGUSR2 - 1)
+        self.assertEqual(run.open_mask, 0b110)
+        wanted = handover_peer.REMOTE | handover_peer.VERBOSE | handover_peer.WAIT | handover_peer.HAS_CWD
+        self.assertEqual(run.flags, wanted)
+        # SSI_OTHER is the user's own.
+        expected = {f"{k}={v}".encode() for k, v in {**home.env, "SSI_OTHER": "kept", "EMPTY": ""}.items()
+                    if k != "LD_PRELOAD"}
+        self.assertEqual(set(run.env), expected)
+        peer.started(run)
+        peer.exited(0, b"guest2: it was fine")
+        self.ended(child, 0)
+        run.close_fds()
+        self.assertEqual(child.stderr.read(), b"ssirun: guest2: it was fine\n")
+
+    def test_only_our_entry_leaves_ld_preload(self):
+        for before, after in (("/a.so:X:/b.so", b"/a.so:/b.so"), ("X /a.so", b"/a.so"), ("X", None),
+                              ("/a.so /b.so", b"/a.so /b.so"), ("/notlibssi-shim.so", b"/notlibssi-shim.so")):
+            # ld.so says on stderr that it cannot load these.
+            env = {"LD_PRELOAD": before.replace("X", f"{bin}/libssi-shim.so")}
+            child, peer, run = self.start("true", env=env)
+            found = [it[11:] for it in run.env if it.startswith(b"LD_PRELOAD=")]
+            self.assertEqual(found, [after] if after else [])
+            peer.exited(0)
+            self.ended(child, 0)
+
+    def test_the_exec_form_is_diverted_and_ps_shows_the_command(self):
+        child, peer, run = self.start("--exec", "/bin/sleep", "--", "sleep", "77")
+        self.assertTrue(run.flags & handover_peer.DIVERTED)
+        self.assertEqual((run.path, run.argv), (b"/bin/sleep", [b"sleep", b"77"]))
+        peer.started(run)
+        proc = pathlib.Path(f"/proc/{child.pid}")
+        self.assertTrue(wait_until(lambda: proc.joinpath("comm").read_text() == "sleep\n", 5))
+        self.assertEqual(proc.joinpath("cmdline").read_bytes().rstrip(b"\0"), b"sleep\x0077")
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_exit_status_and_death(self):
+        for code in (0, 1, 125, 255):
+            child, peer, run = self.start("true")
+            peer.started(run)
+            peer.exited(code << 8)
+            self.ended(child, code)
+            run.close_fds()
+            self.assertEqual(child.stderr.read(), b"")
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGPIPE, signal.SIGINT, 40):
+            child, peer, run = self.start("true")
+            peer.started(run)
+            peer.exited(int(number))
+            self.ended(child, -number)
+
+    def test_failed_and_placed(self):
+        child, peer, run = self.start("true")
+        peer.say(handover_peer.FAILED, (125).to_bytes(4, "little") + b"no guest is up")
+        self.ended(child, 125)
+        run.close_fds()
+        self.assertEqual(child.stderr.read(), b"ssirun: no guest is up\n")
+        child, peer, run = self.start("--dry-run", "true")
+        self.assertTrue(run.flags & handover_peer.DRY_RUN)
+        peer.say(handover_peer.PLACED, b"guest1: idle")
+        self.ended(child, 0)
+        run.close_fds()
+        self.assertEqual(child.stdout.read(), b"guest1: idle\n")
+
+    def test_home(self):
+        child, peer, run = self.start("-v", "sh", "-c", "cat; echo err >&2; exit 4")
+        peer.say(handover_peer.HOME, b"all guests are busy", list(run.fds.values()))
+        run.close_fds()
+        out, err = child.communicate(b"input", 10)
+        self.assertEqual((child.returncode, out, err), (4, b"input", b"ssirun: home: all guests are busy\nerr\n"))
+
+    def test_home_after_the_start_puts_the_streams_back(self):
+        child, peer, run = self.start("sh", "-c", "cat; echo $0 $1 >&2; exit 4", "zero", "one")
+        peer.started(run)
+        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
+        peer.say(handover_peer.HOME, b"the guest was lost", list(run.fds.values()))
+        run.close_fds()
+        out, err = child.communicate(b"input", 10)
+        self.assertEqual((child.returncode, out, err), (4, b"input", b"zero one\n"))
+
+    def test_a_dying_deputy(self):
+        child, peer, run = self.start("echo", "at home")
+        peer.close()
+        run.close_fds()
+        self.assertEqual((child.stdout.read(), child.wait(10)), (b"at home\n", 0))
+        child, peer, run = self.start("--remote", "echo", "at home")
+        peer.close()
+        run.close_fds()
+        self.assertEqual((child.stdout.read(), child.wait(10)), (b"", 125))
+        child, peer, run = self.start("echo", "at home")
+        peer.started(run)
+        peer.close()
+        self.ended(child, 125)
+        run.close_fds()
+        self.assertEqual(child.stdout.read(), b"")
+        self.assertEqual(child.stderr.read(), b"ssirun: the deputy died\n")
+
+    def test_a_deputy_that_talks_nonsense(self):
+        child, peer, run = self.start("echo", "at home")
+        peer.socket.sendall(b"\xff" * 8)
+        run.close_fds()
+        self.assertEqual((child.stdout.read(), child.wait(10)), (b"at home\n", 0))
+
+    def test_streams_belong_to_the_job_alone(self):
+        child, peer, run = self.start("cat")
+        peer.started(run)
+        os.close(run.fds.pop(1))
+        self.assertEqual(child.stdout.read(), b"")  # end of file, though ssirun lives
+        os.close(run.fds.pop(0))
+        # ssirun closes its own a moment after the start.
+        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
+        with self.assertRaises(BrokenPipeError):
+            os.write(child.stdin.fileno(), b"x")
+        self.assertIsNone(child.poll())
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_signals_are_forwarded(self):
+        child, peer, run = self.start("true", preexec_fn=lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN))
+        peer.started(run)
+        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
+        child.send_signal(signal.SIGUSR1)  # ignored, as the caller has it
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2, signal.SIGPIPE,
+                       signal.SIGWINCH, signal.SIGSEGV, signal.SIGALRM, 36, 64):
+            child.send_signal(number)
+            self.assertEqual(peer.signal(), number)
+        self.assertIsNone(child.poll())
+        peer.exited(9 << 8)
+        self.ended(child, 9)
+
+    def test_a_signal_right_behind_the_start_is_forwarded(self):
+        for _ in range(30):
+            child, peer, run = self.start("true")
+            os.kill(child.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+            peer.started(run)
+            child.send_signal(signal.SIGTERM)
+            child.send_signal(signal.SIGCONT)
+            got = {peer.signal()}
+            if got == {signal.SIGCONT}:
+                got.add(peer.signal())
+            self.assertIn(signal.SIGTERM, got)
+            peer.exited(0)
+            self.ended(child, 0)
+
+    def test_a_signal_before_the_start_does_what_it_does(self):
+        child, peer, run = self.start("true")
+        child.send_signal(signal.SIGWINCH)
+        child.send_signal(signal.SIGTERM)
+        self.ended(child, -signal.SIGTERM)
+        with self.assertRaises(EOFError):
+            peer.message()
+
+    def test_blocked_signals_reach_who_runs_in_the_end(self):
+        block = lambda: signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGTERM])
+        child, peer, run = self.start("true", preexec_fn=block)
+        child.send_signal(signal.SIGTERM)
+        peer.started(run)
+        self.assertEqual(peer.signal(), signal.SIGTERM)
+        peer.exited(0)
+        self.ended(child, 0)
+        show = python("import signal; print(signal.sigpending())")
+        child, peer, run = self.start(*show, preexec_fn=block)
+        child.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        peer.say(handover_peer.HOME, b"busy")
+        run.close_fds()
+        self.assertIn(b"SIGTERM", child.communicate(timeout=10)[0])
+
+    def test_stop_and_continue(self):
+        # In a process group of its own whose leader's parent, this process, is of the same session: not orphaned.
+        child, peer, run = self.start("true", process_group=0)
+        peer.started(run)
+        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
+        for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
+            child.send_signal(number)
+            self.assertEqual(peer.signal(), number)
+            os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+            child.send_signal(signal.SIGCONT)
+            self.assertEqual(peer.signal(), signal.SIGCONT)
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_an_orphaned_process_group_does_not_stop(self):
+        child, peer, run = self.start("true", start_new_session=True)
+        peer.started(run)
+        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
+        child.send_signal(signal.SIGTSTP)
+        self.assertEqual((peer.signal(), peer.signal()), (signal.SIGTSTP, signal.SIGCONT))
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_large_arguments_and_environment(self):
+        words = ["x" * 120_000] * 20
+        env = {f"BIG{i}": "y" * 100_000 for i in range(10)}
+
+        def unlimited():
+            resource.setrlimit(resource.RLIMIT_STACK, (64 << 20, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+
+        child, peer, run = self.start("true", *words, env=env, preexec_fn=unlimited)
+        self.assertEqual([len(word) for word in run.argv[1:]], [120_000] * 20)
+        self.assertEqual(sum(it.startswith(b"BIG") for it in run.env), 10)
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def terminal(self, **options):
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+
+        def control():
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+        child, peer, run = self.start("cat", stdin=slave, preexec_fn=control, **options)
+        os.close(slave)
+        return master, child, peer, run
+
+    def test_a_terminal_is_read_by_ssirun_only(self):
+        master, child, peer, run = self.terminal()
+        self.assertFalse(os.isatty(run.fds[0]))
+        os.write(master, b"early\n")
+        os.set_blocking(run.fds[0], False)
+        with self.assertRaises(BlockingIOError):  # nothing is taken before the job runs: it may still go home
+            time.sleep(0.2)
+            os.read(run.fds[0], 100)
+        os.set_blocking(run.fds[0], True)
+        peer.started(run)
+        self.assertEqual(os.read(run.fds[0], 100), b"early\n")
+        os.write(master, b"line\n")
+        self.assertEqual(os.read(run.fds[0], 100), b"line\n")
+        os.write(master, b"\x04")
+        self.assertEqual(os.read(run.fds[0], 100), b"")
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_a_terminal_comes_home(self):
+        master, child, peer, run = self.terminal()
+        os.write(master, b"early\n\x04")
+        peer.say(handover_peer.HOME, b"busy", list(run.fds.values()))
+        run.close_fds()
+        self.assertEqual(child.stdout.read(), b"early\n")
+        self.ended(child, 0)
+
+    def test_a_job_that_does_not_read_its_terminal_ends(self):
+        master, child, peer, run = self.terminal()
+        peer.started(run)
+        fcntl.fcntl(run.fds[0], 1031, 4096)  # F_SETPIPE_SZ
+        for _ in range(3):
+            os.write(master, b"x" * 4000 + b"\n")
+            time.sleep(0.05)
+        peer.exited(5 << 8)
+        self.ended(child, 5)
+
+    def test_in_the_background_the_terminal_is_not_read(self):
+        # A session leader that keeps the foreground for itself and runs ssirun in a group of its own.
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        code = f"""
+            import fcntl, os, signal, subprocess, sys, termios
+            os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            child = subprocess.Popen([{str(bin / "ssirun")!r}, "cat"], process_group=0)
+            sys.stdin.readline()
+            os.tcsetpgrp(0, child.pid)
+            sys.exit(child.wait())
+        """
+        leader = subprocess.Popen(python(code), stdin=slave, env=home.env, cwd=home.work)
+        os.close(slave)
+        self.children.append(leader)
+        peer, run = self.accept()
+        peer.started(run)
+        os.write(master, b"for the leader\n")  # which alone may have it
+        time.sleep(0.3)
+        os.write(master, b"for the job\n")
+        self.assertEqual(os.read(run.fds[0], 100), b"for the job\n")
+        peer.exited(6 << 8)
+        self.ended(leader, 6)
+
+
+FAKE_DEPUTY = f"""#!{sys.executable}
+import os, resource, signal, sys, time
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+import handover_peer
+with open("MARK", "a") as mark:
+    mark.write(repr(dict(argv=sys.argv, env=dict(os.environ), cwd=os.getcwd(), sid=os.getsid(0) != os.getppid(),
+        fds=sorted(fd for fd in range(64) if os.path.exists(f"/proc/self/fd/{{fd}}") and fd != 3),
+        null=[os.readlink(f"/proc/self/fd/{{fd}}") for fd in range(3)], leader=os.getsid(0) != int(CALLER_SID),
+        ignored=[n for n in (1, 2, 15, 10) if signal.getsignal(n) == signal.SIG_IGN],
+        blocked=list(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+        nofile=resource.getrlimit(resource.RLIMIT_NOFILE))) + "\\n")
+BEHAVE
+"""
+SERVE = """
+listener = handover_peer.Listener(os.environ["XDG_RUNTIME_DIR"])
+os.write(3, b"!")
+try:
+    while True:
+        peer = listener.accept()
+        run = peer.run()
+        peer.exited(11 << 8)
+        listener.socket.settimeout(1)
+except TimeoutError:
+    listener.close()
+"""
+
+
+class StartingTheDeputy(OneLine):
+    def setUp(self):
+        self.mark = home.dir / "mark"
+        self.deputy = bin / "ssi-deputy"
+
+    def tearDown(self):
+        self.deputy.unlink(missing_ok=True)
+        self.mark.unlink(missing_ok=True)
+        socket = home.dir / "run/ssi/deputy.sock"
+        self.assertTrue(wait_until(lambda: not socket.exists(), 10))
+
+    def install(self, behave):
+        text = FAKE_DEPUTY.replace("BEHAVE", behave).replace("MARK", str(self.mark))
+        self.deputy.write_text(text.replace("CALLER_SID", str(os.getsid(0))))
+        self.deputy.chmod(0o755)
+
+    def starts(self):
+        return [eval(line) for line in self.mark.read_text().splitlines()]
+
+    def test_it_starts_with_clean_state(self):
+        self.install(SERVE)
+
+        def change():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR2])
+            os.dup2(1, 20)
+
+        done = ssirun("true", env={"SECRET": "x", "LC_ALL": "C", "SSI_CONFIG": "/c"}, preexec_fn=change)
+        self.assertEqual(done.returncode, 11, done)
+        (start,) = self.starts()
+        self.assertEqual(start["argv"][1:], ["--ready-fd", "3"])
+        self.assertEqual((start["cwd"], start["leader"]), ("/", True))
+        self.assertEqual((start["fds"], start["null"]), ([0, 1, 2], ["/dev/null"] * 3))
+        self.assertEqual((start["ignored"], start["blocked"]), ([], []))
+        self.assertEqual(start["nofile"][0], start["nofile"][1])
+        self.assertEqual(start["env"]["XDG_RUNTIME_DIR"], str(home.dir / "run"))
+        self.assertEqual(start["env"]["LC_ALL"], "C")
+        self.assertFalse(start["env"].keys() & {"SECRET", "SSI_CONFIG", "LD_PRELOAD"})
+
+    def test_many_at_once_start_one(self):
+        self.install(SERVE)
+        children = [subprocess.Popen([bin / "ssirun", "true"], env=home.env) for _ in range(8)]
+        self.assertEqual([child.wait(20) for child in children], [11] * 8)
+        self.assertEqual(len(self.starts()), 1)
+
+    def test_one_that_ends_at_once(self):
+        self.install("sys.exit(1)")
+        self.assertEqual(ssirun("echo", "home").stdout, b"home\n")
+        self.fails(125, "ended at its start", "--remote", "true")
+
+    def test_one_that_is_never_ready(self):
+        self.install("time.sleep(5)")
+        began = time.monotonic()
+        self.assertEqual(ssirun("echo", "home").stdout, b"home\n")
+        self.assertLess(time.monotonic() - began, 4.5)
+        time.sleep(2.5)
+
+
+if __name__ == "__main__":
+    unittest.main()
