@@ -21,7 +21,8 @@ timespec to_timespec(std::int64_t ns) {
 std::int64_t to_ns(const timespec& time) {
   std::int64_t ns = 0;
   if (__builtin_mul_overflow(time.tv_sec, second, &ns) || __builtin_add_overflow(ns, time.tv_nsec, &ns))
-    return time.tv_sec < 0 ? std::numeric_limits<std::int64_t>::min() : std::numeric_limits<std::int64_t>::max();
+    return time.tv_sec < 0 ? std::numeric_limits<std::int64_t>::min()
+                           : std::numeric_limits<std::int64_t>::max();
   return ns;
 }
 

@@ -34,7 +34,7 @@ TEST_CASE("setattr's fields, one by one") {
   CHECK(request.atime == std::numeric_limits<std::int64_t>::max());
   request.fields = 0;
   ssi::set_fields(request, stat,
-                  FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_UID |
-                      FUSE_SET_ATTR_GID | FUSE_SET_ATTR_CTIME);
+                  FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW |
+                      FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_CTIME);
   CHECK(request.fields == (Set::set_atime | Set::atime_now | Set::mtime_now | Set::set_uid | Set::set_gid));
 }

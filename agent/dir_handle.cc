@@ -14,7 +14,9 @@ bool DirHandle::seek(std::int64_t offset, bool plus) {
   return cursor_ < entries_.size();
 }
 
-wire::DirEntry* DirHandle::current() { return cursor_ < entries_.size() ? &entries_[cursor_] : nullptr; }
+wire::DirEntry* DirHandle::current() {
+  return cursor_ < entries_.size() ? &entries_[cursor_] : nullptr;
+}
 
 void DirHandle::fill(std::int64_t offset, bool plus, std::uint64_t asked, wire::DirPage page) {
   start_ = offset;

@@ -14,8 +14,9 @@ class DirHandle {
   explicit DirHandle(std::uint64_t handle) : handle_(handle) {}
   std::uint64_t handle() const { return handle_; }
 
-  // Moves the cursor to `offset`, a DirEntry's `next`. False when the page on hand does not continue there, or has no
-  // nodes and `plus` wants them: then it must be fetched. So must offset 0: rewinddir(3) asks for what is there now.
+  // Moves the cursor to `offset`, a DirEntry's `next`. False when the page on hand does not continue there,
+  // or has no nodes and `plus` wants them: then it must be fetched. So must offset 0: rewinddir(3) asks for
+  // what is there now.
   bool seek(std::int64_t offset, bool plus);
   wire::DirEntry* current();  // nullptr at the end of the page
   void advance() { ++cursor_; }

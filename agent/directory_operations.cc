@@ -48,7 +48,11 @@ void fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, fuse_file_info* inf
 class Answer {
  public:
   Answer(Superblock& superblock, RequestPtr request, fuse_ino_t directory, std::size_t size, bool plus)
-      : superblock_(superblock), request_(std::move(request)), directory_(directory), plus_(plus), bytes_(size) {}
+      : superblock_(superblock),
+        request_(std::move(request)),
+        directory_(directory),
+        plus_(plus),
+        bytes_(size) {}
 
   void give(DirHandle& page) {
     while (auto* entry = page.current()) {
@@ -85,8 +89,8 @@ class Answer {
       DirHandle::take(entry);
     }
     if (param.ino != 0) nodes_.push_back(param.ino);
-    // The entry's number and type are taken from here. Without a node they are all that is known; at a mount point
-    // the number is that of the directory below.
+    // The entry's number and type are taken from here. Without a node they are all that is known; at a mount
+    // point the number is that of the directory below.
     if (param.ino == 0) param.attr.st_mode = entry.type;
     if (param.ino == 0 || Stubs::is_stub(param.ino)) param.attr.st_ino = entry.ino;
     return fuse_add_direntry_plus(request_->get(), end(), left(), entry.name.c_str(), &param, entry.next);
@@ -101,8 +105,8 @@ class Answer {
   std::vector<fuse_ino_t> nodes_;  // that the kernel gets to know by this answer
 };
 
-void read_directory(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, const fuse_file_info* info,
-                    bool plus) {
+void read_directory(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset,
+                    const fuse_file_info* info, bool plus) {
   auto& superblock = Superblock::of(req);
   if (Stubs::is_stub(ino)) {
     fuse_reply_buf(req, nullptr, 0);

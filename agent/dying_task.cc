@@ -12,12 +12,15 @@
 namespace ssi {
 namespace {
 
-constexpr std::uint64_t bit(int signal) { return 1ull << (signal - 1); }
+constexpr std::uint64_t bit(int signal) {
+  return 1ull << (signal - 1);
+}
 
-// The kernel turns any other deadly signal into a pending SIGKILL of every thread, but one that dumps core stays what
-// it is until the task takes it.
-constexpr std::uint64_t core_dumping = bit(SIGQUIT) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGABRT) | bit(SIGBUS) |
-                                       bit(SIGFPE) | bit(SIGSEGV) | bit(SIGXCPU) | bit(SIGXFSZ) | bit(SIGSYS);
+// The kernel turns any other deadly signal into a pending SIGKILL of every thread, but one that dumps core
+// stays what it is until the task takes it.
+constexpr std::uint64_t core_dumping = bit(SIGQUIT) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGABRT) |
+                                       bit(SIGBUS) | bit(SIGFPE) | bit(SIGSEGV) | bit(SIGXCPU) |
+                                       bit(SIGXFSZ) | bit(SIGSYS);
 
 std::uint64_t mask(std::string_view status, std::string_view field) {
   const auto at = status.find(field);

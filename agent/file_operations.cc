@@ -73,15 +73,17 @@ void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_f
                  });
 }
 
-void write(fuse_req_t req, fuse_ino_t ino, const char* bytes, std::size_t size, off_t offset, fuse_file_info* info) {
+void write(fuse_req_t req, fuse_ino_t ino, const char* bytes, std::size_t size, off_t offset,
+           fuse_file_info* info) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino);
   if (!request) return;
   superblock.contents().forget(superblock.node(ino));
-  superblock.ask(
-      request, wire::Write{info->fh, static_cast<std::uint64_t>(offset)},
-      [request](const wire::Written& written, std::string_view) { request->answer(fuse_reply_write, written.size); },
-      {bytes, std::min(size, wire::max_body)});
+  superblock.ask(request, wire::Write{info->fh, static_cast<std::uint64_t>(offset)},
+                 [request](const wire::Written& written, std::string_view) {
+                   request->answer(fuse_reply_write, written.size);
+                 },
+                 {bytes, std::min(size, wire::max_body)});
 }
 
 void flush(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
@@ -114,23 +116,24 @@ void fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t len
   const auto request = superblock.begin(req, ino);
   if (!request) return;
   superblock.contents().forget(superblock.node(ino));
-  superblock.ask(request,
-                 wire::Fallocate{info->fh, mode, static_cast<std::uint64_t>(offset),
-                                 static_cast<std::uint64_t>(length)},
-                 [request](const wire::None&, std::string_view) { request->error(0); });
+  superblock.ask(
+      request,
+      wire::Fallocate{info->fh, mode, static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(length)},
+      [request](const wire::None&, std::string_view) { request->error(0); });
 }
 
 void lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* info) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino);
   if (!request) return;
-  superblock.ask(request, wire::Seek{info->fh, offset, whence}, [request](const wire::Offset& found, std::string_view) {
-    request->answer(fuse_reply_lseek, found.offset);
-  });
+  superblock.ask(request, wire::Seek{info->fh, offset, whence},
+                 [request](const wire::Offset& found, std::string_view) {
+                   request->answer(fuse_reply_lseek, found.offset);
+                 });
 }
 
-void copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset, fuse_file_info* from_info, fuse_ino_t to,
-                     off_t to_offset, fuse_file_info* to_info, std::size_t length, int) {
+void copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset, fuse_file_info* from_info,
+                     fuse_ino_t to, off_t to_offset, fuse_file_info* to_info, std::size_t length, int) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, from);
   if (!request) return;

@@ -30,6 +30,7 @@ void copy_name(char (&to)[65], const std::string& from) {
 inside::Stdio inside_kind(std::uint8_t kind) {
   switch (static_cast<wire::StdioKind>(kind)) {
     case wire::StdioKind::pipe:
+    case wire::StdioKind::file:
       return inside::Stdio::passed;
     case wire::StdioKind::same_as_stdout:
       return inside::Stdio::same_as_stdout;
@@ -88,6 +89,8 @@ Result<std::unique_ptr<GuestJob>> GuestJob::start(Loop& loop, Session& session, 
       auto to = StreamFd::own(std::move(pipe->write));
       if (!to) return tl::make_unexpected(to.error());
       job->stdin_ = std::make_unique<Sink>(loop, session, job->id_, stream, std::move(*to));
+      if (spec.start.stdio[0] == static_cast<std::uint8_t>(wire::StdioKind::file))
+        job->stdin_rest_ = pipe->read.duplicate();
       passed.push_back(std::move(pipe->read));
     } else {
       auto from = StreamFd::own(std::move(pipe->read));
@@ -110,11 +113,14 @@ void GuestJob::on_control() {
     poll_.want(0);
     if (!started_) return events_.failed(ECHILD);  // its init died before it could say anything
     if (!ended_) leader_ended({inside::FromInit::exited, 0, SIGKILL, 0, 0});
-    return events_.gone();
+    return when_quiet();
   }
   if (packet.kind == inside::FromInit::started) {
     started_ = true;
     events_.started();
+    // Not before: home connects its streams when it hears of the start.
+    for (const auto& output : output_)
+      if (output) output->begin();
   } else if (packet.kind == inside::FromInit::failed) {
     poll_.want(0);
     events_.failed(packet.error);
@@ -123,10 +129,19 @@ void GuestJob::on_control() {
   }
 }
 
+// No process is left, but what they wrote may still be on its way.
+void GuestJob::when_quiet() {
+  for (const auto& output : output_)
+    if (output && !output->ended())
+      return output->when_ended([this, alive = alive_] {
+        if (*alive) when_quiet();
+      });
+  events_.gone();
+}
+
 std::uint64_t GuestJob::stdin_taken() const {
-  if (!stdin_) return 0;
   int left = 0;
-  if (!stdin_->ended()) ::ioctl(stdin_->fd(), FIONREAD, &left);
+  if (!stdin_ || !stdin_rest_ || ::ioctl(stdin_rest_.get(), FIONREAD, &left) != 0) return 0;
   return stdin_->bytes() - static_cast<std::uint64_t>(std::max(left, 0));
 }
 

@@ -21,7 +21,7 @@ class GuestJob {
   struct Events {
     std::function<void()> started;
     std::function<void(int error)> failed;  // an errno: the program never ran; destroy the job (deferred)
-    std::function<void()> gone;             // no process of it is left; destroy the job (deferred)
+    std::function<void()> gone;             // no process and no output of it is left; destroy the job (deferred)
   };
 
   // Asks the stem (a SOCK_SEQPACKET socket) to start it.
@@ -41,6 +41,7 @@ class GuestJob {
   void on_control();
   void leader_ended(const inside::FromInit& packet);
   void report_exit();
+  void when_quiet();
   std::uint64_t stdin_taken() const;
 
   Loop& loop_;
@@ -50,6 +51,9 @@ class GuestJob {
   Events events_;
   Poll poll_;
   std::unique_ptr<Sink> stdin_;
+  // The read end, held when home's stdin is a file: what is in the pipe stays countable. (Of a pipe at home it must not
+  // be held, or its writer would never get SIGPIPE.)
+  Fd stdin_rest_;
   std::unique_ptr<Source> output_[2];  // stdout, stderr
   wire::Exited exited_;
   bool started_ = false, ended_ = false, reported_ = false;

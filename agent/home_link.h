@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What all superblocks of one home share: the session to its deputy, the numbers of open files, and the references
-// that go back to the deputy in batches.
+// What all superblocks of one home share: the session to its deputy, the numbers of open files, and the
+// references that go back to the deputy in batches.
 #pragma once
 
 #include <cstdint>

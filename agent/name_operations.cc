@@ -43,11 +43,13 @@ void forget_multi(fuse_req_t req, std::size_t count, fuse_forget_data* forgets) 
 
 // Asks for something new at a name, which the deputy answers with its entry.
 template <class M>
-void make(Superblock& superblock, const RequestPtr& request, fuse_ino_t parent, const char* name, const M& message) {
-  superblock.ask(request, message,
-                 [&superblock, request, parent, name = std::string(name)](const wire::Entry& entry, std::string_view) {
-                   superblock.give(request, parent, name.c_str(), entry);
-                 });
+void make(Superblock& superblock, const RequestPtr& request, fuse_ino_t parent, const char* name,
+          const M& message) {
+  superblock.ask(
+      request, message,
+      [&superblock, request, parent, name = std::string(name)](const wire::Entry& entry, std::string_view) {
+        superblock.give(request, parent, name.c_str(), entry);
+      });
 }
 
 void mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
@@ -60,13 +62,15 @@ void mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev
 void mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
   auto& superblock = Superblock::of(req);
   if (const auto request = superblock.begin(req, parent, name, EEXIST))
-    make(superblock, request, parent, name, wire::Mkdir{superblock.node(parent), name, mode, request->caller()});
+    make(superblock, request, parent, name,
+         wire::Mkdir{superblock.node(parent), name, mode, request->caller()});
 }
 
 void symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
   auto& superblock = Superblock::of(req);
   if (const auto request = superblock.begin(req, parent, name, EEXIST))
-    make(superblock, request, parent, name, wire::Symlink{superblock.node(parent), name, target, request->caller()});
+    make(superblock, request, parent, name,
+         wire::Symlink{superblock.node(parent), name, target, request->caller()});
 }
 
 void link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* name) {

@@ -44,9 +44,10 @@ void readlink(fuse_req_t req, fuse_ino_t ino) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino, EINVAL);
   if (!request) return;
-  superblock.ask(request, wire::Readlink{superblock.node(ino)}, [request](const wire::None&, std::string_view target) {
-    request->answer(fuse_reply_buf, target.data(), target.size());
-  });
+  superblock.ask(request, wire::Readlink{superblock.node(ino)},
+                 [request](const wire::None&, std::string_view target) {
+                   request->answer(fuse_reply_buf, target.data(), target.size());
+                 });
 }
 
 void statfs(fuse_req_t req, fuse_ino_t ino) {
@@ -54,10 +55,11 @@ void statfs(fuse_req_t req, fuse_ino_t ino) {
   if (Stubs::is_stub(ino)) ino = FUSE_ROOT_ID;
   const auto request = superblock.begin(req, ino);
   if (!request) return;
-  superblock.ask(request, wire::Statfs{superblock.node(ino)}, [request](const wire::Space& space, std::string_view) {
-    const auto statvfs = to_statvfs(space);
-    request->answer(fuse_reply_statfs, &statvfs);
-  });
+  superblock.ask(request, wire::Statfs{superblock.node(ino)},
+                 [request](const wire::Space& space, std::string_view) {
+                   const auto statvfs = to_statvfs(space);
+                   request->answer(fuse_reply_statfs, &statvfs);
+                 });
 }
 
 void access(fuse_req_t req, fuse_ino_t ino, int mask) {
@@ -82,25 +84,27 @@ void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino, EOPNOTSUPP);
   if (!request) return;
-  superblock.ask(request, wire::Getxattr{superblock.node(ino), name},
-                 [request, size](const wire::None&, std::string_view value) { answer_sized(*request, value, size); });
+  superblock.ask(
+      request, wire::Getxattr{superblock.node(ino), name},
+      [request, size](const wire::None&, std::string_view value) { answer_sized(*request, value, size); });
 }
 
 void listxattr(fuse_req_t req, fuse_ino_t ino, std::size_t size) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino, EOPNOTSUPP);
   if (!request) return;
-  superblock.ask(request, wire::Listxattr{superblock.node(ino)},
-                 [request, size](const wire::None&, std::string_view names) { answer_sized(*request, names, size); });
+  superblock.ask(
+      request, wire::Listxattr{superblock.node(ino)},
+      [request, size](const wire::None&, std::string_view names) { answer_sized(*request, names, size); });
 }
 
-void setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* value, std::size_t size, int flags) {
+void setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* value, std::size_t size,
+              int flags) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino);
   if (!request) return;
-  superblock.ask(
-      request, wire::Setxattr{superblock.node(ino), name, flags, request->caller()},
-      [request](const wire::None&, std::string_view) { request->error(0); }, {value, size});
+  superblock.ask(request, wire::Setxattr{superblock.node(ino), name, flags, request->caller()},
+                 [request](const wire::None&, std::string_view) { request->error(0); }, {value, size});
 }
 
 void removexattr(fuse_req_t req, fuse_ino_t ino, const char* name) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Who still needs which of home's nodes. The deputy counts how often it gave a node; the kernel counts how often we
-// passed it on; in between we hold it (a page of a directory that the kernel has not read yet). Once the kernel has
-// forgotten a node and we hold it no more, all that the deputy gave goes back to it.
+// Who still needs which of home's nodes. The deputy counts how often it gave a node; the kernel counts how
+// often we passed it on; in between we hold it (a page of a directory that the kernel has not read yet). Once
+// the kernel has forgotten a node and we hold it no more, all that the deputy gave goes back to it.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,8 @@ class NodeRefs {
   void hold(std::uint64_t node);  // an Entry arrived: given once more, and in our hands
   void pass(std::uint64_t node);  // what we held is the kernel's now
 
-  // What we held is not wanted; the kernel has forgotten `count` references. Both return what is to be given back to
-  // the deputy, if this was the last use.
+  // What we held is not wanted; the kernel has forgotten `count` references. Both return what is to be given
+  // back to the deputy, if this was the last use.
   std::optional<wire::Forgotten> drop(std::uint64_t node);
   std::optional<wire::Forgotten> forget(std::uint64_t node, std::uint64_t count);
 

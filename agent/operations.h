@@ -12,7 +12,7 @@ const fuse_lowlevel_ops& operations();
 // Its parts.
 void add_name_operations(fuse_lowlevel_ops& table);       // names in directories
 void add_directory_operations(fuse_lowlevel_ops& table);  // reading directories
-void add_node_operations(fuse_lowlevel_ops& table);       // attributes, extended attributes, links' targets, space
-void add_file_operations(fuse_lowlevel_ops& table);       // open files
+void add_node_operations(fuse_lowlevel_ops& table);  // attributes, extended attributes, links' targets, space
+void add_file_operations(fuse_lowlevel_ops& table);  // open files
 
 }  // namespace ssi

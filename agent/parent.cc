@@ -29,7 +29,8 @@ namespace ssi {
 namespace {
 
 constexpr std::size_t max_homes = 64;  // sessions at once, authenticated or not
-constexpr uid_t nobody = 65534;
+constexpr uid_t nobody = 4'293'999'999;  // not 65534, which may be a home's user
+constexpr std::uint64_t first_outer_root = 4'294'000'000, max_outer_roots = 900'000;
 
 // Both ends of a packet socket: closing either is seen by the other.
 Result<std::array<Fd, 2>> packet_pair() {
@@ -55,6 +56,16 @@ void default_signals() {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// A job keeps its home's ids inside its user namespace. Outside they are the same, but for root, which is an id of this
+// home alone: the guest's kernel trusts root's number itself in places (sysctl), whatever its capabilities are.
+std::string id_map(std::uint64_t outer_root) {
+  const auto extent = [](std::uint64_t inner, std::uint64_t outer, std::uint64_t count) {
+    return std::to_string(inner) + " " + std::to_string(outer) + " " + std::to_string(count) + "\n";
+  };
+  return extent(0, outer_root, 1) + extent(1, 1, outer_root - 1) +
+         extent(outer_root + 1, outer_root + 1, 0xffffffffULL - outer_root - 1);
 }
 
 struct Home {
@@ -93,6 +104,7 @@ class Parent {
   const Identity& self_;
   Fd listener_, signals_, reporter_;
   pid_t reporter_pid_ = 0;
+  std::uint64_t homes_made_ = 0;
   std::list<Home> homes_;
 };
 
@@ -130,8 +142,7 @@ void Parent::accept_connection() {
   if (pid > 0) homes_.push_back({pid, std::move(ours), false});
 }
 
-// The child makes its user namespace; only we may write its maps, which are the identity: a job keeps its home's ids, and
-// what they may do ends at the namespace.
+// The child makes its user namespace; only we may write its maps.
 void Parent::make_stem(Home& home) {
   auto data = packet_pair(), sync = packet_pair();
   if (!data || !sync || home.has_stem) {
@@ -144,17 +155,18 @@ void Parent::make_stem(Home& home) {
     char byte = 0;
     if (::unshare(CLONE_NEWUSER) != 0 || ::write(theirs.get(), &byte, 1) != 1 || ::read(theirs.get(), &byte, 1) != 1)
       return 1;
+    if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) return 1;
     theirs.reset();
     return run_stem(std::move(for_stem));
   });
   theirs.reset();
+  const auto ids = id_map(first_outer_root + homes_made_++ % max_outer_roots);
   char byte = 0;
   bool mapped = pid > 0 && ::read(ours.get(), &byte, 1) == 1;
   for (const char* file : {"uid_map", "gid_map"}) {
     if (!mapped) break;
     const Fd map(::open(("/proc/" + std::to_string(pid) + "/" + file).c_str(), O_WRONLY | O_CLOEXEC));
-    constexpr std::string_view identity = "0 0 4294967295";
-    mapped = ::write(map.get(), identity.data(), identity.size()) == static_cast<ssize_t>(identity.size());
+    mapped = ::write(map.get(), ids.data(), ids.size()) == static_cast<ssize_t>(ids.size());
   }
   mapped = mapped && ::write(ours.get(), &byte, 1) == 1;
   home.has_stem = mapped;

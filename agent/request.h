@@ -20,8 +20,8 @@ class Request {
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
 
-  // `reply` is one of libfuse's fuse_reply_*. False when it was answered before, or when the kernel no longer wants
-  // the answer: then what the answer would have given away (a node, a handle) must be given back.
+  // `reply` is one of libfuse's fuse_reply_*. False when it was answered before, or when the kernel no longer
+  // wants the answer: then what the answer would have given away (a node, a handle) must be given back.
   template <class Reply, class... Args>
   bool answer(Reply reply, Args... args) {
     const auto request = take();
@@ -49,8 +49,9 @@ class Request {
 
 using RequestPtr = std::shared_ptr<Request>;
 
-// How many seconds the kernel may still use what home said in the answer to a request of `asked`. Counted from the
-// request, not from the answer, so that it ends no later than the cache_ms that the deputy counts on.
+// How many seconds the kernel may still use what home said in the answer to a request of `asked`. Counted
+// from the request, not from the answer, so that it ends no later than the cache_ms that the deputy counts
+// on.
 double fresh_for(std::uint64_t asked);
 
 }  // namespace ssi

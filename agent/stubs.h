@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Synthetic directories of the agent: where another file system is mounted on top of the view, be it another of home's
-// or the guest's own /proc, /sys and /dev. They are empty, never change and are never invalidated: to invalidate a
-// name that is a mount point unmounts it (measured).
+// Synthetic directories of the agent: where another file system is mounted on top of the view, be it another
+// of home's or the guest's own /proc, /sys and /dev. They are empty, never change and are never invalidated:
+// to invalidate a name that is a mount point unmounts it (measured).
 #pragma once
 
 #include <cstdint>

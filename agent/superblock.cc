@@ -11,12 +11,12 @@
 namespace ssi {
 namespace {
 
-constexpr int requests_a_turn = 32;          // then the loop's other handles get their turn
-constexpr std::uint64_t patrol_ms = 100;     // how often an interrupted request's task is looked at
-constexpr double for_ever = 1e9;             // seconds
+constexpr int requests_a_turn = 32;       // then the loop's other handles get their turn
+constexpr std::uint64_t patrol_ms = 100;  // how often an interrupted request's task is looked at
+constexpr double for_ever = 1e9;          // seconds
 
-// Not the writeback cache: it loses appends (301 of 600 measured). No locks: the kernel keeps its own. No splice: the
-// bytes come from and go to TLS buffers.
+// Not the writeback cache: it loses appends (301 of 600 measured). No locks: the kernel keeps its own. No
+// splice: the bytes come from and go to TLS buffers.
 constexpr unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC |
                             FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_ASYNC_DIO |
                             FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_EXPIRE_ONLY;
@@ -45,7 +45,8 @@ Superblock::~Superblock() {
 Status Superblock::mount(Fd fuse) {
   // Without it one turn of the loop could wait for the kernel's next request.
   const int flags = ::fcntl(fuse.get(), F_GETFL);
-  if (flags < 0 || ::fcntl(fuse.get(), F_SETFL, flags | O_NONBLOCK) != 0) return os_error("mounted /dev/fuse");
+  if (flags < 0 || ::fcntl(fuse.get(), F_SETFL, flags | O_NONBLOCK) != 0)
+    return os_error("mounted /dev/fuse");
   // max_read must be said to the kernel at mount(2), here, and in init().
   std::string name = "ssi", option = "-omax_read=" + std::to_string(wire::max_body);
   std::array<char*, 3> argv{name.data(), option.data(), nullptr};
@@ -92,9 +93,9 @@ void Superblock::lost() {
   for (auto* request : waiting) request->error(home_->error() ? home_->error() : EIO);
 }
 
-// Only a task that is about to die gets EINTR: a signal that it handles interrupts no stat(2) on a local file system,
-// and programs that use many (a shell's SIGCHLD, Go's preemption by SIGURG) don't expect it. The kernel tells of the
-// first signal only, so the task is looked at again until the answer comes.
+// Only a task that is about to die gets EINTR: a signal that it handles interrupts no stat(2) on a local file
+// system, and programs that use many (a shell's SIGCHLD, Go's preemption by SIGURG) don't expect it. The
+// kernel tells of the first signal only, so the task is looked at again until the answer comes.
 void Superblock::interrupted(Request& request) {
   if (is_dying(request.task())) return request.error(EINTR);
   if (interrupted_.empty()) patrol_.every(patrol_ms, [this] { watch_dying(); });
@@ -130,15 +131,16 @@ RequestPtr Superblock::begin(fuse_req_t request, fuse_ino_t parent, const char* 
   return nullptr;
 }
 
-void Superblock::give(const RequestPtr& request, fuse_ino_t parent, const char* name, const wire::Entry& entry) {
+void Superblock::give(const RequestPtr& request, fuse_ino_t parent, const char* name,
+                      const wire::Entry& entry) {
   hold(entry);
   const auto param = describe({node(parent), name}, entry, request->asked());
   settle(param.ino, request->answer(fuse_reply_entry, &param));
 }
 
 fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry& entry, std::uint64_t asked) {
-  // Another of home's file systems is mounted there, and in the guest on top of the stub. (A file that is a mount
-  // point has no superblock of its own; it is served as one of ours.)
+  // Another of home's file systems is mounted there, and in the guest on top of the stub. (A file that is a
+  // mount point has no superblock of its own; it is served as one of ours.)
   if (entry.fs != fs_ && S_ISDIR(entry.attr.mode)) {
     home_->give_back(refs_.drop(entry.node));
     return stub_param(stubs_.at(name, entry.attr));
@@ -207,7 +209,8 @@ void Superblock::drop_untaken(DirHandle& directory) {
 }
 
 wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {
-  // Pages of directories that the kernel has not read yet: their names may stay, as in any readdir(3), not their nodes.
+  // Pages of directories that the kernel has not read yet: their names may stay, as in any readdir(3), not
+  // their nodes.
   for (const auto& [handle, directory] : directories_) drop_untaken(*directory);
   wire::Invalidate ours;
   for (const auto node : changed.nodes) {
@@ -217,8 +220,8 @@ wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {
   }
   for (const auto& name : changed.names) {
     if (!refs_.knows(name.parent) || stubs_.covers(name.parent, name.name)) continue;
-    // Before Linux 6.2 names can't be expired, only dropped, with all that is mounted below them. Those wait for their
-    // timeout.
+    // Before Linux 6.2 names can't be expired, only dropped, with all that is mounted below them. Those wait
+    // for their timeout.
     bool above_mount = false;
     if (!can_expire_)
       stubs_.each([&](const Stubs::Stub& stub) { above_mount |= refs_.leads_to(name, stub.name.parent); });
@@ -229,7 +232,8 @@ wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {
 }
 
 void Superblock::tell_kernel(const wire::Invalidate& changed) const {
-  // ENOENT: the kernel doesn't have it (any more). ENODEV, EBADF: it is unmounted. Neither needs doing anything.
+  // ENOENT: the kernel doesn't have it (any more). ENODEV, EBADF: it is unmounted. Neither needs doing
+  // anything.
   for (const auto node : changed.nodes) fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
   for (const auto& [parent, name] : changed.names) {
     if (can_expire_)

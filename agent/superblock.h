@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One of home's file systems, served on one FUSE connection. The operations (agent/*_operations.cc) turn each of the
-// kernel's requests into one for the deputy; what they share is here: nodes, stubs, requests under way.
+// One of home's file systems, served on one FUSE connection. The operations (agent/*_operations.cc) turn each
+// of the kernel's requests into one for the deputy; what they share is here: nodes, stubs, requests under
+// way.
 #pragma once
 
 #include <array>
@@ -25,10 +26,10 @@ namespace ssi {
 
 class Superblock : public std::enable_shared_from_this<Superblock> {
  public:
-  // `fuse` is a /dev/fuse descriptor that is mounted already. `is_root`: mounted at home's "/", so the guest's own
-  // /proc, /sys and /dev are in it.
-  static Result<std::shared_ptr<Superblock>> open(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root,
-                                                  bool is_root, Fd fuse);
+  // `fuse` is a /dev/fuse descriptor that is mounted already. `is_root`: mounted at home's "/", so the
+  // guest's own /proc, /sys and /dev are in it.
+  static Result<std::shared_ptr<Superblock>> open(std::shared_ptr<HomeLink> home, std::uint32_t fs,
+                                                  std::uint64_t root, bool is_root, Fd fuse);
   Superblock(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root, bool is_root);
   ~Superblock();
 
@@ -37,9 +38,10 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   // The link to home is gone: answers every request that waits with its error, and all later ones.
   void lost();
 
-  // What the kernel is to be told is out of date. forget_cached() drops what we hold ourselves and returns the part
-  // of `changed` that this superblock may have; tell_kernel() may BLOCK for as long as the kernel holds a lock and
-  // waits for an answer of ours: never call it on the loop. It touches nothing but the session.
+  // What the kernel is to be told is out of date. forget_cached() drops what we hold ourselves and returns
+  // the part of `changed` that this superblock may have; tell_kernel() may BLOCK for as long as the kernel
+  // holds a lock and waits for an answer of ours: never call it on the loop. It touches nothing but the
+  // session.
   wire::Invalidate forget_cached(const wire::Invalidate& changed);
   void tell_kernel(const wire::Invalidate& changed) const;
 
@@ -51,19 +53,20 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   // The deputy's number of a node that the kernel named.
   std::uint64_t node(fuse_ino_t ino) const { return ino == FUSE_ROOT_ID ? root_ : ino; }
 
-  // A request that the deputy shall answer. nullptr when it is answered already: the link is lost, or `ino` is a stub,
-  // which answers `stub_error`.
+  // A request that the deputy shall answer. nullptr when it is answered already: the link is lost, or `ino`
+  // is a stub, which answers `stub_error`.
   RequestPtr begin(fuse_req_t request, fuse_ino_t ino, int stub_error = EROFS);
 
   // The same for a change of a name in directory `parent`: a stub's name answers `stub_error` too.
   RequestPtr begin(fuse_req_t request, fuse_ino_t parent, const char* name, int stub_error);
 
-  // Asks the deputy. If it agrees and this superblock still is, `then(reply, body)` is called, so it may refer to the
-  // superblock; it is called also when the request was answered meanwhile, to give back what the reply gave.
-  // Otherwise the request gets the deputy's errno.
+  // Asks the deputy. If it agrees and this superblock still is, `then(reply, body)` is called, so it may
+  // refer to the superblock; it is called also when the request was answered meanwhile, to give back what the
+  // reply gave. Otherwise the request gets the deputy's errno.
   template <class M, class Then>
   void ask(const RequestPtr& request, const M& message, Then then, std::string_view body = {}) {
-    ask_or(request, message, std::move(then), [](int) { return false; }, body);
+    ask_or(
+        request, message, std::move(then), [](int) { return false; }, body);
   }
 
   // With a say in errors: `otherwise(errno)` is true when it has answered.
@@ -87,8 +90,8 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   // Answers with an entry that the deputy gave for this name, and counts it.
   void give(const RequestPtr& request, fuse_ino_t parent, const char* name, const wire::Entry& entry);
 
-  // The same in steps, for answers that carry more than the entry: hold() when it comes from the deputy, describe() it
-  // to the kernel, and settle() for the described node: whether the kernel took the answer.
+  // The same in steps, for answers that carry more than the entry: hold() when it comes from the deputy,
+  // describe() it to the kernel, and settle() for the described node: whether the kernel took the answer.
   void hold(const wire::Entry& entry) { refs_.hold(entry.node); }
   fuse_entry_param describe(const wire::Name& name, const wire::Entry& entry, std::uint64_t asked);
   void settle(fuse_ino_t node, bool taken);
@@ -100,7 +103,8 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   std::shared_ptr<DirHandle> add_directory(std::uint64_t handle);
   std::shared_ptr<DirHandle> directory(std::uint64_t handle) const;
   void remove_directory(std::uint64_t handle);
-  void fill(DirHandle& directory, std::int64_t offset, bool plus, std::uint64_t asked, const wire::DirPage& page);
+  void fill(DirHandle& directory, std::int64_t offset, bool plus, std::uint64_t asked,
+            const wire::DirPage& page);
 
   HomeLink& home() { return *home_; }
   Stubs& stubs() { return stubs_; }

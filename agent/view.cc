@@ -27,9 +27,9 @@ void View::invalidate(const wire::Invalidate& changed, std::function<void()> don
   if (!notifying_) notify_next();
 }
 
-// The kernel is told on a thread of the pool, one notice after the other: it may have to wait there for a lock whose
-// holder waits for an answer of ours. The notice keeps its superblocks, so that they go on answering until it is
-// through, even when the view is gone.
+// The kernel is told on a thread of the pool, one notice after the other: it may have to wait there for a
+// lock whose holder waits for an answer of ours. The notice keeps its superblocks, so that they go on
+// answering until it is through, even when the view is gone.
 void View::notify_next() {
   notifying_ = !notices_.empty();
   if (!notifying_) return;

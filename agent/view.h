@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The home's file system as a job sees it: one superblock for each of home's file systems, all on one session.
-// FUSE requests become wire.h requests to the deputy; answers are asynchronous, on the loop.
+// The home's file system as a job sees it: one superblock for each of home's file systems, all on one
+// session. FUSE requests become wire.h requests to the deputy; answers are asynchronous, on the loop.
 #pragma once
 
 #include <cstdint>
@@ -27,13 +27,13 @@ class View {
   View(const View&) = delete;
   View& operator=(const View&) = delete;
 
-  // Serves home file system `fs`, with `root_node` as its root, on a /dev/fuse descriptor that another process has
-  // mounted (fd=,rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072). `is_root`: it is home's "/", and
-  // gets the guest's own /proc, /sys and /dev as empty directories to mount upon.
+  // Serves home file system `fs`, with `root_node` as its root, on a /dev/fuse descriptor that another
+  // process has mounted (fd=,rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072). `is_root`: it
+  // is home's "/", and gets the guest's own /proc, /sys and /dev as empty directories to mount upon.
   Status add(std::uint32_t fs, std::uint64_t root_node, bool is_root, Fd fuse);
 
-  // Something changed at home. Applied in the order of the calls; `done` is called on the loop when the kernel knows,
-  // also if the view was lost in between.
+  // Something changed at home. Applied in the order of the calls; `done` is called on the loop when the
+  // kernel knows, also if the view was lost in between.
   void invalidate(const wire::Invalidate& changed, std::function<void()> done);
 
   // The link is gone: every pending and later request is answered with this errno.

@@ -17,11 +17,15 @@ constexpr std::uint32_t credit_batch = 64 << 10;  // bytes written before credit
 Source::Source(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd from)
     : loop_(loop), session_(session), job_(job), stream_(stream), from_(std::move(from)) {
   if (from_.pollable()) poll_ = std::make_unique<Poll>(loop_, from_.fd(), [this](int) { pump(); });
+}
+
+void Source::begin() {
+  begun_ = true;
   update();
 }
 
 void Source::update() {
-  if (!from_) return;
+  if (!from_ || !begun_) return;
   if (poll_)
     poll_->want(credit_ > 0 ? UV_READABLE : 0);
   else if (credit_ > 0)
@@ -51,7 +55,15 @@ void Source::finish() {
 void Source::stop() {
   poll_.reset();
   from_.close();
+  const auto alive = alive_;
   tell_drained();
+  if (!*alive) return;
+  if (const auto f = std::exchange(when_ended_, nullptr)) f();
+}
+
+void Source::when_ended(std::function<void()> f) {
+  if (!from_) return f();
+  when_ended_ = std::move(f);
 }
 
 void Source::credit(std::uint32_t bytes) {

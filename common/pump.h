@@ -18,12 +18,14 @@ namespace ssi {
 
 class Source {
  public:
-  // Sends what `from` yields as `stream` of `job`, and End at its end.
+  // Sends what `from` yields as `stream` of `job`, and End at its end, once it is told to begin.
   Source(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd from);
 
+  void begin();
   void credit(std::uint32_t bytes);      // the receiver passed them on
   void stop();                           // nobody reads any more: closes the descriptor
   void drained(std::function<void()> f); // calls `f` once all that the descriptor holds now has been sent
+  void when_ended(std::function<void()> f);  // calls `f` once End has been sent, or stop() called
   bool ended() const { return !from_; }
   std::uint64_t bytes() const { return bytes_; }  // sent
 
@@ -41,7 +43,8 @@ class Source {
   std::unique_ptr<Poll> poll_;
   std::uint64_t credit_ = wire::Data::window;
   std::uint64_t bytes_ = 0;
-  std::function<void()> drained_;
+  bool begun_ = false;
+  std::function<void()> drained_, when_ended_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
  public:

@@ -173,6 +173,7 @@ TEST_CASE("a pump carries a stream byte for byte, in bounded memory, to its end"
   pair.until([&] { return pair.home_side.ready && pair.guest_side.ready; });
   Source source(pair.loop, *pair.home, 7, 1, adopt(std::move(from.read), StreamFd::Use::read));
   Sink sink(pair.loop, *pair.guest, 7, 1, adopt(std::move(to.write), StreamFd::Use::write));
+  source.begin();
   std::size_t most_queued = 0;
   pair.guest_side.frame = [&](const Session::Incoming& in) {
     if (in.kind == wire::kind_of<wire::End>()) return sink.end();
@@ -217,6 +218,7 @@ TEST_CASE("when nobody reads any more the writer hears of it") {
   pair.guest_side.frame = [&](const Session::Incoming& in) {
     if (in.kind == wire::kind_of<wire::Data>()) CHECK(sink.push(in.body));
   };
+  source.begin();
   bool told = false;
   pair.home_side.frame = [&](const Session::Incoming& in) {
     if (in.kind != wire::kind_of<wire::End>()) return;

@@ -209,7 +209,13 @@ struct SpecPart {
   MSGPACK_DEFINE(job, environment)
 };
 
-enum class StdioKind : std::uint8_t { closed = 0, pipe = 1, same_as_stdout = 2, null = 3 };
+enum class StdioKind : std::uint8_t {
+  closed = 0,
+  pipe = 1,
+  same_as_stdout = 2,
+  null = 3,
+  file = 4  // a pipe in the guest; of stdin, what the job leaves unread is known at its end
+};
 
 struct Started {
   MSGPACK_DEFINE()

@@ -67,8 +67,8 @@ Rights Callers::rights(const wire::Caller& caller) {
 ActAs::ActAs(const Rights& rights) : own_(rights.own) {
   if (own_) return;
   own_groups();
-  // The groups first: without uid 0 the file capabilities are gone, but CAP_SETGID is not one of them, so the way back
-  // stays open. An id of -1 would change nothing, and the caller would act as root.
+  // The groups first: without uid 0 the file capabilities are gone, but CAP_SETGID is not one of them, so the
+  // way back stays open. An id of -1 would change nothing, and the caller would act as root.
   done_ = rights.uid != no_id && rights.gid != no_id && set_groups(rights.groups) && set_fsgid(rights.gid) &&
           set_fsuid(rights.uid);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A deputy of root acts for each caller with that user's rights, so that home's kernel judges them and new files belong
-// to him. Any other deputy has its own user's rights only, and acts with these.
+// A deputy of root acts for each caller with that user's rights, so that home's kernel judges them and new
+// files belong to him. Any other deputy has its own user's rights only, and acts with these.
 #pragma once
 
 #include <sys/types.h>
@@ -23,8 +23,8 @@ struct Rights {
   std::vector<gid_t> groups;
 };
 
-// Finds callers' rights: supplementary groups are those of home's user database. Remembers them, since that may ask
-// a network. Loop thread only.
+// Finds callers' rights: supplementary groups are those of home's user database. Remembers them, since that
+// may ask a network. Loop thread only.
 class Callers {
  public:
   Rights rights(const wire::Caller& caller);

@@ -27,8 +27,10 @@ TEST_CASE("rights are borrowed and given back") {
   CHECK(::setfsgid(static_cast<gid_t>(-1)) == 0);
   // An id that is none must not leave root's rights.
   bool called = false;
-  CHECK(act_as(callers.rights({static_cast<std::uint32_t>(-1), 0}), [&] { return called = true, 0; }) == EPERM);
-  CHECK(act_as(callers.rights({1, static_cast<std::uint32_t>(-1)}), [&] { return called = true, 0; }) == EPERM);
+  CHECK(act_as(callers.rights({static_cast<std::uint32_t>(-1), 0}), [&] { return called = true, 0; }) ==
+        EPERM);
+  CHECK(act_as(callers.rights({1, static_cast<std::uint32_t>(-1)}), [&] { return called = true, 0; }) ==
+        EPERM);
   CHECK_FALSE(called);
   CHECK(::setfsuid(static_cast<uid_t>(-1)) == 0);
 }

@@ -74,7 +74,9 @@ Answer<std::string> whole_value(const Get& get) {
   }
 }
 
-bool is_attribute_name(std::string_view name) { return !name.empty() && name.find('\0') == name.npos; }
+bool is_attribute_name(std::string_view name) {
+  return !name.empty() && name.find('\0') == name.npos;
+}
 
 }  // namespace
 
@@ -129,8 +131,8 @@ Answer<wire::Space> FileService::serve(const wire::Statfs& m) {
   if (!held) return fails(held.error());
   struct statvfs space;
   if (::fstatvfs(held->fd(), &space) != 0) return fails(errno);
-  return wire::Space{space.f_bsize, space.f_frsize, space.f_blocks, space.f_bfree,
-                     space.f_bavail, space.f_files, space.f_ffree, space.f_namemax};
+  return wire::Space{space.f_bsize,  space.f_frsize, space.f_blocks, space.f_bfree,
+                     space.f_bavail, space.f_files,  space.f_ffree,  space.f_namemax};
 }
 
 Answer<wire::None> FileService::serve(const wire::Access& m) {
@@ -161,9 +163,8 @@ Answer<FileService::Body> FileService::serve(const wire::Getxattr& m) {
   if (!held) return fails(held.error());
   if (!is_attribute_name(m.name)) return fails(EINVAL);
   const ProcPath path(held->fd());
-  auto value = whole_value([&](void* to, std::size_t size) {
-    return ::getxattr(path.c_str(), m.name.c_str(), to, size);
-  });
+  auto value = whole_value(
+      [&](void* to, std::size_t size) { return ::getxattr(path.c_str(), m.name.c_str(), to, size); });
   if (!value) return fails(value.error());
   return Body{std::move(*value)};
 }
@@ -172,9 +173,8 @@ Answer<FileService::Body> FileService::serve(const wire::Listxattr& m) {
   const auto held = hold(m.node);
   if (!held) return fails(held.error());
   const ProcPath path(held->fd());
-  auto names = whole_value([&](void* to, std::size_t size) {
-    return ::listxattr(path.c_str(), static_cast<char*>(to), size);
-  });
+  auto names = whole_value(
+      [&](void* to, std::size_t size) { return ::listxattr(path.c_str(), static_cast<char*>(to), size); });
   if (!names) return fails(names.error());
   return Body{std::move(*names)};
 }

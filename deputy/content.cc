@@ -24,11 +24,12 @@ int read_fully(int fd, std::uint64_t offset, std::size_t done, std::string& byte
   return 0;
 }
 
-// As write(2): what was written counts, and the errno only when that is nothing. With O_APPEND the kernel appends,
-// whatever the offset.
+// As write(2): what was written counts, and the errno only when that is nothing. With O_APPEND the kernel
+// appends, whatever the offset.
 int write_fully(int fd, std::uint64_t offset, std::string_view bytes, std::uint32_t& written) {
   while (written < bytes.size()) {
-    const auto put = ::pwrite(fd, bytes.data() + written, bytes.size() - written, static_cast<off_t>(offset + written));
+    const auto put =
+        ::pwrite(fd, bytes.data() + written, bytes.size() - written, static_cast<off_t>(offset + written));
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return written ? 0 : errno;
     written += static_cast<std::uint32_t>(put);
@@ -38,7 +39,8 @@ int write_fully(int fd, std::uint64_t offset, std::string_view bytes, std::uint3
 
 bool at_end(int fd, std::uint64_t position) {
   struct stat status;
-  return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && position >= static_cast<std::uint64_t>(status.st_size);
+  return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+         position >= static_cast<std::uint64_t>(status.st_size);
 }
 
 }  // namespace
@@ -57,13 +59,13 @@ void FileService::serve(Id id, const wire::Read& m, std::string_view) {
     return session_.reply(id, wire::None{}, std::string_view(*bytes).substr(0, done));
   }
   auto error = std::make_shared<int>(0);
-  loop_.queue_work(
-      [file, bytes, error, done, offset = m.offset] { *error = read_fully(file->fd.get(), offset, done, *bytes); },
-      later([id, bytes, error](FileService& self) {
-        if (*error) return self.session_.fail(id, *error);
-        self.bytes_read_ += bytes->size();
-        self.session_.reply(id, wire::None{}, *bytes);
-      }));
+  loop_.queue_work([file, bytes, error, done,
+                    offset = m.offset] { *error = read_fully(file->fd.get(), offset, done, *bytes); },
+                   later([id, bytes, error](FileService& self) {
+                     if (*error) return self.session_.fail(id, *error);
+                     self.bytes_read_ += bytes->size();
+                     self.session_.reply(id, wire::None{}, *bytes);
+                   }));
 }
 
 void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handle, std::function<void()> work,
@@ -98,7 +100,8 @@ void FileService::serve(Id id, const wire::Write& m, std::string_view bytes) {
       });
 }
 
-// close(2) of a copy reports what home's file system reports there (NFS does). Nothing was written: nothing to say.
+// close(2) of a copy reports what home's file system reports there (NFS does). Nothing was written: nothing
+// to say.
 void FileService::serve(Id id, const wire::Flush& m, std::string_view) {
   const auto file = handles_.find(m.handle);
   if (!file) return session_.fail(id, EBADF);
@@ -131,7 +134,8 @@ void FileService::serve(Id id, const wire::Fallocate& m, std::string_view) {
       id, Change::Kind::fallocate, m.handle,
       [m, error, file = handles_.find(m.handle)] {
         // Not posix_fallocate(3), which writes where the file system cannot.
-        if (::fallocate(file->fd.get(), m.mode, static_cast<off_t>(m.offset), static_cast<off_t>(m.length)) != 0)
+        if (::fallocate(file->fd.get(), m.mode, static_cast<off_t>(m.offset), static_cast<off_t>(m.length)) !=
+            0)
           *error = errno;
       },
       [id, error](FileService& self) { self.answer_errno(id, *error); });

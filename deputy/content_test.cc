@@ -154,7 +154,8 @@ TEST_CASE("the server may go while threads work for it") {
   for (int i = 0; i < 100; ++i)
     home.guest().call(wire::Write{handle, static_cast<std::uint64_t>(i) * bytes.size()}, bytes,
                       [&](Result<wire::Written>, std::string_view) { ++replies; });
-  for (int i = 0; i < 100; ++i) home.guest().call(wire::Read{handle, 0, 4096}, {}, [&](auto, auto) { ++replies; });
+  for (int i = 0; i < 100; ++i)
+    home.guest().call(wire::Read{handle, 0, 4096}, {}, [&](auto, auto) { ++replies; });
   // The server goes as soon as it has replied once: many changes wait then.
   while (replies == 0) uv_run(home.loop().uv(), UV_RUN_ONCE);
   home.lose();

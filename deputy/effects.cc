@@ -4,7 +4,8 @@
 namespace ssi {
 namespace {
 
-// A directory above something protected can be changed, but not swapped for another or for a link that leads elsewhere.
+// A directory above something protected can be changed, but not swapped for another or for a link that leads
+// elsewhere.
 bool swaps(Change::Kind kind) {
   return kind == Change::Kind::rename || kind == Change::Kind::symlink || kind == Change::Kind::link;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The one door through which jobs change home's files. It numbers each change; what must happen before a change (the
-// policy's word today; the undo journal, notices to other holders of a lease) happens here and nowhere else.
+// The one door through which jobs change home's files. It numbers each change; what must happen before a
+// change (the policy's word today; the undo journal, notices to other holders of a lease) happens here and
+// nowhere else.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,21 @@ namespace ssi {
 // What is about to be changed: a file itself, a name, or two names.
 struct Change {
   enum class Kind {
-    attributes, create, mknod, mkdir, symlink, link, unlink, rmdir, rename, truncate, write, setxattr, removexattr,
-    fallocate, copy_range
+    attributes,
+    create,
+    mknod,
+    mkdir,
+    symlink,
+    link,
+    unlink,
+    rmdir,
+    rename,
+    truncate,
+    write,
+    setxattr,
+    removexattr,
+    fallocate,
+    copy_range
   };
 
   struct Place {
@@ -35,8 +49,8 @@ struct Change {
 // Loop thread only.
 class Effects {
  public:
-  // EROFS when the policy keeps jobs from it (logged); else the errno of `perform`, which does it, or queues it behind
-  // the earlier changes of the same handle and returns 0.
+  // EROFS when the policy keeps jobs from it (logged); else the errno of `perform`, which does it, or queues
+  // it behind the earlier changes of the same handle and returns 0.
   int apply(const ExportPolicy& policy, const Change& change, const std::function<int()>& perform);
 
   // Whether a change of the file would be refused, without one being made: open(2) for writing, access(2).

@@ -16,18 +16,49 @@
 namespace ssi {
 namespace {
 
-constexpr const char* hidden_in_homes[] = {
-    ".ssh", ".gnupg", ".aws", ".kube", ".local/share/keyrings", ".local/state/ssi", ".mozilla", ".config/google-chrome",
-    ".config/chromium", ".password-store", ".netrc"};
+constexpr const char* hidden_in_homes[] = {".ssh",
+                                           ".gnupg",
+                                           ".aws",
+                                           ".kube",
+                                           ".local/share/keyrings",
+                                           ".local/state/ssi",
+                                           ".mozilla",
+                                           ".config/google-chrome",
+                                           ".config/chromium",
+                                           ".password-store",
+                                           ".netrc"};
 
 // What a login, a shell or a desktop session runs by itself.
-constexpr const char* read_only_in_homes[] = {
-    ".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases", ".profile", ".zshrc", ".zshenv",
-    ".zprofile", ".zlogin", ".zlogout", ".cshrc", ".tcshrc", ".login", ".kshrc", ".config/fish", ".xprofile",
-    ".xinitrc", ".xsession", ".xsessionrc", ".pam_environment", ".local/bin", ".config/autostart",
-    ".config/environment.d", ".config/systemd", ".config/ssi"};
+constexpr const char* read_only_in_homes[] = {".bashrc",
+                                              ".bash_profile",
+                                              ".bash_login",
+                                              ".bash_logout",
+                                              ".bash_aliases",
+                                              ".profile",
+                                              ".zshrc",
+                                              ".zshenv",
+                                              ".zprofile",
+                                              ".zlogin",
+                                              ".zlogout",
+                                              ".cshrc",
+                                              ".tcshrc",
+                                              ".login",
+                                              ".kshrc",
+                                              ".config/fish",
+                                              ".xprofile",
+                                              ".xinitrc",
+                                              ".xsession",
+                                              ".xsessionrc",
+                                              ".pam_environment",
+                                              ".local/bin",
+                                              ".config/autostart",
+                                              ".config/environment.d",
+                                              ".config/systemd",
+                                              ".config/ssi"};
 
-bool is_glob(std::string_view text) { return text.find_first_of("*?[") != std::string_view::npos; }
+bool is_glob(std::string_view text) {
+  return text.find_first_of("*?[") != std::string_view::npos;
+}
 
 // The homes whose secrets we could read: our own, and of root everybody's.
 std::set<std::string> homes() {
@@ -35,7 +66,8 @@ std::set<std::string> homes() {
   if (::geteuid() != 0) return found;
   ::setpwent();
   while (const auto* user = ::getpwent())
-    if (user->pw_dir && user->pw_dir[0] == '/' && ::access(user->pw_dir, F_OK) == 0) found.insert(user->pw_dir);
+    if (user->pw_dir && user->pw_dir[0] == '/' && ::access(user->pw_dir, F_OK) == 0)
+      found.insert(user->pw_dir);
   ::endpwent();
   return found;
 }
@@ -59,7 +91,8 @@ std::string printable(const std::string& path) {
 }
 
 void append(std::vector<std::string>& to, const std::vector<std::string>& paths) {
-  for (const auto& path : paths) to.push_back(path.starts_with("~/") ? paths::home_dir() + path.substr(1) : path);
+  for (const auto& path : paths)
+    to.push_back(path.starts_with("~/") ? paths::home_dir() + path.substr(1) : path);
 }
 
 ExportRules rules_for_this_user(const ExportRules& added) {
@@ -80,7 +113,9 @@ ExportRules rules_for_this_user(const ExportRules& added) {
 
 }  // namespace
 
-ExportPolicy::ExportPolicy(const ExportRules& added) : rules_(rules_for_this_user(added)) { refresh(); }
+ExportPolicy::ExportPolicy(const ExportRules& added) : rules_(rules_for_this_user(added)) {
+  refresh();
+}
 
 ExportPolicy ExportPolicy::exactly(ExportRules rules) {
   ExportPolicy policy;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What of home a guest may see and change. Nothing hides from the root of the machine that a job runs on, so secrets
-// never leave home, and nothing that home would run by itself may be changed. Judged by what a file is (device, inode)
-// as well as by its name, so that neither hard links nor moved directories lead around it.
+// What of home a guest may see and change. Nothing hides from the root of the machine that a job runs on, so
+// secrets never leave home, and nothing that home would run by itself may be changed. Judged by what a file
+// is (device, inode) as well as by its name, so that neither hard links nor moved directories lead around it.
 #pragma once
 
 #include <optional>
@@ -18,8 +18,8 @@ namespace ssi {
 
 class ExportPolicy {
  public:
-  // The defaults for the effective user (of root: every local user's too), and what the config adds. The last component
-  // of a path may be a glob; a directory means all that is below.
+  // The defaults for the effective user (of root: every local user's too), and what the config adds. The last
+  // component of a path may be a glob; a directory means all that is below.
   explicit ExportPolicy(const ExportRules& added);
   static ExportPolicy exactly(ExportRules rules);  // and no defaults
 

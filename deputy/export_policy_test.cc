@@ -22,7 +22,8 @@ TestHome::Options rules() {
 
 std::vector<std::string> listing(TestHome& home, std::uint64_t dir) {
   std::vector<std::string> names;
-  for (const auto& entry : home.ask(wire::Readdir{home.open(dir, O_RDONLY), 0, 1}).value_or(wire::DirPage{}).entries)
+  for (const auto& entry :
+       home.ask(wire::Readdir{home.open(dir, O_RDONLY), 0, 1}).value_or(wire::DirPage{}).entries)
     names.push_back(entry.name);
   return names;
 }
@@ -76,7 +77,8 @@ TEST_CASE("what home would run by itself is read-only") {
   CHECK(home.error(wire::Link{bashrc, home.root(), "handle-to-it", me}) == EROFS);
   CHECK(home.error(wire::Rename{home.root(), "innocent", home.root(), ".bashrc", 0, me}) == EROFS);
   CHECK(home.error(wire::Create{home.root(), "cron.hourly", 0600, O_RDWR, home.next_handle(), me}) == EROFS);
-  CHECK(home.error(wire::Open{home.look(home.root(), "cron.d").node, home.next_handle(), O_RDWR, me}) == EROFS);
+  CHECK(home.error(wire::Open{home.look(home.root(), "cron.d").node, home.next_handle(), O_RDWR, me}) ==
+        EROFS);
 
   const auto config = home.look(home.root(), ".config").node;
   const auto sub = home.look(home.look(config, "autostart").node, "sub").node;
@@ -94,7 +96,8 @@ TEST_CASE("what home would run by itself is read-only") {
 
   // A hard link made at home is the same file.
   std::filesystem::create_hard_link(home.path(".bashrc"), home.path("alias"));
-  CHECK(home.error(wire::Open{home.look(home.root(), "alias").node, home.next_handle(), O_RDWR, me}) == EROFS);
+  CHECK(home.error(wire::Open{home.look(home.root(), "alias").node, home.next_handle(), O_RDWR, me}) ==
+        EROFS);
 }
 
 TEST_CASE("a rule's directory that is not there yet cannot be a link") {

@@ -12,7 +12,9 @@ namespace {
 
 constexpr unsigned wanted = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
 
-std::int64_t ns(const statx_timestamp& time) { return time.tv_sec * 1'000'000'000 + time.tv_nsec; }
+std::int64_t ns(const statx_timestamp& time) {
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
 
 }  // namespace
 
@@ -26,7 +28,8 @@ int stat_of(int fd, struct statx& status) {
 
 FileId id_of(const struct statx& status) {
   return {::makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino,
-          status.stx_mask & STATX_BTIME ? ns(status.stx_btime) : 0, status.stx_mode & static_cast<unsigned>(S_IFMT)};
+          status.stx_mask & STATX_BTIME ? ns(status.stx_btime) : 0,
+          status.stx_mode & static_cast<unsigned>(S_IFMT)};
 }
 
 wire::Attr attr_of(const struct statx& status) {
@@ -46,6 +49,8 @@ wire::Attr attr_of(const struct statx& status) {
   return attr;
 }
 
-ProcPath::ProcPath(int fd) { std::snprintf(text_, sizeof text_, "/proc/self/fd/%d", fd); }
+ProcPath::ProcPath(int fd) {
+  std::snprintf(text_, sizeof text_, "/proc/self/fd/%d", fd);
+}
 
 }  // namespace ssi

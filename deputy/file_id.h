@@ -15,10 +15,12 @@ namespace ssi {
 // What a file request comes to: a value, or the errno that the job is to see.
 template <class T>
 using Answer = tl::expected<T, int>;
-inline tl::unexpected<int> fails(int error) { return tl::make_unexpected(error); }
+inline tl::unexpected<int> fails(int error) {
+  return tl::make_unexpected(error);
+}
 
-// The birth time tells a reused inode number from the file that had it before. Where a file system keeps none (0), the
-// type at least keeps a directory from becoming a file.
+// The birth time tells a reused inode number from the file that had it before. Where a file system keeps none
+// (0), the type at least keeps a directory from becoming a file.
 struct FileId {
   std::uint64_t dev = 0, ino = 0;
   std::int64_t birth = 0;  // ns since the epoch
@@ -28,7 +30,8 @@ struct FileId {
 
 struct FileIdHash {
   std::size_t operator()(const FileId& id) const {
-    return std::hash<std::uint64_t>()(id.ino * 0x9e3779b97f4a7c15u ^ id.dev << 48 ^ static_cast<std::uint64_t>(id.birth));
+    return std::hash<std::uint64_t>()(id.ino * 0x9e3779b97f4a7c15u ^ id.dev << 48 ^
+                                      static_cast<std::uint64_t>(id.birth));
   }
 };
 
@@ -39,8 +42,8 @@ int stat_of(int fd, struct statx& status);
 FileId id_of(const struct statx& status);
 wire::Attr attr_of(const struct statx& status);
 
-// Leads open(2), chmod(2), … to the file of a descriptor, also an O_PATH one. Works for every fsuid: a process may
-// always follow its own.
+// Leads open(2), chmod(2), … to the file of a descriptor, also an O_PATH one. Works for every fsuid: a
+// process may always follow its own.
 class ProcPath {
  public:
   explicit ProcPath(int fd);

@@ -16,7 +16,9 @@ struct FileService::Table {
   template <class M>
   static void call(FileService& service, const Session::Incoming& frame) {
     const auto message = wire::unpack<M>(frame.meta);
-    constexpr bool request = requires { typename M::Reply; };
+    constexpr bool request = requires {
+      typename M::Reply;
+    };
     if (!message) {
       log::warning("malformed file request of kind {}", frame.kind);
       if (request) service.session_.fail(frame.id, EPROTO);
@@ -39,11 +41,11 @@ struct FileService::Table {
 
 bool FileService::handle(const Session::Incoming& frame) {
   static const auto table =
-      Table::of<wire::Lookup, wire::Forget, wire::Getattr, wire::Setattr, wire::Readlink, wire::Mknod, wire::Mkdir,
-                wire::Symlink, wire::Link, wire::Unlink, wire::Rmdir, wire::Rename, wire::Open, wire::Create, wire::Read,
-                wire::Write, wire::Flush, wire::Release, wire::Fsync, wire::Readdir, wire::Statfs, wire::Setxattr,
-                wire::Getxattr, wire::Listxattr, wire::Removexattr, wire::Access, wire::Fallocate, wire::Seek,
-                wire::CopyRange>();
+      Table::of<wire::Lookup, wire::Forget, wire::Getattr, wire::Setattr, wire::Readlink, wire::Mknod,
+                wire::Mkdir, wire::Symlink, wire::Link, wire::Unlink, wire::Rmdir, wire::Rename, wire::Open,
+                wire::Create, wire::Read, wire::Write, wire::Flush, wire::Release, wire::Fsync, wire::Readdir,
+                wire::Statfs, wire::Setxattr, wire::Getxattr, wire::Listxattr, wire::Removexattr,
+                wire::Access, wire::Fallocate, wire::Seek, wire::CopyRange>();
   if (frame.kind >= table.take.size() || !table.take[frame.kind]) return false;
   table.take[frame.kind](*this, frame);
   return true;
@@ -56,12 +58,26 @@ FileServer::FileServer(Loop& loop, Session& session, Effects& effects, const Exp
 
 FileServer::~FileServer() = default;
 
-bool FileServer::handle(const Session::Incoming& frame) { return service_->handle(frame); }
-wire::Mounts FileServer::mounts() { return service_->mounts(); }
-bool FileServer::mounts_changed() { return service_->mounts_changed(); }
-wire::Invalidate FileServer::stale() { return service_->stale(); }
-std::uint64_t FileServer::bytes_read() const { return service_->bytes_read(); }
-std::uint64_t FileServer::bytes_written() const { return service_->bytes_written(); }
-void FileServer::idle() { service_->idle(); }
+bool FileServer::handle(const Session::Incoming& frame) {
+  return service_->handle(frame);
+}
+wire::Mounts FileServer::mounts() {
+  return service_->mounts();
+}
+bool FileServer::mounts_changed() {
+  return service_->mounts_changed();
+}
+wire::Invalidate FileServer::stale() {
+  return service_->stale();
+}
+std::uint64_t FileServer::bytes_read() const {
+  return service_->bytes_read();
+}
+std::uint64_t FileServer::bytes_written() const {
+  return service_->bytes_written();
+}
+void FileServer::idle() {
+  service_->idle();
+}
 
 }  // namespace ssi

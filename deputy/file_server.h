@@ -17,8 +17,10 @@ class FileService;
 
 class FileServer {
  public:
-  // Raises the process's limit of open files. `descriptors`: how many of them nodes may take (0: half of that limit).
-  FileServer(Loop& loop, Session& session, Effects& effects, const ExportPolicy& policy, std::size_t descriptors = 0);
+  // Raises the process's limit of open files. `descriptors`: how many of them nodes may take (0: half of that
+  // limit).
+  FileServer(Loop& loop, Session& session, Effects& effects, const ExportPolicy& policy,
+             std::size_t descriptors = 0);
   // Changes that have not begun are dropped; one that a thread is at ends, and its reply is dropped.
   ~FileServer();
   FileServer(const FileServer&) = delete;
@@ -27,10 +29,11 @@ class FileServer {
   // True when the frame was a file request or notice, which is replied to now or later.
   bool handle(const Session::Incoming& frame);
 
-  wire::Mounts mounts();        // home's exported file systems now, parents first
-  bool mounts_changed();        // since the last mounts()
+  wire::Mounts mounts();  // home's exported file systems now, parents first
+  bool mounts_changed();  // since the last mounts()
 
-  // What a guest may still believe and is not true any more. At a job's start: whatever home changed before, it sees.
+  // What a guest may still believe and is not true any more. At a job's start: whatever home changed before,
+  // it sees.
   wire::Invalidate stale();
 
   std::uint64_t bytes_read() const;     // served to the guest

@@ -8,9 +8,11 @@
 namespace ssi {
 namespace {
 
-// One component. The guest's kernel walks paths itself, so nothing else is ever right, and ".." would lead out.
+// One component. The guest's kernel walks paths itself, so nothing else is ever right, and ".." would lead
+// out.
 bool is_name(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos && name.find('\0') == name.npos;
+  return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos &&
+         name.find('\0') == name.npos;
 }
 
 }  // namespace
@@ -30,8 +32,9 @@ Answer<FileService::Held> FileService::hold_dir(std::uint64_t number, std::strin
   return held;
 }
 
-// A device that the table does not name even when read again: a btrfs subvolume, or an overlay's layer. To the guest it
-// belongs to the file system above; inode numbers may then meet twice, which home's kernel allows as well.
+// A device that the table does not name even when read again: a btrfs subvolume, or an overlay's layer. To
+// the guest it belongs to the file system above; inode numbers may then meet twice, which home's kernel
+// allows as well.
 std::uint32_t FileService::fs_of(std::uint64_t dev, const Node& dir) {
   if (dev == dir.id.dev) return dir.fs;
   auto fs = mounts_.number(dev);
@@ -101,13 +104,15 @@ wire::Mounts FileService::mounts() {
     mounts.mounts.push_back({root.fs, root.path, node.number, root.read_only});
   }
   for (const auto number : former)
-    if (Node* node = nodes_.find(number); node && std::find(roots_.begin(), roots_.end(), number) == roots_.end())
+    if (Node* node = nodes_.find(number);
+        node && std::find(roots_.begin(), roots_.end(), number) == roots_.end())
       nodes_.set_root(*node, false);
   return mounts;
 }
 
 // Looks up every name that the guest may believe in. What is seen on the way spares its node another look.
-void FileService::note_stale_names(wire::Invalidate& stale, std::unordered_map<std::uint64_t, wire::Attr>& seen) {
+void FileService::note_stale_names(wire::Invalidate& stale,
+                                   std::unordered_map<std::uint64_t, wire::Attr>& seen) {
   auto& names = handed_out_.names();
   for (auto at = names.begin(); at != names.end();) {
     const auto& [parent, name] = at->first;

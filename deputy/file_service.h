@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What the file requests share, and one `serve` for each of them. Requests that only touch cached metadata are answered
-// on the loop at once; what can wait for a disk goes to the thread pool, which never sees this object: it may be gone
-// when the work is done.
+// What the file requests share, and one `serve` for each of them. Requests that only touch cached metadata
+// are answered on the loop at once; what can wait for a disk goes to the thread pool, which never sees this
+// object: it may be gone when the work is done.
 #pragma once
 
 #include <functional>
@@ -25,7 +25,8 @@ namespace ssi {
 
 class FileService : public std::enable_shared_from_this<FileService> {
  public:
-  FileService(Loop& loop, Session& session, Effects& effects, const ExportPolicy& policy, std::size_t descriptors)
+  FileService(Loop& loop, Session& session, Effects& effects, const ExportPolicy& policy,
+              std::size_t descriptors)
       : loop_(loop), session_(session), effects_(effects), policy_(policy), nodes_(descriptors) {}
 
   bool handle(const Session::Incoming& frame);  // file_server.cc: the table of requests
@@ -97,9 +98,11 @@ class FileService : public std::enable_shared_from_this<FileService> {
     int fd() const { return path->get(); }
   };
   Answer<Held> hold(std::uint64_t number);
-  Answer<Held> hold_dir(std::uint64_t number, std::string_view name);  // and the name is one that may be in it
+  Answer<Held> hold_dir(std::uint64_t number,
+                        std::string_view name);  // and the name is one that may be in it
 
-  // Gives the file at a name: looks it up as the deputy itself (after a change), or takes what was just opened.
+  // Gives the file at a name: looks it up as the deputy itself (after a change), or takes what was just
+  // opened.
   Answer<wire::Entry> give_new(Node& dir, int dir_fd, const std::string& name);
   Answer<wire::Entry> give(Node& dir, const std::string& name, const struct statx& status, Fd fd = {});
   Answer<wire::Attr> tell_attr(const Node& node, int fd);
@@ -107,10 +110,12 @@ class FileService : public std::enable_shared_from_this<FileService> {
 
   // Which file has that name now.
   static std::optional<FileId> file_at(int dir, const std::string& name);
-  Node* keep_reachable(const std::optional<FileId>& id);  // the node, when the guest has it, with its descriptor open
+  Node* keep_reachable(
+      const std::optional<FileId>& id);  // the node, when the guest has it, with its descriptor open
   Answer<wire::None> remove_name(const wire::Unlink& m, bool directory);
 
-  // Makes a name in a directory, as the caller: `make` is called with the directory's descriptor and its errno decides.
+  // Makes a name in a directory, as the caller: `make` is called with the directory's descriptor and its
+  // errno decides.
   Answer<wire::Entry> make_name(Change::Kind kind, std::uint64_t parent, const std::string& name,
                                 const wire::Caller& caller, const Node* subject,
                                 const std::function<int(int dir)>& make);

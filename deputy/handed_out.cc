@@ -10,7 +10,8 @@ namespace {
 // The guest counts from a reply's arrival: a slow link adds to the time that we count. Twice is generous.
 constexpr std::uint64_t believed_ns = 2ULL * wire::cache_ms * 1'000'000;
 
-// Kernels before 6.13 stamp files by a clock that ticks every 1 to 10 ms: two changes within a tick look like one.
+// Kernels before 6.13 stamp files by a clock that ticks every 1 to 10 ms: two changes within a tick look like
+// one.
 constexpr std::int64_t tick_ns = 20'000'000;
 
 std::uint64_t now_ns(clockid_t clock) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What a guest was told so lately that it may still believe it (wire::cache_ms): attributes of nodes, and which node a
-// name leads to. At a job's start, home compares this with what is true now.
+// What a guest was told so lately that it may still believe it (wire::cache_ms): attributes of nodes, and
+// which node a name leads to. At a job's start, home compares this with what is true now.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +43,8 @@ class HandedOut {
 
   Nodes nodes_;
   Names names_;
-  std::deque<std::pair<std::uint64_t, std::uint64_t>> node_times_;             // when, node
-  std::deque<std::pair<std::uint64_t, const Names::key_type>> name_times_;     // when, name
+  std::deque<std::pair<std::uint64_t, std::uint64_t>> node_times_;          // when, node
+  std::deque<std::pair<std::uint64_t, const Names::key_type>> name_times_;  // when, name
 };
 
 // Whether a file that once was `then` still is what a guest believes of it.

@@ -57,7 +57,8 @@ int read_directory(OpenFile& dir, std::int64_t offset, const std::function<bool(
       const bool last = at >= got;
       // The kernel stands at the end of the buffer; wherever else we stop, the next read must seek.
       if (!last) dir.position = -1;
-      if (!take({entry->d_name, entry->d_ino, static_cast<std::uint32_t>(DTTOIF(entry->d_type)), entry->d_off}))
+      if (!take(
+              {entry->d_name, entry->d_ino, static_cast<std::uint32_t>(DTTOIF(entry->d_type)), entry->d_off}))
         return 0;
       offset = entry->d_off;
     }

@@ -19,16 +19,17 @@ namespace ssi {
 
 // Shared with the thread pool: the descriptor lives until the last request on it has ended, released or not.
 struct OpenFile {
-  Fd fd;                   // none: a directory that shows nothing
+  Fd fd;  // none: a directory that shows nothing
   std::uint64_t node = 0;
   bool writable = false;
-  bool written = false;    // so close(2) may have something to report
-  Rights rights;           // of who opened it
-  std::weak_ptr<const void> session;  // when it is gone, changes that have not begun are dropped: a lost guest is fenced
+  bool written = false;  // so close(2) may have something to report
+  Rights rights;         // of who opened it
+  std::weak_ptr<const void>
+      session;  // when it is gone, changes that have not begun are dropped: a lost guest is fenced
   std::int64_t position = 0;  // of a directory: where the next getdents64 reads
 
-  // Runs `work` on the thread pool, then `done` on the loop, after all earlier ones of this file: so its changes keep
-  // their order. Loop thread only.
+  // Runs `work` on the thread pool, then `done` on the loop, after all earlier ones of this file: so its
+  // changes keep their order. Loop thread only.
   static void in_order(const std::shared_ptr<OpenFile>& file, Loop& loop, std::function<void()> work,
                        std::function<void()> done);
 

@@ -15,9 +15,11 @@ namespace {
 constexpr const char* table = "/proc/self/mountinfo";
 
 constexpr std::array<std::string_view, 27> pseudo_types{
-    "autofs", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs",
-    "efivarfs", "fuse.gvfsd-fuse", "fuse.portal", "fuse.ssi", "fusectl", "hugetlbfs", "mqueue", "nfsd", "nsfs", "proc",
-    "pstore", "rpc_pipefs", "securityfs", "selinuxfs", "smackfs", "sysfs", "tracefs"};
+    "autofs",      "binder",   "binfmt_misc", "bpf",        "cgroup",     "cgroup2",
+    "configfs",    "debugfs",  "devpts",      "devtmpfs",   "efivarfs",   "fuse.gvfsd-fuse",
+    "fuse.portal", "fuse.ssi", "fusectl",     "hugetlbfs",  "mqueue",     "nfsd",
+    "nsfs",        "proc",     "pstore",      "rpc_pipefs", "securityfs", "selinuxfs",
+    "smackfs",     "sysfs",    "tracefs"};
 
 bool is_below(std::string_view path, std::string_view above) {
   return path.starts_with(above) && (path.size() == above.size() || path[above.size()] == '/');
@@ -137,7 +139,8 @@ Result<std::vector<HomeMounts::Root>> HomeMounts::read(const ExportPolicy& polic
   const auto lines = parse_mountinfo(*text);
   auto exported = exportable(lines);
   // Without a mount at "/" we live in a chroot: its directory stands for one.
-  if (exported.empty() || exported.front().path != "/") exported.insert(exported.begin(), MountLine{0, 0, "/", "", false});
+  if (exported.empty() || exported.front().path != "/")
+    exported.insert(exported.begin(), MountLine{0, 0, "/", "", false});
 
   barred_.clear();
   for (const auto& line : lines)
@@ -147,7 +150,7 @@ Result<std::vector<HomeMounts::Root>> HomeMounts::read(const ExportPolicy& polic
     struct statx status;
     if (policy.hides_path(line.path)) continue;
     Fd fd = open_root(line, status);
-    if (!fd) continue;  // also a mount on a file: that needs no superblock of its own
+    if (!fd) continue;              // also a mount on a file: that needs no superblock of its own
     const auto id = id_of(status);  // st_dev: on btrfs the table has another number
     const auto [place, isnew] = numbers_.try_emplace(id.dev, next_);
     if (isnew) ++next_;

@@ -26,8 +26,8 @@ struct MountLine {
 
 std::vector<MountLine> parse_mountinfo(std::string_view text);  // a line that makes no sense is skipped
 
-// What may be exported: no pseudo file system, nothing below /proc, /sys and /dev, of several mounts on one path the
-// last, parents before children.
+// What may be exported: no pseudo file system, nothing below /proc, /sys and /dev, of several mounts on one
+// path the last, parents before children.
 std::vector<MountLine> exportable(const std::vector<MountLine>& lines);
 
 class HomeMounts {
@@ -53,7 +53,8 @@ class HomeMounts {
   Fd watch_;  // /proc/self/mountinfo: poll(2) tells of each change once
   bool changed_ = false;
   std::uint32_t next_ = 1;
-  std::unordered_map<std::uint64_t, std::uint32_t> numbers_;  // by st_dev, never taken back: a number means one device
+  std::unordered_map<std::uint64_t, std::uint32_t>
+      numbers_;  // by st_dev, never taken back: a number means one device
   std::unordered_set<std::uint64_t> barred_;
 };
 

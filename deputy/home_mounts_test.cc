@@ -35,10 +35,11 @@ TEST_CASE("what is exported: files, parents first, the last on each path") {
   const auto line = [](std::uint64_t id, std::string path, std::string type) {
     return MountLine{id, id, std::move(path), std::move(type), false};
   };
-  const auto exported = exportable(
-      {line(1, "/home/u", "ext4"), line(2, "/", "ext4"), line(3, "/proc", "proc"), line(4, "/dev/shm", "tmpfs"),
-       line(5, "/home", "xfs"), line(6, "/mnt", "ext4"), line(7, "/mnt", "tmpfs"), line(8, "/gone", "ext4"),
-       line(9, "/gone", "sysfs"), line(10, "/guest", "fuse.ssi"), line(11, "/devices", "ext4")});
+  const auto exported =
+      exportable({line(1, "/home/u", "ext4"), line(2, "/", "ext4"), line(3, "/proc", "proc"),
+                  line(4, "/dev/shm", "tmpfs"), line(5, "/home", "xfs"), line(6, "/mnt", "ext4"),
+                  line(7, "/mnt", "tmpfs"), line(8, "/gone", "ext4"), line(9, "/gone", "sysfs"),
+                  line(10, "/guest", "fuse.ssi"), line(11, "/devices", "ext4")});
   std::string text;
   for (const auto& mount : exported) text += mount.path + ":" + std::to_string(mount.id) + " ";
   CHECK(text == "/:2 /devices:11 /home:5 /home/u:1 /mnt:7 ");
@@ -64,8 +65,8 @@ TEST_CASE("a new file system has a new number, and the number stays") {
   CHECK_FALSE(mounts.changed());
   CHECK(after->size() == before->size() + 1);
   CHECK(after->front().fs == root_fs);
-  const auto found =
-      std::find_if(after->begin(), after->end(), [&](const auto& root) { return root.path == home.path("a b"); });
+  const auto found = std::find_if(after->begin(), after->end(),
+                                  [&](const auto& root) { return root.path == home.path("a b"); });
   REQUIRE(found != after->end());
   CHECK(std::none_of(before->begin(), before->end(), [&](const auto& root) { return root.fs == found->fs; }));
 

@@ -148,7 +148,7 @@ wire::StdioKind Job::stdio_kind(std::size_t fd) const {
   if (S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3)) return wire::StdioKind::null;
   if (fd == 2 && request_.stdio[1] && same_description(stream.get(), request_.stdio[1].get()))
     return wire::StdioKind::same_as_stdout;
-  return wire::StdioKind::pipe;
+  return S_ISREG(status.st_mode) ? wire::StdioKind::file : wire::StdioKind::pipe;
 }
 
 wire::Start Job::start_message() {
@@ -165,7 +165,10 @@ wire::Start Job::start_message() {
   for (const auto& limit : request_.fields.limits) start.limits.push_back({limit.soft, limit.hard});
   start.blocked = request_.fields.blocked;
   start.ignored = request_.fields.ignored;
-  for (std::size_t fd = 0; fd < 3; ++fd) start.stdio.push_back(static_cast<std::uint8_t>(stdio_kind(fd)));
+  for (std::size_t fd = 0; fd < 3; ++fd) {
+    stdio_[fd] = stdio_kind(fd);
+    start.stdio.push_back(static_cast<std::uint8_t>(stdio_[fd]));
+  }
   return start;
 }
 
@@ -214,29 +217,30 @@ void Job::started(const Result<wire::Started>& answer) {
 }
 
 void Job::connect_streams() {
-  auto& session = guest_->session();
   for (std::uint8_t stream = 0; stream < 3; ++stream) {
-    const auto kind = stdio_kind(stream);
     Fd fd = std::move(request_.stdio[stream]);
-    if (kind != wire::StdioKind::pipe) {
-      if (kind == wire::StdioKind::same_as_stdout) request_.stdio[stream] = std::move(fd);
-      continue;
-    }
-    if (stream == 0) {
-      stdin_start_ = ::lseek(fd.get(), 0, SEEK_CUR);
-      if (stdin_start_ >= 0) stdin_file_ = fd.duplicate();
-    }
-    auto adopted = StreamFd::adopt(std::move(fd), stream == 0 ? StreamFd::Use::read : StreamFd::Use::write);
-    if (!adopted) {  // a pipe without a reader: the first write there gets SIGPIPE, as at home
-      session.post(wire::End{place_.job, stream}, {}, Session::Lane::bulk);
-      continue;
-    }
-    if (stream == 0)
-      stdin_ = std::make_unique<Source>(loop_, session, place_.job, stream, std::move(*adopted));
-    else
-      output_[stream - 1] = std::make_unique<Sink>(loop_, session, place_.job, stream, std::move(*adopted));
+    if (stdio_[stream] == wire::StdioKind::pipe || stdio_[stream] == wire::StdioKind::file)
+      connect(stream, std::move(fd));
   }
-  request_.stdio[2].reset();
+}
+
+void Job::connect(std::uint8_t stream, Fd fd) {
+  auto& session = guest_->session();
+  if (stream == 0 && stdio_[0] == wire::StdioKind::file) {
+    stdin_start_ = ::lseek(fd.get(), 0, SEEK_CUR);
+    stdin_file_ = fd.duplicate();
+  }
+  auto adopted = StreamFd::adopt(std::move(fd), stream == 0 ? StreamFd::Use::read : StreamFd::Use::write);
+  if (!adopted) {  // a pipe without a reader: the first write there gets SIGPIPE, as at home
+    session.post(wire::End{place_.job, stream}, {}, Session::Lane::bulk);
+    return;
+  }
+  if (stream == 0) {
+    stdin_ = std::make_unique<Source>(loop_, session, place_.job, stream, std::move(*adopted));
+    stdin_->begin();
+  } else {
+    output_[stream - 1] = std::make_unique<Sink>(loop_, session, place_.job, stream, std::move(*adopted));
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------- settle
@@ -260,7 +264,7 @@ void Job::exited(const wire::Exited& how) {
 
 // What was read ahead of the job goes back: the next reader of the file starts where the job stopped.
 void Job::rewind_stdin(std::uint64_t taken) {
-  if (stdin_file_) ::lseek(stdin_file_.get(), stdin_start_ + static_cast<off_t>(taken), SEEK_SET);
+  if (stdin_file_ && stdin_start_ >= 0) ::lseek(stdin_file_.get(), stdin_start_ + static_cast<off_t>(taken), SEEK_SET);
 }
 
 void Job::report_exit() {

@@ -36,6 +36,7 @@ class Job {
   void send_strings(const std::string& strings, std::uint8_t environment);
   wire::Start start_message();
   wire::StdioKind stdio_kind(std::size_t fd) const;
+  void connect(std::uint8_t stream, Fd fd);
   void started(const Result<wire::Started>& answer);
   void connect_streams();
   void exited(const wire::Exited& exited);            // 6. settle
@@ -61,6 +62,7 @@ class Job {
   std::uint64_t question_ = 0;
   wire::Placed place_;
   std::shared_ptr<GuestLink> guest_;
+  std::array<wire::StdioKind, 3> stdio_{};
   std::unique_ptr<Source> stdin_;
   std::unique_ptr<Sink> output_[2];
   std::vector<int> early_signals_;                    // got before the job ran

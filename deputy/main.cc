@@ -93,7 +93,7 @@ void remove_socket() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const Fd ready(parse_ready_fd(argc, argv));
+  Fd ready(parse_ready_fd(argc, argv));
   if (const auto opened = open_log(); !opened) die(opened.error().text());
   log::start("ssi-deputy");
   ::umask(0);  // a job's umask is applied in the guest
@@ -108,6 +108,7 @@ int main(int argc, char** argv) {
     if (!deputy) die(deputy.error().text());
     const SignalWatch term(loop, SIGTERM, [&] { loop.stop(); }), interrupt(loop, SIGINT, [&] { loop.stop(); });
     if (ready) (void)!::write(ready.get(), "", 1);
+    ready.reset();
     loop.run();
     remove_socket();
   }

@@ -75,8 +75,8 @@ Answer<wire::Entry> FileService::serve(const wire::Symlink& m) {
                    [&](int dir) { return ::symlinkat(m.target.c_str(), dir, m.name.c_str()); });
 }
 
-// By way of /proc, which needs no capability where AT_EMPTY_PATH does. Of a symbolic link, the link itself is linked: a
-// magic link ends at what it names.
+// By way of /proc, which needs no capability where AT_EMPTY_PATH does. Of a symbolic link, the link itself is
+// linked: a magic link ends at what it names.
 Answer<wire::Entry> FileService::serve(const wire::Link& m) {
   const auto file = hold(m.node);
   if (!file) return fails(file.error());
@@ -96,14 +96,17 @@ Answer<wire::None> FileService::remove_name(const wire::Unlink& m, bool director
   const Change change{directory ? Change::Kind::rmdir : Change::Kind::unlink, nullptr,
                       Change::Place{dir->node, m.name, is}};
   const int error = apply(change, [&] {
-    return act_as(rights, [&] { return ::unlinkat(dir->fd(), m.name.c_str(), directory ? AT_REMOVEDIR : 0); });
+    return act_as(rights,
+                  [&] { return ::unlinkat(dir->fd(), m.name.c_str(), directory ? AT_REMOVEDIR : 0); });
   });
   if (error) return fails(error);
   if (node) nodes_.unnamed(*node, *dir->node, m.name);
   return wire::None{};
 }
 
-Answer<wire::None> FileService::serve(const wire::Unlink& m) { return remove_name(m, false); }
+Answer<wire::None> FileService::serve(const wire::Unlink& m) {
+  return remove_name(m, false);
+}
 
 Answer<wire::None> FileService::serve(const wire::Rmdir& m) {
   return remove_name({m.parent, m.name, m.caller}, true);

@@ -133,8 +133,8 @@ void Nodes::hold(Node& node, Fd fd) {
   shrink(limit_);
 }
 
-// Puts the node on the list of those that may be closed, or takes it off: an open file may lose its name at home
-// without our knowing, and then only the descriptor is left.
+// Puts the node on the list of those that may be closed, or takes it off: an open file may lose its name at
+// home without our knowing, and then only the descriptor is left.
 void Nodes::relist(Node& node) {
   const bool closable = node.path && node.opens == 0 && !node.nameless;
   if (closable == node.listed) return;
@@ -168,8 +168,8 @@ void Nodes::set_place(Node& node, Node* parent, std::string_view name) {
     relist(node);
   }
   if (node.parent == parent && node.name == name) return;
-  // Directories that were moved at home, unseen by us, can seem to lie in each other for a while. Then the old place
-  // stays: it fails to verify, where a cycle would never end.
+  // Directories that were moved at home, unseen by us, can seem to lie in each other for a while. Then the
+  // old place stays: it fails to verify, where a cycle would never end.
   if (parent && is_below(parent, &node)) return;
   Node* former = node.parent;
   node.parent = parent;

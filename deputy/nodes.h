@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The files of home that a guest has numbers for. A node is a file, not a name: hard links are one node. Its O_PATH
-// descriptor may be closed at any time to keep the process below its limit; it is reopened by parent and name, and
-// verified. Loop thread only.
+// The files of home that a guest has numbers for. A node is a file, not a name: hard links are one node. Its
+// O_PATH descriptor may be closed at any time to keep the process below its limit; it is reopened by parent
+// and name, and verified. Loop thread only.
 #pragma once
 
 #include <cstdint>
@@ -23,13 +23,13 @@ struct Node {
   std::uint64_t number = 0;
   FileId id;
   std::uint32_t fs = 0;
-  Node* parent = nullptr;   // where it was last seen; null: `name` is an absolute path
+  Node* parent = nullptr;  // where it was last seen; null: `name` is an absolute path
   std::string name;
   std::uint64_t given = 0;  // times that the guest was given the number, and has not forgotten it
   std::uint32_t children = 0, opens = 0;
-  bool root = false;        // of an exported file system: kept whether given or not
-  bool nameless = false;    // its name was removed: only the descriptor leads there
-  bool barred = false;      // root of a file system that is not exported; looks like an empty directory
+  bool root = false;      // of an exported file system: kept whether given or not
+  bool nameless = false;  // its name was removed: only the descriptor leads there
+  bool barred = false;    // root of a file system that is not exported; looks like an empty directory
 
  private:
   friend class Nodes;
@@ -38,7 +38,8 @@ struct Node {
   bool listed = false;
 };
 
-// Absolute path of a node, or of a name in it, as far as is known. For the policy and for messages, never to open.
+// Absolute path of a node, or of a name in it, as far as is known. For the policy and for messages, never to
+// open.
 std::string path_of(const Node& node);
 std::string path_of(const Node& dir, std::string_view name);
 
@@ -54,8 +55,8 @@ class Nodes {
   Node* find(std::uint64_t number);
   Node* find(const FileId& id);
 
-  // The node of the file that was just seen at `name` in `parent` (null: the root of a file system at that path).
-  // `fd`, when there is one, is its O_PATH descriptor. Give or open the node, or it stays for ever.
+  // The node of the file that was just seen at `name` in `parent` (null: the root of a file system at that
+  // path). `fd`, when there is one, is its O_PATH descriptor. Give or open the node, or it stays for ever.
   Node& meet(const FileId& id, std::uint32_t fs, Node* parent, std::string_view name, Fd fd = {});
 
   void give(Node& node) { ++node.given; }

@@ -9,7 +9,9 @@ using namespace ssi;
 
 namespace {
 
-FileId id(std::uint64_t ino, std::uint32_t type = S_IFREG, std::int64_t birth = 1) { return {1, ino, birth, type}; }
+FileId id(std::uint64_t ino, std::uint32_t type = S_IFREG, std::int64_t birth = 1) {
+  return {1, ino, birth, type};
+}
 
 }  // namespace
 

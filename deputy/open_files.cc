@@ -8,15 +8,19 @@
 namespace ssi {
 namespace {
 
-// What the caller may choose. The file is there already (or Create makes it), links were followed by the guest's kernel,
-// and direct I/O would ask for the alignment of buffers that are not his.
-constexpr int callers_flags = O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME | O_DIRECTORY | O_EXCL;
-// O_NONBLOCK: a FIFO that took a regular file's place must not hang us, nor a lease that someone at home holds.
+// What the caller may choose. The file is there already (or Create makes it), links were followed by the
+// guest's kernel, and direct I/O would ask for the alignment of buffers that are not his.
+constexpr int callers_flags =
+    O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME | O_DIRECTORY | O_EXCL;
+// O_NONBLOCK: a FIFO that took a regular file's place must not hang us, nor a lease that someone at home
+// holds.
 constexpr int our_flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_LARGEFILE;
 
 constexpr std::size_t max_page_bytes = 100 << 10;
 
-bool writes(int flags) { return (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC; }
+bool writes(int flags) {
+  return (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
+}
 
 std::shared_ptr<OpenFile> open_file(Fd fd, int flags, Rights rights, std::weak_ptr<const void> session) {
   auto file = std::make_shared<OpenFile>();
@@ -112,7 +116,8 @@ Answer<wire::DirPage> FileService::serve(const wire::Readdir& m) {
     wire::DirEntry entry{std::move(raw.name), raw.ino, raw.type, raw.next, {}};
     const bool dots = entry.name == "." || entry.name == "..";
     struct statx status;
-    // A type that is not said must be looked up; so must what may be hidden under another name, for its identity.
+    // A type that is not said must be looked up; so must what may be hidden under another name, for its
+    // identity.
     if (!dots && (m.plus || raw.type == 0)) {
       const int error = act_as(file->rights, [&] {
         return ::statx(file->fd.get(), entry.name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
@@ -127,7 +132,8 @@ Answer<wire::DirPage> FileService::serve(const wire::Readdir& m) {
     page.entries.push_back(std::move(entry));
     return page.entries.size() < wire::max_page && bytes < max_page_bytes;
   };
-  if (const int error = read_directory(*file, m.offset, take); error && page.entries.empty()) return fails(error);
+  if (const int error = read_directory(*file, m.offset, take); error && page.entries.empty())
+    return fails(error);
   return page;
 }
 

@@ -32,7 +32,9 @@ void put_home(std::vector<std::string>& paths, const std::string& home) {
 
 }  // namespace
 
-bool can_mount() { return private_mounts; }
+bool can_mount() {
+  return private_mounts;
+}
 
 TestHome::TestHome(Options options) : path_(make_directory()) {
   if (!options.tmpfs.empty()) {
@@ -45,13 +47,16 @@ TestHome::TestHome(Options options) : path_(make_directory()) {
 
   int sockets[2];
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) == 0);
-  home_ = std::make_unique<Session>(
-      loop_, Fd(sockets[0]), TlsStream::Side::home, home_key_, guest_key_.public_key(),
-      Session::Events{{}, [this](const Session::Incoming& frame) {
-                        if (server_) CHECK(server_->handle(frame));
-                      }, [](const Error&) {}});
-  guest_ = std::make_unique<Session>(loop_, Fd(sockets[1]), TlsStream::Side::guest, guest_key_, "",
-                                     Session::Events{{}, [](const Session::Incoming&) {}, [](const Error&) {}});
+  home_ = std::make_unique<Session>(loop_, Fd(sockets[0]), TlsStream::Side::home, home_key_,
+                                    guest_key_.public_key(),
+                                    Session::Events{{},
+                                                    [this](const Session::Incoming& frame) {
+                                                      if (server_) CHECK(server_->handle(frame));
+                                                    },
+                                                    [](const Error&) {}});
+  guest_ =
+      std::make_unique<Session>(loop_, Fd(sockets[1]), TlsStream::Side::guest, guest_key_, "",
+                                Session::Events{{}, [](const Session::Incoming&) {}, [](const Error&) {}});
   server_ = std::make_unique<FileServer>(loop_, *home_, effects_, *policy_, options.descriptors);
   for (const auto& mount : server_->mounts().mounts)
     if (mount.path == "/") root_ = mount.root;

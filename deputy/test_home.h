@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// For the tests of the file server: a home in a temporary directory, and a guest that asks for its files over two real
-// sessions.
+// For the tests of the file server: a home in a temporary directory, and a guest that asks for its files over
+// two real sessions.
 #pragma once
 
 #include <filesystem>
@@ -79,7 +79,7 @@ class TestHome {
   std::string path(const std::string& name) const { return path_ + "/" + name; }
   void write(const std::string& name, const std::string& content) const;
   std::string content(const std::string& name) const;
-  std::uint64_t root() const { return root_; }   // node of the directory
+  std::uint64_t root() const { return root_; }  // node of the directory
   const std::string& body() const { return body_; }
   std::uint64_t next_handle() { return ++last_handle_; }
   Loop& loop() { return loop_; }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,8 +34,10 @@ static char* put(char* at, const char* text) {
   return stpcpy(at, text ? text : "") + 1;
 }
 
-/* Sends it all; `stdio` rides on the first byte. */
-static bool send_all(int link, const char* bytes, size_t length, const int* fds, unsigned fd_count) {
+/* Sends it all; the descriptors ride on the first byte. While it waits, signals are as the caller had them: a
+ * deputy that hangs must not make us deaf. */
+static bool send_all(int link, const char* bytes, size_t length, const int* fds, unsigned fd_count,
+                     const sigset_t* waiting) {
   union control control = {0};
   while (length) {
     struct iovec piece = {(void*)(uintptr_t)bytes, length};
@@ -45,8 +48,11 @@ static bool send_all(int link, const char* bytes, size_t length, const int* fds,
       control.header = (struct cmsghdr){CMSG_LEN(fd_count * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
       memcpy(CMSG_DATA(&control.header), fds, fd_count * sizeof(int));
     }
-    ssize_t sent = sendmsg(link, &header, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
+    ssize_t sent = sendmsg(link, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno == EAGAIN) {
+      ppoll(&(struct pollfd){link, POLLOUT, 0}, 1, NULL, waiting);
+      continue;
+    }
     if (sent <= 0) return false;
     fd_count = 0;
     bytes += sent;
@@ -113,7 +119,7 @@ bool send_run(int link, const struct options* options, const struct caller* call
   unsigned fd_count = 0;
   for (int fd = 0; fd <= 2; fd++)
     if (caller->open_mask & 1u << fd) fds[fd_count++] = stdio[fd];
-  bool sent = send_all(link, bytes, length, fds, fd_count);
+  bool sent = send_all(link, bytes, length, fds, fd_count, &caller->blocked);
   if (!sent) because(why, "the deputy: %s", strerror(errno));
   free(bytes);
   return sent;

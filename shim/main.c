@@ -16,6 +16,7 @@
 #include "shim/reach.h"
 #include "shim/relay.h"
 #include "shim/resolve.h"
+#include "shim/signals.h"
 #include "shim/title.h"
 
 struct command {
@@ -65,9 +66,13 @@ static int hand_over(const struct command* command, int link, struct caller* cal
   struct terminal terminal;
   int typed = terminal_open(&terminal, caller->open_mask & 1);
   const int stdio[3] = {typed >= 0 ? typed : 0, 1, 2};
+  hold_signals(caller);
   bool sent = send_run(link, command->options, caller, command->path, stdio, why);
   if (typed >= 0) close(typed);
-  if (!sent) return at_home(command, why);
+  if (!sent) {
+    release_signals(caller);
+    return at_home(command, why);
+  }
   struct relay relay = {.link = link,
                         .verbose = command->options->verbose,
                         .caller = caller,

@@ -7,13 +7,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "shim/deputy_link.h"
+#include "shim/signals.h"
 
 struct state {
   struct relay* relay;
@@ -24,19 +23,6 @@ struct state {
   int status;
   struct reason* why;
 };
-
-/* What goes to the job: everything that can be caught, but what the caller had ignored. Until the job runs,
- * what the caller had blocked stays pending for whoever runs in the end. */
-static sigset_t forwarded(const struct caller* caller, bool started) {
-  sigset_t set;
-  sigfillset(&set);
-  sigdelset(&set, SIGCHLD);
-  for (int number = 1; number <= 64; number++)
-    if (sigismember(&caller->ignored, number) == 1 ||
-        (!started && sigismember(&caller->blocked, number) == 1))
-      sigdelset(&set, number);
-  return set;
-}
 
 static void finish(struct state* state, enum relay_end end, int status) {
   state->ended = true;
@@ -73,22 +59,10 @@ static void start(struct state* state) {
   say_on(own_stderr);
   for (int fd = 0; fd <= 2; fd++) close(fd);
   if (state->signals < 0) return state->relay->started(state->relay->context);
-  sigset_t set = forwarded(state->relay->caller, true);
+  sigset_t set = forwarded_signals(state->relay->caller, true);
   signalfd(state->signals, &set, 0);
   sigprocmask(SIG_BLOCK, &set, NULL);
   state->relay->started(state->relay->context);
-}
-
-static void die_by(int number) {
-  /* The core, if any, is of the job, not of ssirun; a core_pattern with a pipe ignores the limit. */
-  setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-  prctl(PR_SET_DUMPABLE, 0);
-  signal(number, SIG_DFL);
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, number);
-  sigprocmask(SIG_UNBLOCK, &set, NULL);
-  raise(number);
 }
 
 static void job_exited(struct state* state) {
@@ -150,16 +124,6 @@ static bool is_stop(int number) {
   return number == SIGTSTP || number == SIGTTIN || number == SIGTTOU;
 }
 
-/* As if we had not blocked it. It is never ignored nor caught, so that its default is what happens. */
-static void act_by_default(int number) {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, number);
-  raise(number);
-  sigprocmask(SIG_UNBLOCK, &set, NULL);
-  sigprocmask(SIG_BLOCK, &set, NULL);
-}
-
 /* The job first, then ourselves. By the same signal, not SIGSTOP: the kernel does not stop an orphaned
  * process group, and at home it would not have stopped this one. Then the job goes on at once. */
 static void stop_with_job(struct state* state, int number) {
@@ -202,13 +166,12 @@ static void turn(struct state* state) {
 
 enum relay_end relay_job(struct relay* relay, struct reason* why, int* status) {
   struct state state = {.relay = relay, .why = why};
-  sigset_t set = forwarded(relay->caller, false);
-  sigprocmask(SIG_BLOCK, &set, NULL);
+  sigset_t set = forwarded_signals(relay->caller, false);
   state.signals = lift(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   /* Without it signals do to us what they do by default, and the job ends with us. */
-  if (state.signals < 0) sigprocmask(SIG_SETMASK, &relay->caller->blocked, NULL);
+  if (state.signals < 0) release_signals(relay->caller);
   while (!state.ended) turn(&state);
   *status = state.status;
-  if (state.end == RELAY_HOME) sigprocmask(SIG_SETMASK, &relay->caller->blocked, NULL);
+  if (state.end == RELAY_HOME) release_signals(relay->caller);
   return state.end;
 }

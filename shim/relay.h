@@ -18,8 +18,9 @@ struct relay {
   void* context;
 };
 
-/* RELAY_HOME: run it at home; fd 0..2 and the signal mask are as the caller left them, *why says why.
- * RELAY_STATUS: exit with *status. Does not return when the job died by a signal. */
+/* After hold_signals() and send_run(). RELAY_HOME: run it at home; fd 0..2 and the signal mask are as the
+ * caller left them, *why says why. RELAY_STATUS: exit with *status. Does not return when the job died by a
+ * signal. */
 enum relay_end relay_job(struct relay* relay, struct reason* why, int* status);
 
 #endif

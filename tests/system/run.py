@@ -147,6 +147,7 @@ def run_file(path, names):
         end(child)
 
     timer = threading.Timer(time_limit(path), too_late)
+    timer.daemon = True  # Ctrl-C must not wait for it
     timer.start()
     # Read until the child ends, not until end of file: a daemon that it leaks may hold the pipe open.
     reader = threading.Thread(target=lambda: [said.append(line) or (is_shell or line.startswith(MARK) or

@@ -38,15 +38,20 @@ class Shim(unittest.TestCase):
         shutil.copy(BUILD / "cli/ssi", cls.dir)
         # Runs what it was given, at home, and says so.
         (cls.dir / "ssirun").write_text('#!/bin/sh\n[ "$1" = --exec ] && [ "$3" = -- ] || exit 99\n'
-                                        'path=$2; shift 4; printf "<%s>" "$path" "$@"; exec "$path" "$@"\n')
+                                        'path=$2; shift 4; printf "<%s>" "$path" "$@"\n'
+                                        'export SSI_DISABLE=1; exec "$path" "$@"\n')
         (cls.dir / "ssirun").chmod(0o755)
         cls.tools = cls.dir / "tools"
         cls.tools.mkdir()
         shutil.copy("/bin/echo", cls.tools / "heavy")
         shutil.copy("/bin/echo", cls.tools / "light")
+        (cls.tools / "plain").write_text("#!/bin/sh\n")  # not executable
+        (cls.tools / "folder").mkdir()
+        (cls.tools / "formless").write_text("echo bash: ${BASH_VERSION:+yes}")
+        (cls.tools / "formless").chmod(0o755)
         (home.dir / "config/ssi").mkdir(exist_ok=True)
         (home.dir / "config/ssi/config.toml").write_text(
-            '[[app]]\nmatch = ["heavy", "script", "formless", "folder"]\nnot_args = ["-x"]\n'
+            '[[app]]\nmatch = ["heavy", "plain", "formless", "folder"]\nnot_args = ["-x"]\n'
             '[[app]]\nmatch = ["stays"]\npolicy = "local"\n')
         cls.env = {"PATH": f"{cls.tools}:{home.env['PATH']}"}
         done = home.run(cls.dir / "ssi", "allow", "compile")
@@ -140,21 +145,15 @@ int main(int argc, char** argv) {
                 self.passed(program, entry, self.tools, "light")
                 self.passed(program, entry, self.tools, "heavy", env={"SSI_DISABLE": "1"})
                 # What cannot be executed fails as it does without the shim, errno and all.
-                for name in ("missing", "script", "formless", "folder"):
+                for name in ("missing", "plain", "formless", "folder"):
                     here = home.run(program, entry, self.tools, name, env=self.env)
                     there = self.run_with(program, entry, self.tools, name)
                     self.assertEqual((there.returncode, there.stdout), (here.returncode, here.stdout), name)
 
     def test_failures_are_as_without_the_shim(self):
-        (self.tools / "script").write_text("#!/bin/sh\n")  # not executable
-        (self.tools / "folder").mkdir(exist_ok=True)
-        formless = self.tools / "formless"
-        formless.write_text("echo bash: ${BASH_VERSION:+yes}")
-        formless.chmod(0o755)
-        self.test_every_entry()
         # bash runs what has no format by itself, not by sh.
         self.assertEqual(self.run_with("bash", "-c", "formless; :").stdout, b"bash: yes\n")
-        for shell_line in ("script", "folder", "./no/heavy"):
+        for shell_line in ("plain", "folder", "./no/heavy"):
             self.assertEqual(self.run_with("bash", "-c", shell_line).returncode,
                              home.run("bash", "-c", shell_line, env=self.env).returncode)
 

@@ -193,6 +193,12 @@ class Conversation(unittest.TestCase):
     """The test plays the deputy."""
 
     def setUp(self):
+        def too_late(*_):
+            raise TimeoutError("a read in this test does not end")
+
+        signal.signal(signal.SIGALRM, too_late)
+        signal.alarm(20)
+        self.addCleanup(signal.alarm, 0)
         self.listener = handover_peer.Listener(str(home.dir / "run"))
         self.children, self.peers, self.runs = [], [], []
 
@@ -529,13 +535,14 @@ FAKE_DEPUTY = f"""#!{sys.executable}
 import os, resource, signal, sys, time
 sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
 import handover_peer
-with open("MARK", "a") as mark:
-    mark.write(repr(dict(argv=sys.argv, env=dict(os.environ), cwd=os.getcwd(), sid=os.getsid(0) != os.getppid(),
+state = repr(dict(argv=sys.argv, env=dict(os.environ), cwd=os.getcwd(), sid=os.getsid(0) != os.getppid(),
         fds=sorted(fd for fd in range(64) if os.path.exists(f"/proc/self/fd/{{fd}}") and fd != 3),
         null=[os.readlink(f"/proc/self/fd/{{fd}}") for fd in range(3)], leader=os.getsid(0) != int(CALLER_SID),
         ignored=[n for n in (1, 2, 15, 10) if signal.getsignal(n) == signal.SIG_IGN],
         blocked=list(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
-        nofile=resource.getrlimit(resource.RLIMIT_NOFILE))) + "\\n")
+        nofile=resource.getrlimit(resource.RLIMIT_NOFILE)))
+with open("MARK", "a") as mark:
+    mark.write(state + "\\n")
 BEHAVE
 """
 SERVE = """

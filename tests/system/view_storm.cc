@@ -30,7 +30,8 @@ std::string hash(const std::string& path) {
   std::uint64_t sum = 14695981039346656037u;
   std::array<char, 65536> bytes;
   for (ssize_t got; (got = ::read(file.get(), bytes.data(), bytes.size())) > 0;)
-    for (ssize_t i = 0; i < got; ++i) sum = (sum ^ static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)])) * 1099511628211u;
+    for (ssize_t i = 0; i < got; ++i)
+      sum = (sum ^ static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)])) * 1099511628211u;
   return std::to_string(sum);
 }
 
@@ -53,10 +54,12 @@ std::string describe(const std::string& path, bool times) {
   std::string text = line;
   if (!S_ISDIR(stat.st_mode)) text += " size " + std::to_string(stat.st_size);
   if (S_ISREG(stat.st_mode)) text += " hash " + hash(path);
-  if (times) text += " mtime " + std::to_string(stat.st_mtim.tv_sec) + "." + std::to_string(stat.st_mtim.tv_nsec);
+  if (times)
+    text += " mtime " + std::to_string(stat.st_mtim.tv_sec) + "." + std::to_string(stat.st_mtim.tv_nsec);
   char target[4096];
-  if (S_ISLNK(stat.st_mode)) text += " -> " + std::string(target, static_cast<std::size_t>(
-                                                 std::max<ssize_t>(0, ::readlink(path.c_str(), target, sizeof target))));
+  if (S_ISLNK(stat.st_mode))
+    text += " -> " + std::string(target, static_cast<std::size_t>(std::max<ssize_t>(
+                                             0, ::readlink(path.c_str(), target, sizeof target))));
   return text;
 }
 
@@ -67,11 +70,11 @@ class Storm {
   std::string step() {
     using Call = std::string (Storm::*)();
     static constexpr std::array<Call, 26> calls{
-        &Storm::write_some, &Storm::write_some, &Storm::append,     &Storm::read_some, &Storm::open_only,
-        &Storm::truncate,   &Storm::ftruncate,  &Storm::mkdir,      &Storm::mkdir,     &Storm::rmdir,
-        &Storm::unlink,     &Storm::rename,     &Storm::rename,     &Storm::exchange,  &Storm::link,
-        &Storm::symlink,    &Storm::readlink,   &Storm::stat,       &Storm::list,      &Storm::chmod,
-        &Storm::utimens,    &Storm::xattr,      &Storm::mknod,      &Storm::allocate,  &Storm::copy,
+        &Storm::write_some, &Storm::write_some, &Storm::append, &Storm::read_some, &Storm::open_only,
+        &Storm::truncate,   &Storm::ftruncate,  &Storm::mkdir,  &Storm::mkdir,     &Storm::rmdir,
+        &Storm::unlink,     &Storm::rename,     &Storm::rename, &Storm::exchange,  &Storm::link,
+        &Storm::symlink,    &Storm::readlink,   &Storm::stat,   &Storm::list,      &Storm::chmod,
+        &Storm::utimens,    &Storm::xattr,      &Storm::mknod,  &Storm::allocate,  &Storm::copy,
         &Storm::access};
     return (this->*calls[pick(calls.size())])();
   }
@@ -114,14 +117,14 @@ class Storm {
     std::string bytes(10000, '.');
     const auto got = ::pread(file.get(), bytes.data(), bytes.size(), static_cast<off_t>(pick(5000)));
     if (got > 0) bytes.resize(static_cast<std::size_t>(got));
-    return "read " + from + ": " + said(got) + " " + (got > 0 ? std::to_string(std::hash<std::string>()(bytes)) : "");
+    return "read " + from + ": " + said(got) + " " +
+           (got > 0 ? std::to_string(std::hash<std::string>()(bytes)) : "");
   }
   std::string open_only() {
     const auto what = name();
-    const int flags = std::array{O_RDONLY | O_DIRECTORY, O_RDWR, O_WRONLY | O_TRUNC, O_PATH, O_RDONLY | O_NOFOLLOW,
-                                 O_RDWR | O_CREAT | O_DIRECTORY}[pick(6)];
-    struct stat stat;  // opening a FIFO would wait
-    if (::stat(at(what).c_str(), &stat) == 0 && S_ISFIFO(stat.st_mode)) return "fifo " + what;
+    const int flags =
+        std::array{O_RDONLY | O_DIRECTORY,        O_RDWR, O_WRONLY | O_TRUNC, O_PATH, O_RDONLY | O_NOFOLLOW,
+                   O_RDWR | O_CREAT | O_DIRECTORY}[pick(6)];
     const Fd file(::open(at(what).c_str(), flags, 0666));
     return "open " + what + " " + std::to_string(flags) + ": " + said(file ? 0 : -1);
   }
@@ -131,7 +134,7 @@ class Storm {
   }
   std::string ftruncate() {
     const auto what = name();
-    const Fd file(::open(at(what).c_str(), O_RDWR | O_NONBLOCK));
+    const Fd file(::open(at(what).c_str(), O_RDWR));
     const auto size = static_cast<off_t>(pick(20000));
     if (!file) return "ftruncate " + what + ": " + said(-1);
     auto text = "ftruncate " + what + ": " + said(::ftruncate(file.get(), size));
@@ -148,7 +151,7 @@ class Storm {
   }
   std::string unlink() {
     const auto what = name();
-    const Fd open(::open(at(what).c_str(), O_RDONLY | O_NONBLOCK));
+    const Fd open(::open(at(what).c_str(), O_RDONLY));
     auto text = "unlink " + what + ": " + said(::unlink(at(what).c_str()));
     struct stat stat;
     char byte;
@@ -197,8 +200,10 @@ class Storm {
   }
   std::string utimens() {
     const auto what = name();
-    const timespec times[2] = {{static_cast<time_t>(pick(1'000'000)), 5}, {static_cast<time_t>(pick(1'000'000)), 7}};
-    auto text = "utimens " + what + ": " + said(::utimensat(AT_FDCWD, at(what).c_str(), times, AT_SYMLINK_NOFOLLOW));
+    const timespec times[2] = {{static_cast<time_t>(pick(1'000'000)), 5},
+                               {static_cast<time_t>(pick(1'000'000)), 7}};
+    auto text =
+        "utimens " + what + ": " + said(::utimensat(AT_FDCWD, at(what).c_str(), times, AT_SYMLINK_NOFOLLOW));
     struct stat stat;
     if (::lstat(at(what).c_str(), &stat) == 0 && text.ends_with(" 0"))
       text += " " + std::to_string(stat.st_atim.tv_sec) + " " + std::to_string(stat.st_mtim.tv_nsec);
@@ -208,8 +213,9 @@ class Storm {
     const auto what = name();
     const std::string key = pick(2) ? "user.one" : "user.two", value(pick(30), 'v');
     char got[16], names[200];
-    auto text = "xattr " + what + ": " + said(::setxattr(at(what).c_str(), key.c_str(), value.data(), value.size(),
-                                                         std::array<int, 3>{0, XATTR_CREATE, XATTR_REPLACE}[pick(3)]));
+    auto text = "xattr " + what + ": " +
+                said(::setxattr(at(what).c_str(), key.c_str(), value.data(), value.size(),
+                                std::array<int, 3>{0, XATTR_CREATE, XATTR_REPLACE}[pick(3)]));
     text += " " + said(::getxattr(at(what).c_str(), "user.one", got, sizeof got));
     text += " " + said(::getxattr(at(what).c_str(), "user.one", nullptr, 0));
     text += " " + said(::listxattr(at(what).c_str(), names, sizeof names));
@@ -218,12 +224,12 @@ class Storm {
   }
   std::string mknod() {
     const auto what = name();
-    const mode_t type = pick(2) ? S_IFIFO : S_IFREG;
+    const mode_t type = pick(2) ? S_IFSOCK : S_IFREG;  // no FIFO: to open one waits
     return "mknod " + what + ": " + said(::mknod(at(what).c_str(), type | 0666, 0));
   }
   std::string allocate() {
     const auto what = name();
-    const Fd file(::open(at(what).c_str(), O_RDWR | O_NONBLOCK));
+    const Fd file(::open(at(what).c_str(), O_RDWR));
     const int mode = std::array{0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE}[pick(3)];
     const auto offset = static_cast<off_t>(pick(8000)), length = static_cast<off_t>(1 + pick(8000));
     if (!file) return "fallocate " + what + ": " + said(-1);
@@ -233,15 +239,17 @@ class Storm {
   }
   std::string copy() {
     const auto from = name(), to = name();
-    const Fd source(::open(at(from).c_str(), O_RDONLY | O_NONBLOCK)), target(::open(at(to).c_str(), O_RDWR | O_NONBLOCK));
+    const Fd source(::open(at(from).c_str(), O_RDONLY)), target(::open(at(to).c_str(), O_RDWR));
     off_t in = static_cast<off_t>(pick(3000)), out = static_cast<off_t>(pick(3000));
     if (!source || !target) return "copy " + from + " " + to + ": no";
     struct stat one, other;
-    // What copy_file_range(2) says of an overlap within one file or of other types is each file system's own business.
+    // What copy_file_range(2) says of an overlap within one file or of other types is each file system's own
+    // business.
     if (::fstat(source.get(), &one) != 0 || ::fstat(target.get(), &other) != 0 || !S_ISREG(one.st_mode) ||
         !S_ISREG(other.st_mode) || one.st_ino == other.st_ino)
       return "copy " + from + " " + to;
-    return "copy " + from + " " + to + ": " + said(::copy_file_range(source.get(), &in, target.get(), &out, 5000, 0));
+    return "copy " + from + " " + to + ": " +
+           said(::copy_file_range(source.get(), &in, target.get(), &out, 5000, 0));
   }
   std::string access() {
     const auto what = name();
@@ -252,13 +260,15 @@ class Storm {
   std::mt19937 random_;
 };
 
-void walk(const std::string& directory, const std::string& below, bool times, std::vector<std::string>& lines) {
+void walk(const std::string& directory, const std::string& below, bool times,
+          std::vector<std::string>& lines) {
   for (const auto& name : names_in(directory)) {
     if (name == "." || name == "..") continue;
     const auto path = directory + "/" + name;
     lines.push_back(below + name + " " + describe(path, times));
     struct stat stat;
-    if (::lstat(path.c_str(), &stat) == 0 && S_ISDIR(stat.st_mode)) walk(path, below + name + "/", times, lines);
+    if (::lstat(path.c_str(), &stat) == 0 && S_ISDIR(stat.st_mode))
+      walk(path, below + name + "/", times, lines);
   }
 }
 

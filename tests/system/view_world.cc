@@ -11,7 +11,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <optional>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "agent/view.h"
@@ -55,13 +56,17 @@ Fd nonblocking(Fd fd) {
 class World {
  public:
   World(Fd control, const ExportPolicy& policy)
-      : control_(std::move(control)), link_(SOCK_STREAM),
-        home_(loop_, nonblocking(std::move(link_.one)), TlsStream::Side::home, home_key_, guest_key_.public_key(),
+      : control_(std::move(control)),
+        link_(SOCK_STREAM),
+        home_(loop_, nonblocking(std::move(link_.one)), TlsStream::Side::home, home_key_,
+              guest_key_.public_key(),
               {[] {}, [this](const Session::Incoming& frame) { serve(frame); }, [](const Error&) {}}),
         guest_(loop_, nonblocking(std::move(link_.other)), TlsStream::Side::guest, guest_key_, {},
                {[] {}, [](const Session::Incoming&) {}, [this](const Error&) { view_.lost(EIO); }}),
-        server_(loop_, home_, effects_, policy), view_(loop_, guest_),
-        poll_(loop_, control_.get(), [this](int) { command(); }), watchdog_(loop_) {
+        server_(loop_, home_, effects_, policy),
+        view_(loop_, guest_),
+        poll_(loop_, control_.get(), [this](int) { command(); }),
+        watchdog_(loop_) {
     poll_.want(UV_READABLE);
   }
 
@@ -80,7 +85,17 @@ class World {
  private:
   void serve(const Session::Incoming& frame) {
     count(frame);
-    if (!hanging_ && !server_.handle(frame)) std::abort();
+    if (hanging_)
+      kept_.push_back({frame.kind, frame.id, std::string(frame.meta), std::string(frame.body)});
+    else if (!server_.handle(frame))
+      std::abort();
+  }
+
+  void hang(bool on) {
+    hanging_ = on;
+    if (on) return;
+    for (const auto& [kind, id, meta, body] : std::exchange(kept_, {}))
+      server_.handle({kind, id, meta, body});
   }
 
   void count(const Session::Incoming& frame) {
@@ -110,9 +125,14 @@ class World {
       }
       case 'b':
         return view_.invalidate(server_.stale(), [this] { (void)send_packet(control_.get(), asked_); });
-      case 'h': hanging_ = command.index != 0; break;
-      case 'l': guest_.close({std::error_code(ECONNRESET, std::generic_category()), "test"}); break;
-      default: break;
+      case 'h':
+        hang(command.index != 0);
+        break;
+      case 'l':
+        guest_.close({std::error_code(ECONNRESET, std::generic_category()), "test"});
+        break;
+      default:
+        break;
     }
     (void)send_packet(control_.get(), asked_);
   }
@@ -130,6 +150,7 @@ class World {
   wire::Mounts mounts_;
   Asked asked_;
   bool hanging_ = false;
+  std::vector<std::tuple<std::uint16_t, std::uint32_t, std::string, std::string>> kept_;  // while hanging
 };
 
 // Whether the job needs this file system: its base lies there, or it lies below the base.
@@ -138,13 +159,14 @@ bool wanted(const std::string& mount, const std::string& base) {
   return base.starts_with(above) || mount.starts_with(base + "/");
 }
 
-[[noreturn]] void child(const std::string& base, Fd control, const wire::Mounts& mounts,
+[[noreturn]] void child(const std::string& base, Fd control, const std::vector<std::string>& mounts,
                         const std::function<void(Guest&)>& job) {
   if (::unshare(CLONE_NEWNS) != 0) die("unshare");
+  for (int signal = 1; signal < 32; ++signal) ::signal(signal, SIG_DFL);  // doctest's handlers
   ::umask(022);
   Guest guest(base, std::move(control));
-  for (std::uint32_t i = 0; i < mounts.mounts.size(); ++i)
-    if (wanted(mounts.mounts[i].path, base)) guest.mount(i, mounts.mounts[i].path);
+  for (std::uint32_t i = 0; i < mounts.size(); ++i)
+    if (wanted(mounts[i], base)) guest.mount(i, mounts[i]);
   job(guest);
   std::fflush(nullptr);
   std::_Exit(std::min(guest.failures(), 90));
@@ -153,7 +175,8 @@ bool wanted(const std::string& mount, const std::string& base) {
 // Nothing of a test is seen by, or survives in, the machine's own mounts.
 void own_mounts() {
   static const bool done = [] {
-    if (::unshare(CLONE_NEWNS) != 0 || ::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) die("unshare");
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+      die("unshare");
     return true;
   }();
   (void)done;
@@ -163,17 +186,26 @@ void own_mounts() {
 
 void Guest::mount(std::uint32_t index, const std::string& path) {
   Fd fuse(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
-  const auto options = "fd=" + std::to_string(fuse.get()) +
-                       ",rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072";
+  const auto options =
+      "fd=" + std::to_string(fuse.get()) + ",rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072";
   const auto where = root() + (path == "/" ? "" : path);
-  if (::mount("ssi", where.c_str(), "fuse.ssi", MS_NOSUID | MS_NODEV, options.c_str()) != 0) die(where.c_str());
+  if (::mount("ssi", where.c_str(), "fuse.ssi", MS_NOSUID | MS_NODEV, options.c_str()) != 0)
+    die(where.c_str());
   command('m', index, fuse.get());
 }
 
-void Guest::barrier() { command('b'); }
-void Guest::hang(bool on) { command('h', on); }
-void Guest::lose() { command('l'); }
-Asked Guest::asked() { return command('a'); }
+void Guest::barrier() {
+  command('b');
+}
+void Guest::hang(bool on) {
+  command('h', on);
+}
+void Guest::lose() {
+  command('l');
+}
+Asked Guest::asked() {
+  return command('a');
+}
 
 Asked Guest::command(char what, std::uint32_t index, int fd) {
   const Command command{what, index};
@@ -200,13 +232,15 @@ int run_guest(const std::function<void(Guest&)>& job, const std::function<void(c
   for (const char* name : {"/home", "/local", "/mnt"}) std::filesystem::create_directory(base + name);
   if (setup) setup(base);
   ::umask(0);  // as the deputy's: the guest's kernel has applied the job's
+  std::fflush(nullptr);
 
   pid_t job_process = -1;
+  std::vector<std::string> mounts;
   {
     Sockets control(SOCK_SEQPACKET);
     const auto policy = ExportPolicy::exactly({});
     World world(std::move(control.one), policy);
-    const auto mounts = world.mounts();
+    for (const auto& mount : world.mounts().mounts) mounts.push_back(mount.path);
     job_process = ::fork();
     if (job_process == 0) child(base, std::move(control.other), mounts, job);
     control.other.reset();
@@ -218,6 +252,8 @@ int run_guest(const std::function<void(Guest&)>& job, const std::function<void(c
   int status = -1;  // only now: dying, it may still have waited for the view
   ::waitpid(job_process, &status, 0);
   ::umask(022);
+  for (const auto& mount : mounts)
+    if (mount.starts_with(base + "/")) ::umount2(mount.c_str(), MNT_DETACH);
   std::filesystem::remove_all(base);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }

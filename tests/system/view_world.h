@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A home and a guest for testing the view with real parts: the deputy's FileServer and the agent's View, two TLS sessions
-// between them, mounted /dev/fuse. The test process serves both ends on one loop; a forked child, in a mount namespace
-// of its own, is stem and job: it mounts the view and does the file system calls. Needs root.
+// A home and a guest for testing the view with real parts: the deputy's FileServer and the agent's View, two
+// TLS sessions between them, mounted /dev/fuse. The test process serves both ends on one loop; a forked
+// child, in a mount namespace of its own, is stem and job: it mounts the view and does the file system calls.
+// Needs root.
 #pragma once
 
 #include <sys/types.h>
@@ -32,9 +33,9 @@ class Guest {
   std::string root() const { return base_ + "/mnt"; }  // where home's "/" is mounted
 
   void mount(std::uint32_t index, const std::string& path);
-  void barrier();           // what the deputy does at a job's start
-  void hang(bool on);       // the deputy doesn't answer
-  void lose();              // the link breaks
+  void barrier();      // what the deputy does at a job's start
+  void hang(bool on);  // the deputy doesn't answer
+  void lose();         // the link breaks
   Asked asked();
 
   // Counts and prints; returns `ok`.
@@ -50,8 +51,10 @@ class Guest {
   int failures_ = 0;
 };
 
-// Runs `job` in the child with everything mounted; returns the number of expectations that failed, or -1 when it died
-// or took more than a minute. `setup` runs before, at home, with the base directory: T/home, T/local and T/mnt exist.
-int run_guest(const std::function<void(Guest&)>& job, const std::function<void(const std::string&)>& setup = {});
+// Runs `job` in the child with everything mounted; returns the number of expectations that failed, or -1 when
+// it died or took more than a minute. `setup` runs before, at home, with the base directory: T/home, T/local
+// and T/mnt exist.
+int run_guest(const std::function<void(Guest&)>& job,
+              const std::function<void(const std::string&)>& setup = {});
 
 }  // namespace ssi::test
