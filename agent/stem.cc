@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "agent/inside.h"
 #include "agent/job_init.h"
@@ -82,6 +83,7 @@ class Stem {
   void start_job(const inside::StartJob& start, std::vector<Fd> fds);
 
   Fd home_;
+  std::vector<Fd> roots_;  // of the mounted file systems, to reach them when no path can be resolved any more
 };
 
 Status Stem::mount_one(const inside::MountFs& request, Fd& fuse) {
@@ -90,9 +92,13 @@ Status Stem::mount_one(const inside::MountFs& request, Fd& fuse) {
   if (!fuse) return os_error("open /dev/fuse");
   const std::string path(request.path, ::strnlen(request.path, sizeof request.path));
   const auto where = path == "/" ? std::string(inside::view_path) : inside::view_path + path;
-  return mount_at("ssi", where, "fuse.ssi", MS_NOSUID | MS_NODEV,
-                  "fd=" + std::to_string(fuse.get()) +
-                      ",rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072");
+  if (auto mounted = mount_at("ssi", where, "fuse.ssi", MS_NOSUID | MS_NODEV,
+                              "fd=" + std::to_string(fuse.get()) +
+                                  ",rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072");
+      !mounted)
+    return mounted;
+  roots_.emplace_back(::open(where.c_str(), O_PATH | O_CLOEXEC));
+  return {};
 }
 
 void Stem::mount_fs(const inside::MountFs& request) {
@@ -135,12 +141,16 @@ int Stem::run() {
   inside::ToStem packet;
   for (;;) {
     auto got = receive_with_fds(home_.get(), {reinterpret_cast<char*>(&packet), sizeof packet});
-    if (!got || got->bytes != sizeof packet) return 0;
+    if (!got || got->bytes != sizeof packet) break;
     if (packet.kind == inside::ToStem::mount_fs)
       mount_fs(packet.mount);
     else if (packet.kind == inside::ToStem::start_job)
       start_job(packet.start, std::move(got->fds));
   }
+  // The home process is gone. One of its threads may still wait in the kernel for an answer to a notification, and so
+  // keep the connection, and with it the jobs' requests, alive: only this frees them.
+  for (const auto& root : roots_) ::umount2(("/proc/self/fd/" + std::to_string(root.get())).c_str(), MNT_FORCE);
+  return 0;
 }
 
 }  // namespace

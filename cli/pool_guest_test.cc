@@ -127,5 +127,14 @@ TEST_CASE("the guest reaches home's bridge, and nothing is left behind") {
   CHECK_FALSE(std::filesystem::exists("/sys/class/net/" + bridge));
 }
 
+TEST_CASE("a bridge that another pool has made under the old name is left alone") {
+  if (!is_root()) return;
+  Lab lab;
+  auto stale = lab.network;
+  stale.index += 1000;
+  CHECK(remove_network(stale, 1));
+  CHECK(std::filesystem::exists("/sys/class/net/" + lab.network.bridge));
+}
+
 }  // namespace
 }  // namespace ssi

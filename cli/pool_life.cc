@@ -31,9 +31,9 @@ std::vector<std::string> environment() {
   return variables;
 }
 
-// Unique per pool: bridges are.
+// Unique per pool: the bridge's index is. A name that another pool could come to use would have `down` kill its guests.
 std::string cgroup_name(const PoolNetwork& network, int number) {
-  return fmt::format("ssi-pool-{}-guest{}", network.bridge, number);
+  return fmt::format("ssi-pool-{}-guest{}", network.index, number);
 }
 
 std::vector<std::string> last_lines(const std::string& text, std::size_t count) {

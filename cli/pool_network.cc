@@ -69,11 +69,12 @@ Result<PoolNetwork> make_bridge() {
   auto used = used_subnets();
   if (!used) return tl::make_unexpected(used.error());
   for (int subnet = 0; subnet < 256; subnet++) {
-    PoolNetwork network{fmt::format("ssi{}", subnet), subnet};
+    PoolNetwork network{fmt::format("ssi{}", subnet), subnet, 0};
     if (used->contains(subnet) || exists(network.bridge)) continue;
     auto made = ip({"link", "add", network.bridge, "type", "bridge"});
     if (!made && exists(network.bridge)) continue;  // another pool was faster
     if (!made) return tl::make_unexpected(made.error());
+    network.index = ::if_nametoindex(network.bridge.c_str());
     auto up = ip({"addr", "add", network.home_address() + "/24", "dev", network.bridge});
     if (up) up = ip({"link", "set", network.bridge, "up"});
     if (up) return network;
@@ -100,6 +101,7 @@ Status configure_guest_end(const PoolNetwork& network, int number) {
 }
 
 Status remove_network(const PoolNetwork& network, int guests) {
+  if (::if_nametoindex(network.bridge.c_str()) != network.index) return {};
   Status worst;
   for (int number = 1; number <= guests; number++)
     if (auto done = remove_device(network.home_end(number)); !done) worst = done;

@@ -14,6 +14,7 @@ namespace ssi {
 struct PoolNetwork {
   std::string bridge;  // "ssiN"
   int subnet = -1;     // N of 198.18.N.0/24
+  unsigned index = 0;  // of the bridge; the kernel does not give it to the next device of that name
 
   std::string home_address() const;
   std::string guest_address(int number) const;  // number: 1…64
@@ -30,7 +31,8 @@ Status connect_guest(const PoolNetwork& network, int number, pid_t pid);
 // To be called inside the guest's network namespace, while home's programs are still there.
 Status configure_guest_end(const PoolNetwork& network, int number);
 
-// Deletes the bridge and the guests' devices; what has gone already is no error.
+// Deletes the bridge and the guests' devices. What has gone already is no error, and a bridge that another pool has made
+// since under the same name is left alone.
 Status remove_network(const PoolNetwork& network, int guests);
 
 // A TCP port that nobody listens on at this address: `first` or one of the hundred behind it.

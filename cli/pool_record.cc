@@ -31,6 +31,7 @@ std::string to_json(const PoolRecord& record) {
                  {"program", record.program},
                  {"bridge", record.network.bridge},
                  {"subnet", record.network.subnet},
+                 {"index", record.network.index},
                  {"address", record.address},
                  {"key", record.key},
                  {"scheduler", process_json(record.scheduler)},
@@ -45,7 +46,7 @@ Result<PoolRecord> parse_record(const std::string& text) try {
   PoolRecord record;
   record.boot = object.at("boot");
   record.program = object.at("program");
-  record.network = {object.at("bridge"), object.at("subnet")};
+  record.network = {object.at("bridge"), object.at("subnet"), object.at("index")};
   record.address = object.at("address");
   record.key = object.at("key");
   record.scheduler = process_from(object.at("scheduler"));

@@ -17,7 +17,7 @@ PoolRecord sample() {
   PoolRecord record;
   record.boot = boot_id();
   record.program = "/usr/bin/ssi-scheduler";
-  record.network = {"ssi3", 3};
+  record.network = {"ssi3", 3, 77};
   record.address = "198.18.3.1:7700";
   record.key = std::string(64, 'a');
   record.scheduler = {100, 4711};
@@ -76,7 +76,7 @@ TEST_CASE("addresses of a pool") {
   CHECK(network.home_address() == "198.18.3.1");
   CHECK(network.guest_address(1) == "198.18.3.11");
   CHECK(network.guest_address(64) == "198.18.3.74");
-  CHECK(PoolNetwork{"ssi255", 255}.home_end(64).size() < 16);  // IFNAMSIZ
+  CHECK(PoolNetwork{"ssi255", 255, 1}.home_end(64).size() < 16);  // IFNAMSIZ
 }
 
 }  // namespace

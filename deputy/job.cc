@@ -180,6 +180,7 @@ void Job::send_strings(const std::string& strings, std::uint8_t environment) {
 
 void Job::start() {
   state_ = State::starting;
+  effects_before_ = deputy_.effects().last();
   served_before_ = guest_->files().bytes_read();
   stored_before_ = guest_->files().bytes_written();
   guest_->attach(place_.job,
@@ -327,7 +328,9 @@ void Job::fail(const std::string& line) {
 void Job::lost(const Error& why) {
   if (state_ == State::over) return;
   if (state_ == State::surviving) return over();
-  if (state_ == State::running)
+  // One whose start was not acknowledged may have run: then it must not run twice.
+  const bool may_have_run = state_ == State::starting && deputy_.effects().last() != effects_before_;
+  if (state_ == State::running || may_have_run)
     return fail(place_.guest + " was lost while the job ran (" + why.text() + "); what it had written stays as it is");
   home(place_.guest + " was lost: " + why.text());
 }

@@ -70,7 +70,7 @@ class Job {
   off_t stdin_start_ = 0;
   wire::Exited exited_;
   std::uint64_t began_ = 0;                           // loop time, ms
-  std::uint64_t served_before_ = 0, stored_before_ = 0;
+  std::uint64_t served_before_ = 0, stored_before_ = 0, effects_before_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

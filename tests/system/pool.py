@@ -82,7 +82,7 @@ class Home:
         open_homes.remove(self)
         self.end_deputy()
         left = [describe(pid) for pid in self.processes() if not is_zombie(pid)]
-        mounts = [line.split()[4] for line in open("/proc/self/mountinfo") if str(self.dir) in line]
+        mounts = [line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if str(self.dir) in line]
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
         for mount in reversed(mounts):
