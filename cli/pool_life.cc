@@ -31,7 +31,8 @@ std::vector<std::string> environment() {
   return variables;
 }
 
-// Unique per pool: the bridge's index is. A name that another pool could come to use would have `down` kill its guests.
+// Unique per pool: the bridge's index is. A name that another pool could come to use would have `down` kill
+// its guests.
 std::string cgroup_name(const PoolNetwork& network, int number) {
   return fmt::format("ssi-pool-{}-guest{}", network.index, number);
 }

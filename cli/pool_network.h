@@ -31,8 +31,8 @@ Status connect_guest(const PoolNetwork& network, int number, pid_t pid);
 // To be called inside the guest's network namespace, while home's programs are still there.
 Status configure_guest_end(const PoolNetwork& network, int number);
 
-// Deletes the bridge and the guests' devices. What has gone already is no error, and a bridge that another pool has made
-// since under the same name is left alone.
+// Deletes the bridge and the guests' devices. What has gone already is no error, and a bridge that another
+// pool has made since under the same name is left alone.
 Status remove_network(const PoolNetwork& network, int guests);
 
 // A TCP port that nobody listens on at this address: `first` or one of the hundred behind it.

@@ -215,6 +215,9 @@ def main():
             continue
         good, bad = run_file(path, [] if any(name in path.name for name in names) else names)
         passed, failed = passed + good, failed + bad
+    if not passed + failed:
+        failed = 1
+        report("FAIL", " ".join(["no test ran:", *names]), 0)
     good, bad = check_nothing_left(before)
     result.write_text(f"{passed + good} {failed + bad}\n")
     return 1 if failed + bad else 0
