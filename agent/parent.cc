@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstring>
 #include <list>
+#include <set>
 #include <vector>
 
 #include "agent/home.h"
@@ -72,6 +73,7 @@ struct Home {
   pid_t pid = 0;
   Fd socket;
   bool has_stem = false;
+  std::set<std::uint64_t> jobs;
 };
 
 class Parent {
@@ -88,6 +90,8 @@ class Parent {
   void accept_connection();
   bool serve(Home& home);  // false: gone
   void make_stem(Home& home);
+  void job_changed(Home& home, std::uint64_t job, bool running);
+  void home_gone(Home& home);
 
   // Runs `body` in a child that holds only `keep`.
   template <class Body>
@@ -139,7 +143,7 @@ void Parent::accept_connection() {
   const pid_t pid = fork_child({connection.get(), theirs.get()}, [&] {
     return run_home(options_, self_, std::move(connection), std::move(theirs));
   });
-  if (pid > 0) homes_.push_back({pid, std::move(ours), false});
+  if (pid > 0) homes_.push_back({pid, std::move(ours), false, {}});
 }
 
 // The child makes its user namespace; only we may write its maps.
@@ -184,9 +188,21 @@ bool Parent::serve(Home& home) {
   if (got != sizeof packet) return false;
   if (packet.kind == inside::ToParent::want_stem)
     make_stem(home);
+  else if (packet.kind == inside::ToParent::job_started)
+    job_changed(home, packet.job, true);
   else
-    send_packet(reporter_.get(), inside::JobsChanged{packet.job, packet.kind == inside::ToParent::job_started});
+    job_changed(home, packet.job, false);
   return true;
+}
+
+void Parent::job_changed(Home& home, std::uint64_t job, bool running) {
+  if (running ? home.jobs.insert(job).second : home.jobs.erase(job) > 0)
+    send_packet(reporter_.get(), inside::JobsChanged{job, running});
+}
+
+// Its jobs die with it: closing their control sockets is what kills them.
+void Parent::home_gone(Home& home) {
+  while (!home.jobs.empty()) job_changed(home, *home.jobs.begin(), false);
 }
 
 bool Parent::take_signal() {
@@ -214,6 +230,7 @@ Status Parent::run() {
     std::size_t at = 2;
     for (auto home = homes_.begin(); home != homes_.end() && at < wanted.size(); ++at) {
       const bool gone = wanted[at].revents != 0 && !serve(*home);
+      if (gone) home_gone(*home);
       home = gone ? homes_.erase(home) : std::next(home);
     }
     if (wanted[1].revents) accept_connection();

@@ -24,7 +24,8 @@ enum handover_kind {
   HANDOVER_EXITED = 17, /* struct handover_exited, then text: the line for --verbose (may be empty) */
   HANDOVER_FAILED = 18, /* int32_t exit status (125), then text: one line for stderr */
   HANDOVER_PLACED = 19, /* text for --dry-run: one line for stdout; exit 0 */
-  HANDOVER_STARTED = 20 /* text: guest's name. The job runs (or will): home is no longer possible */
+  HANDOVER_STARTED = 20, /* text: guest's name. The job runs (or will): home is no longer possible */
+  HANDOVER_WARNING = 21  /* text: one line for stderr, at once; more follows */
 };
 
 enum handover_flag {

@@ -16,8 +16,9 @@ class StreamFd {
   enum class Use { read, write };
   StreamFd() = default;
 
-  // Pipes and character devices are reopened through /proc/self/fd; sockets are used with MSG_DONTWAIT; regular files
-  // never block. Fails with ENXIO for the write end of a pipe that nobody reads.
+  // Pipes and character devices are reopened through /proc/self/fd, or, when they belong to another user, polled before
+  // each small step; sockets are used with MSG_DONTWAIT; regular files never block. Fails with ENXIO for the write end
+  // of a pipe that nobody reads.
   static Result<StreamFd> adopt(Fd fd, Use use);
 
   // For a descriptor that nobody else holds: sets O_NONBLOCK itself.
@@ -34,7 +35,9 @@ class StreamFd {
 
  private:
   Fd fd_;
-  bool regular_ = false, socket_ = false;
+  bool regular_ = false, socket_ = false, guarded_ = false;
+  bool ready(short events) const;  // for a guarded step; false: it would block
+
 };
 
 }  // namespace ssi

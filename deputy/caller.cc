@@ -147,6 +147,8 @@ void Caller::home(const std::string& reason, const std::array<Fd, 3>& stdio) {
   answer(HANDOVER_HOME, reason, fds);
 }
 
+void Caller::warn(const std::string& line) { answer(HANDOVER_WARNING, line); }
+
 void Caller::started(const std::string& guest) { answer(HANDOVER_STARTED, guest); }
 
 void Caller::exited(int wait_status, const std::string& line) {

@@ -46,6 +46,7 @@ class Caller {
 
   // The answers; see common/handover.h. After home, exited, failed and placed nothing follows.
   void home(const std::string& reason, const std::array<Fd, 3>& stdio);
+  void warn(const std::string& line);
   void started(const std::string& guest);
   void exited(int wait_status, const std::string& line);
   void failed(const std::string& line);

@@ -58,7 +58,9 @@ void Deputy::forget(Job& job) {
 }
 
 Result<Config> Deputy::config(const std::string& user_file) const {
-  return load_config(paths::system_config, user_file.empty() ? paths::user_config() : user_file);
+  if (user_file.empty()) return load_config(paths::system_config, paths::user_config());
+  if (::access(user_file.c_str(), F_OK) != 0) return os_error("SSI_CONFIG: " + user_file);
+  return load_config(paths::system_config, user_file);
 }
 
 Result<SchedulerLink*> Deputy::scheduler(const Config& config, const std::string& from_environment) {

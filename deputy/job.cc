@@ -64,8 +64,13 @@ void Job::take(RunRequest&& request) {
   state_ = State::placing;
   began_ = uv_now(loop_.uv());
   never_home_ = request_.has(HANDOVER_REMOTE);
+  if (auto& file = request_.config_file; !file.empty() && file[0] != '/') file = request_.cwd + "/" + file;
   auto config = deputy_.config(request_.config_file);
-  if (!config) return home(config.error().text());
+  if (!config) {
+    // Who typed ssirun is told what is wrong; what the shim diverts must not get a line that it has not at home.
+    if (!never_home_ && !request_.has(HANDOVER_DIVERTED)) caller_.warn(config.error().text() + "; running at home");
+    return home(config.error().text());
+  }
   const auto reason = reason_for_home(*config);
   if (!reason) return home(reason.error().text());
   if (!reason->empty()) return home(*reason);

@@ -17,14 +17,19 @@ Result<std::unique_ptr<SchedulerLink>> SchedulerLink::connect(Loop& loop, const 
   if (scheduler.key.empty())
     return failure("the public key of the scheduler at " + scheduler.address +
                    " is not known; set scheduler_key in config.toml");
-  std::unique_ptr<SchedulerLink> link(new SchedulerLink(loop, scheduler.address));
-  auto client = ControlClient::connect(
-      loop, scheduler.address, scheduler.key, self,
-      {[raw = link.get()](wire::Control&& message) { raw->take(std::move(message)); },
-       [raw = link.get()](ControlClient::Link state, const std::string& why) { raw->link_changed(state, why); }});
-  if (!client) return tl::make_unexpected(client.error());
-  link->client_ = std::move(*client);
+  std::unique_ptr<SchedulerLink> link(new SchedulerLink(loop, scheduler, self));
+  if (auto dialled = link->dial(); !dialled) return tl::make_unexpected(dialled.error());
   return link;
+}
+
+Status SchedulerLink::dial() {
+  auto client = ControlClient::connect(
+      loop_, scheduler_.address, scheduler_.key, self_,
+      {[this](wire::Control&& message) { take(std::move(message)); },
+       [this](ControlClient::Link state, const std::string& why) { link_changed(state, why); }});
+  if (!client) return tl::make_unexpected(client.error());
+  client_ = std::move(*client);
+  return {};
 }
 
 std::uint64_t SchedulerLink::place(wire::Place question, Answer answer, std::function<void()> waiting) {
@@ -32,12 +37,10 @@ std::uint64_t SchedulerLink::place(wire::Place question, Answer answer, std::fun
   question.request = request;
   auto& pending = questions_[request];
   pending = {std::move(answer), std::move(waiting), std::make_unique<Timer>(loop_), false};
-  if (client_->link() == ControlClient::Link::down) {
-    loop_.defer([this, request] { settle(request, failure("no scheduler at " + address_ + ": " + client_->why_down())); });
-    return request;
-  }
+  // It may be back, and the client's own next try later than our deadline.
+  if (client_->link() == ControlClient::Link::down) (void)dial();
   pending.deadline->once(acknowledge_ms, [this, request] {
-    settle(request, failure("the scheduler at " + address_ + " did not acknowledge within 300 ms"));
+    settle(request, failure("the scheduler at " + scheduler_.address + " did not acknowledge within 300 ms"));
   });
   client_->send(question);
   return request;
@@ -58,7 +61,7 @@ void SchedulerLink::take(wire::Control&& message) {
     if (found == questions_.end()) return;
     found->second.acknowledged = true;
     found->second.deadline->once(answer_ms, [this, request = taken->request] {
-      settle(request, failure("the scheduler at " + address_ + " gave no answer"));
+      settle(request, failure("the scheduler at " + scheduler_.address + " gave no answer"));
     });
   } else if (auto* placed = std::get_if<wire::Placed>(&message)) {
     const auto found = questions_.find(placed->request);
@@ -78,10 +81,10 @@ void SchedulerLink::take(wire::Control&& message) {
 // Who waits for an acknowledgement need not wait out the deadline when the link is known to be down.
 void SchedulerLink::link_changed(ControlClient::Link state, const std::string& why) {
   if (state != ControlClient::Link::down) return;
-  log::debug("no scheduler at {}: {}", address_, why);
+  log::debug("no scheduler at {}: {}", scheduler_.address, why);
   std::vector<std::uint64_t> waiting;
   for (const auto& [request, question] : questions_) waiting.push_back(request);
-  for (const auto request : waiting) settle(request, failure("no scheduler at " + address_ + ": " + why));
+  for (const auto request : waiting) settle(request, failure("no scheduler at " + scheduler_.address + ": " + why));
 }
 
 }  // namespace ssi

@@ -37,13 +37,16 @@ class SchedulerLink {
     std::unique_ptr<Timer> deadline;
     bool acknowledged = false;
   };
-  SchedulerLink(Loop& loop, std::string address) : loop_(loop), address_(std::move(address)) {}
+  SchedulerLink(Loop& loop, SchedulerAddress scheduler, const Identity& self)
+      : loop_(loop), scheduler_(std::move(scheduler)), self_(self) {}
+  Status dial();
   void take(wire::Control&& message);
   void settle(std::uint64_t request, Result<wire::Placed> answer);
   void link_changed(ControlClient::Link link, const std::string& why);
 
   Loop& loop_;
-  const std::string address_;
+  const SchedulerAddress scheduler_;
+  const Identity& self_;
   std::unique_ptr<ControlClient> client_;
   std::unordered_map<std::uint64_t, Question> questions_;
   std::uint64_t next_ = 1;

@@ -110,6 +110,8 @@ static void take_message(struct state* state) {
       return job_placed(state);
     case HANDOVER_STARTED:
       return start(state);
+    case HANDOVER_WARNING:
+      return say("%s", state->message.body);
     default:
       return; /* of a newer deputy */
   }
