@@ -65,11 +65,24 @@ Status build_dev(const std::string& dev) {
   return {};
 }
 
+// /sys of the jobs: the processors and memory nodes of the guest, which programs count, and nothing else.
+Status build_sys(const std::string& sys) {
+  if (auto mounted = mount_at("sys", sys, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=64k"); !mounted)
+    return mounted;
+  for (const char* name : {"/devices", "/devices/system", "/devices/system/cpu", "/devices/system/node"})
+    ::mkdir((sys + name).c_str(), 0755);
+  for (const char* name : {"/devices/system/cpu", "/devices/system/node"})
+    if (::mount((std::string("/sys") + name).c_str(), (sys + name).c_str(), nullptr, MS_BIND, nullptr) != 0 &&
+        errno != ENOENT)
+      return os_error("bind " + sys + name);
+  constexpr unsigned long read_only = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (::mount(nullptr, sys.c_str(), nullptr, read_only, nullptr) != 0) return os_error("remount " + sys);
+  return {};
+}
+
 Status build_synthetic(const std::string& view) {
   if (auto built = build_dev(view + "/dev"); !built) return built;
-  if (::mount("/sys", (view + "/sys").c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
-    return os_error("bind " + view + "/sys");
-  return {};  // /proc, /dev/pts and /dev/shm are each job's own
+  return build_sys(view + "/sys");  // /proc, /dev/pts and /dev/shm are each job's own
 }
 
 class Stem {

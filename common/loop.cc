@@ -25,8 +25,9 @@ void close_and_delete(Handle* handle) {
 
 Loop::Loop() {
   must(uv_loop_init(&loop_));
-  must(uv_idle_init(&loop_, &deferring_));
-  deferring_.data = this;
+  must(uv_idle_init(&loop_, &awake_));
+  must(uv_check_init(&loop_, &after_poll_));
+  after_poll_.data = this;
 }
 
 Loop::~Loop() {
@@ -42,12 +43,15 @@ Loop::~Loop() {
 void Loop::run() { uv_run(&loop_, UV_RUN_DEFAULT); }
 void Loop::stop() { uv_stop(&loop_); }
 
-// An active idle handle keeps the loop from sleeping, and runs once a turn.
+// What was deferred while callbacks of the poll ran is called right after them, before the loop could sleep. The idle
+// handle keeps it from sleeping when something was deferred elsewhere in the turn.
 void Loop::defer(std::function<void()> f) {
   deferred_.push_back(std::move(f));
-  must(uv_idle_start(&deferring_, [](uv_idle_t* uv) {
+  must(uv_idle_start(&awake_, [](uv_idle_t*) {}));
+  must(uv_check_start(&after_poll_, [](uv_check_t* uv) {
     auto& self = *static_cast<Loop*>(uv->data);
-    uv_idle_stop(uv);
+    uv_check_stop(uv);
+    uv_idle_stop(&self.awake_);
     for (const auto& call : std::exchange(self.deferred_, {})) call();
   }));
 }

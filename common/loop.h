@@ -34,7 +34,8 @@ class Loop {
 
  private:
   uv_loop_t loop_;
-  uv_idle_t deferring_;
+  uv_idle_t awake_;
+  uv_check_t after_poll_;
   std::vector<std::function<void()>> deferred_;
 };
 
