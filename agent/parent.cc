@@ -69,11 +69,33 @@ std::string id_map(std::uint64_t outer_root) {
          extent(outer_root + 1, outer_root + 1, 0xffffffffULL - outer_root - 1);
 }
 
+// A cgroup for all processes of one home, so that none can escape its end. Where cgroup v2 is not mounted there is none,
+// and a job's end rests on its pid namespace alone.
+class HomeCgroup {
+ public:
+  void make(pid_t stem) {
+    path_ = "/sys/fs/cgroup/home-" + std::to_string(stem);
+    if (::mkdir(path_.c_str(), 0755) != 0 || !write("cgroup.procs", std::to_string(stem))) path_.clear();
+  }
+  void kill() {
+    if (!path_.empty()) write("cgroup.kill", "1");
+  }
+  bool remove() { return path_.empty() || ::rmdir(path_.c_str()) == 0 || errno != EBUSY; }  // false: not empty yet
+
+ private:
+  bool write(const char* file, const std::string& text) const {
+    const Fd fd(::open((path_ + "/" + file).c_str(), O_WRONLY | O_CLOEXEC));
+    return ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  }
+  std::string path_;
+};
+
 struct Home {
   pid_t pid = 0;
   Fd socket;
   bool has_stem = false;
   std::set<std::uint64_t> jobs;
+  HomeCgroup cgroup;
 };
 
 class Parent {
@@ -110,6 +132,7 @@ class Parent {
   pid_t reporter_pid_ = 0;
   std::uint64_t homes_made_ = 0;
   std::list<Home> homes_;
+  std::list<HomeCgroup> ending_;  // to be removed when their last process has been reaped
 };
 
 Status Parent::watch_signals() {
@@ -143,7 +166,7 @@ void Parent::accept_connection() {
   const pid_t pid = fork_child({connection.get(), theirs.get()}, [&] {
     return run_home(options_, self_, std::move(connection), std::move(theirs));
   });
-  if (pid > 0) homes_.push_back({pid, std::move(ours), false, {}});
+  if (pid > 0) homes_.push_back({pid, std::move(ours), false, {}, {}});
 }
 
 // The child makes its user namespace; only we may write its maps.
@@ -172,6 +195,7 @@ void Parent::make_stem(Home& home) {
     const Fd map(::open(("/proc/" + std::to_string(pid) + "/" + file).c_str(), O_WRONLY | O_CLOEXEC));
     mapped = ::write(map.get(), ids.data(), ids.size()) == static_cast<ssize_t>(ids.size());
   }
+  if (mapped) home.cgroup.make(pid);
   mapped = mapped && ::write(ours.get(), &byte, 1) == 1;
   home.has_stem = mapped;
   const int passed = for_home.get();
@@ -200,9 +224,11 @@ void Parent::job_changed(Home& home, std::uint64_t job, bool running) {
     send_packet(reporter_.get(), inside::JobsChanged{job, running});
 }
 
-// Its jobs die with it: closing their control sockets is what kills them.
+// Its jobs die with it: their control sockets have closed, which kills them; the cgroup makes sure.
 void Parent::home_gone(Home& home) {
   while (!home.jobs.empty()) job_changed(home, *home.jobs.begin(), false);
+  home.cgroup.kill();
+  ending_.push_back(std::move(home.cgroup));
 }
 
 bool Parent::take_signal() {
@@ -216,6 +242,7 @@ bool Parent::take_signal() {
       log::error("the reporter died; starting it again");
       if (const auto again = start_reporter(); !again) go_on = false;
     }
+  ending_.remove_if([](HomeCgroup& cgroup) { return cgroup.remove(); });
   return go_on;
 }
 

@@ -43,7 +43,7 @@ bool same_description(int a, int b) {
 
 }  // namespace
 
-Job::Job(Loop& loop, Deputy& deputy, Fd caller) : loop_(loop), deputy_(deputy), caller_(loop, std::move(caller)) {
+Job::Job(Loop& loop, Deputy& deputy, Fd caller) : loop_(loop), deputy_(deputy), caller_(loop, std::move(caller)), patience_(loop) {
   caller_.listen({[this](RunRequest&& request) { take(std::move(request)); },
                   [this](int number) {
                     if (state_ == State::running)
@@ -111,10 +111,19 @@ void Job::place(const Config& config) {
   deputy_.describe_home(question);
   question_ = scheduler_->place(
       std::move(question), [this, alive = alive_](Result<wire::Placed> answer) { if (*alive) placed(std::move(answer)); },
-      [] {});
+      [this] { wait(); });
+}
+
+// All guests are busy: queued at the scheduler, for as long as the caller said.
+void Job::wait() {
+  const auto seconds = request_.fields.wait_seconds;
+  if (seconds < 0) return;
+  patience_.once(static_cast<std::uint64_t>(seconds) * 1000,
+                 [this, seconds] { home(fmt::format("no guest was free within {} s", seconds)); });
 }
 
 void Job::placed(Result<wire::Placed> answer) {
+  patience_.stop();
   question_ = 0;
   if (!answer) return home(answer.error().text());
   place_ = std::move(*answer);

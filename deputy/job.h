@@ -30,6 +30,7 @@ class Job {
   void take(RunRequest&& request);                    // 2. hand over
   Result<std::string> reason_for_home(const Config&); //    "": none
   void place(const Config& config);                   // 3. place
+  void wait();
   void placed(Result<wire::Placed> answer);
   void open_guest();
   void start();                                       // 4. validate, 5. run
@@ -55,6 +56,7 @@ class Job {
   Loop& loop_;
   Deputy& deputy_;
   Caller caller_;
+  Timer patience_;                                    // with --wait=SECONDS
   RunRequest request_;
   State state_ = State::reading;
   bool never_home_ = false;

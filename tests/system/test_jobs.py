@@ -275,5 +275,58 @@ class Many(JobCase):
         self.assertEqual(done.stdout, b"100000\n99999\n99998\n")
 
 
+class Diverted(JobCase):
+    """The shim, as bash and make load it, sends allow-listed commands to a guest, and nothing else."""
+
+    @classmethod
+    def setUpClass(cls):
+        config = pool.dir / "config/ssi"
+        config.mkdir(mode=0o700, exist_ok=True)
+        (config / "config.toml").write_text('[[app]]\nmatch = ["readlink", "gcc"]\nnot_args = ["--version"]\npolicy = "remote"\n')
+
+    @classmethod
+    def tearDownClass(cls):
+        (pool.dir / "config/ssi/config.toml").unlink()
+
+    def test_from_bash(self):
+        done = pool.ssi("shell", "readlink /proc/self/ns/net; cat /proc/self/comm; ls /nowhere; readlink --version | wc -l")
+        lines = done.stdout.decode().splitlines()
+        self.assertTrue(lines[0].startswith("net:["), done)
+        self.assertNotEqual(lines[0], os.readlink("/proc/self/ns/net"))
+        self.assertEqual((lines[1], int(lines[2]) > 5), ("cat", True))
+
+    def test_from_make(self):
+        source = pool.work / "make"
+        source.mkdir(exist_ok=True)
+        for name in "abcd":
+            (source / f"{name}.c").write_text(f"int {name}(void) {{ return {ord(name)}; }}\n")
+        (source / "main.c").write_text("int a(void); int d(void); int main(void) { return a() + d() == 197 ? 0 : 1; }\n")
+        (source / "Makefile").write_text("prog: a.o b.o c.o d.o main.o\n\tgcc -o $@ $^\n%.o: %.c\n\tgcc -c -o $@ $<\n"
+                                         "where:\n\t@readlink /proc/self/ns/net\n")
+        done = pool.ssi("shell", "make -j4 prog && ./prog && make where", cwd=source)
+        self.assertEqual(done.returncode, 0, done)
+        self.assertNotEqual(done.stdout.decode().splitlines()[-1], os.readlink("/proc/self/ns/net"))
+
+    def test_disabled(self):
+        done = pool.ssi("shell", "readlink /proc/self/ns/net", env={"SSI_DISABLE": "1"})
+        self.assertEqual(done.stdout.decode().strip(), os.readlink("/proc/self/ns/net"))
+
+
+class Waiting(JobCase):
+    def test_wait_ends(self):
+        """Both guests are filled; a job that may wait for a second gives up then, and one that waits longer runs."""
+        burn = "timeout 5 yes >/dev/null & timeout 5 yes >/dev/null; wait; exit 0"
+        busy = [self.popen("--cpus", "2", "--on", guest, "sh", "-c", burn) for guest in ("guest1", "guest2")]
+        time.sleep(0.5)
+        began = time.monotonic()
+        done = pool.ssirun("--wait=1", "--cpus", "2", "--remote", "true")
+        self.assertEqual(done.returncode, 125)
+        self.assertIn(b"no guest was free within 1 s", done.stderr)
+        self.assertLess(time.monotonic() - began, 2.5)
+        self.assertEqual(pool.ssirun("--wait", "--cpus", "2", "--remote", "echo", "ran").stdout, b"ran\n")
+        for job in busy:
+            self.assertEqual(job.wait(20), 0)
+
+
 if __name__ == "__main__":
     unittest.main()
