@@ -42,11 +42,13 @@ inside::Stdio inside_kind(std::uint8_t kind) {
   return inside::Stdio::closed;
 }
 
-Result<inside::ToStem> packet_for(const wire::Start& start, const std::string& hostname, const std::string& domain) {
+Result<inside::ToStem> packet_for(const wire::Start& start, const std::string& hostname,
+                                  const std::string& domain) {
   inside::ToStem packet{};
   packet.kind = inside::ToStem::start_job;
   auto& job = packet.start;
-  if (start.groups.size() > inside::max_groups || start.stdio.size() != 3) return os_error("start a job", EINVAL);
+  if (start.groups.size() > inside::max_groups || start.stdio.size() != 3)
+    return os_error("start a job", EINVAL);
   job.uid = start.uid;
   job.gid = start.gid;
   job.group_count = static_cast<std::uint32_t>(start.groups.size());
@@ -60,7 +62,11 @@ Result<inside::ToStem> packet_for(const wire::Start& start, const std::string& h
 }  // namespace
 
 GuestJob::GuestJob(Loop& loop, Session& session, std::uint64_t id, Fd control, Events events)
-    : loop_(loop), session_(session), id_(id), control_(std::move(control)), events_(std::move(events)),
+    : loop_(loop),
+      session_(session),
+      id_(id),
+      control_(std::move(control)),
+      events_(std::move(events)),
       poll_(loop, control_.get(), [this](int) { on_control(); }) {
   exited_.job = id;
   poll_.want(UV_READABLE);
@@ -76,7 +82,8 @@ Result<std::unique_ptr<GuestJob>> GuestJob::start(Loop& loop, Session& session, 
   int control[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) != 0) return os_error("socketpair");
   Fd ours(control[0]), theirs(control[1]);
-  std::unique_ptr<GuestJob> job(new GuestJob(loop, session, spec.start.job, std::move(ours), std::move(events)));
+  std::unique_ptr<GuestJob> job(
+      new GuestJob(loop, session, spec.start.job, std::move(ours), std::move(events)));
 
   std::vector<Fd> passed;
   passed.push_back(std::move(theirs));

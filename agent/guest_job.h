@@ -21,12 +21,13 @@ class GuestJob {
   struct Events {
     std::function<void()> started;
     std::function<void(int error)> failed;  // an errno: the program never ran; destroy the job (deferred)
-    std::function<void()> gone;             // no process and no output of it is left; destroy the job (deferred)
+    std::function<void()> gone;  // no process and no output of it is left; destroy the job (deferred)
   };
 
   // Asks the stem (a SOCK_SEQPACKET socket) to start it.
   static Result<std::unique_ptr<GuestJob>> start(Loop& loop, Session& session, int stem, const JobSpec& spec,
-                                                 const std::string& hostname, const std::string& domain, Events events);
+                                                 const std::string& hostname, const std::string& domain,
+                                                 Events events);
 
   // Destroying it kills all its processes.
   ~GuestJob() { *alive_ = false; }

@@ -76,17 +76,23 @@ class HomeProcess {
   std::map<std::string, wire::Mount> mounted_;  // by path: asked for or done
   std::deque<wire::Mount> mounting_;            // in the order asked
   int invalidating_ = 0;
-  std::deque<std::function<void()>> waiting_;   // for the view to be mounted and coherent
+  std::deque<std::function<void()>> waiting_;  // for the view to be mounted and coherent
   std::unordered_map<std::uint64_t, JobSpec> specs_;
   std::unordered_map<std::uint64_t, std::unique_ptr<GuestJob>> jobs_;
 };
 
-HomeProcess::HomeProcess(Loop& loop, const AgentOptions& options, const Identity& self, Fd connection, Fd parent)
-    : loop_(loop), options_(options), self_(self), parent_(std::move(parent)),
+HomeProcess::HomeProcess(Loop& loop, const AgentOptions& options, const Identity& self, Fd connection,
+                         Fd parent)
+    : loop_(loop),
+      options_(options),
+      self_(self),
+      parent_(std::move(parent)),
       session_(loop, std::move(connection), TlsStream::Side::guest, self, {},
                {[] {}, [this](const Session::Incoming& incoming) { frame(incoming); },
                 [this](const Error& why) { end(why.text()); }}),
-      view_(loop, session_), parent_poll_(loop, parent_.get(), [this](int) { stem_ready(); }), patience_(loop) {
+      view_(loop, session_),
+      parent_poll_(loop, parent_.get(), [this](int) { stem_ready(); }),
+      patience_(loop) {
   parent_poll_.want(UV_READABLE);
   patience_.once(authenticate_ms, [this] {
     if (!admitted_) end("the peer did not authenticate itself");
@@ -111,8 +117,10 @@ void HomeProcess::frame(const Session::Incoming& frame) {
   auto message = wire::decode_frame(frame.kind, frame.meta);
   if (!message) return session_.close(message.error());
   if (auto* opening = std::get_if<wire::Hello>(&*message)) return hello(*opening, frame.id);
-  if (!admitted_) return session_.close({std::error_code(EPROTO, std::generic_category()), "frame before Hello"});
-  if (auto* start_frame = std::get_if<wire::Start>(&*message)) return start(std::move(*start_frame), frame.id);
+  if (!admitted_)
+    return session_.close({std::error_code(EPROTO, std::generic_category()), "frame before Hello"});
+  if (auto* start_frame = std::get_if<wire::Start>(&*message))
+    return start(std::move(*start_frame), frame.id);
   if (auto* mounts = std::get_if<wire::Mounts>(&*message)) return take(*mounts);
   if (auto* changed = std::get_if<wire::Invalidate>(&*message)) return take(*changed);
   if (auto* part = std::get_if<wire::SpecPart>(&*message)) return take(*part, frame.body);
@@ -156,7 +164,8 @@ void HomeProcess::stem_ready() {
   inside::StemReady ready;
   auto got = receive_with_fds(parent_.get(), {reinterpret_cast<char*>(&ready), sizeof ready});
   if (!got || got->bytes != sizeof ready) return end("the agent ended");
-  if (ready.error != 0 || got->fds.size() != 1) return session_.fail(hello_id_, ready.error ? ready.error : EPROTO);
+  if (ready.error != 0 || got->fds.size() != 1)
+    return session_.fail(hello_id_, ready.error ? ready.error : EPROTO);
   stem_ = std::move(got->fds.front());
   stem_poll_ = std::make_unique<Poll>(loop_, stem_.get(), [this](int) { mount_done(); });
   stem_poll_->want(UV_READABLE);
@@ -167,7 +176,8 @@ void HomeProcess::stem_ready() {
 // Mounts what is new. What home has unmounted since stays mounted here until the session ends.
 void HomeProcess::take(const wire::Mounts& mounts) {
   for (const auto& mount : mounts.mounts) {
-    if (!stem_ || mount.path.size() >= inside::max_path || mount.path.empty() || mount.path[0] != '/') continue;
+    if (!stem_ || mount.path.size() >= inside::max_path || mount.path.empty() || mount.path[0] != '/')
+      continue;
     if (!mounted_.emplace(mount.path, mount).second) continue;
     inside::ToStem packet{};
     packet.kind = inside::ToStem::mount_fs;
@@ -226,7 +236,8 @@ void HomeProcess::start(wire::Start&& start, std::uint32_t id) {
   specs_.erase(start.job);
   const auto ticket = check_ticket(start.ticket);
   if (!ticket || ticket->job != start.job) {
-    log::warning("job={} refused: {}", start.job, ticket ? "the ticket is for another job" : ticket.error().text());
+    log::warning("job={} refused: {}", start.job,
+                 ticket ? "the ticket is for another job" : ticket.error().text());
     return session_.fail(id, EACCES);
   }
   if (find(start.job)) return session_.fail(id, EALREADY);

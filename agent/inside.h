@@ -86,7 +86,7 @@ struct FromInit {
     exited    // the leader ended
   };
   Kind kind;
-  std::int32_t error;        // errno
+  std::int32_t error;  // errno
   std::int32_t wait_status;
   std::uint64_t cpu_us, max_rss;  // of the leader and what it waited for; bytes
 };

@@ -26,8 +26,8 @@ namespace {
 using inside::FromInit;
 
 // What a job of home's root keeps, in its user namespace only; every other job keeps nothing.
-constexpr int root_keeps[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,
-                              CAP_FSETID, CAP_SETUID, CAP_SETGID, CAP_KILL};
+constexpr int root_keeps[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,
+                              CAP_FSETID, CAP_SETUID,       CAP_SETGID,          CAP_KILL};
 
 Status finish_namespaces(const inside::StartJob& start) {
   const std::string view = inside::view_path;
@@ -41,8 +41,8 @@ Status finish_namespaces(const inside::StartJob& start) {
   if (::mount("shm", (view + "/dev/shm").c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") != 0)
     return os_error("mount /dev/shm");
   // Stacks the old root on the new one and lets go of it: nothing of the guest is left to be seen.
-  if (::chdir(view.c_str()) != 0 || ::syscall(SYS_pivot_root, ".", ".") != 0 || ::umount2(".", MNT_DETACH) != 0 ||
-      ::chdir("/") != 0)
+  if (::chdir(view.c_str()) != 0 || ::syscall(SYS_pivot_root, ".", ".") != 0 ||
+      ::umount2(".", MNT_DETACH) != 0 || ::chdir("/") != 0)
     return os_error("pivot into the view");
   return {};
 }
@@ -135,12 +135,15 @@ int become_leader(const inside::StartJob& start, JobSpec& spec, const std::vecto
 class JobInit {
  public:
   JobInit(Fd control, Fd exec_result, Fd signals, pid_t leader)
-      : control_(std::move(control)), exec_result_(std::move(exec_result)), signals_(std::move(signals)),
+      : control_(std::move(control)),
+        exec_result_(std::move(exec_result)),
+        signals_(std::move(signals)),
         leader_(leader) {}
 
   [[noreturn]] void run() {
     for (;;) {
-      pollfd wanted[] = {{control_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {exec_result_.get(), POLLIN, 0}};
+      pollfd wanted[] = {
+          {control_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {exec_result_.get(), POLLIN, 0}};
       if (::poll(wanted, 3, -1) < 0 && errno != EINTR) ::_exit(1);
       if (wanted[2].revents) take_exec_result();
       if (wanted[1].revents) reap();

@@ -41,7 +41,8 @@ Result<Fd> JobSpec::to_memory() const {
   const auto fields = wire::pack(start);
   const Sizes sizes{fields.size(), arguments.size(), environment.size()};
   const std::string_view header(reinterpret_cast<const char*>(&sizes), sizeof sizes);
-  for (const auto part : {header, std::string_view(fields), std::string_view(arguments), std::string_view(environment)})
+  for (const auto part :
+       {header, std::string_view(fields), std::string_view(arguments), std::string_view(environment)})
     if (auto written = write_all(memory.get(), part); !written) return tl::make_unexpected(written.error());
   ::fcntl(memory.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
   return memory;
@@ -59,7 +60,8 @@ Result<JobSpec> JobSpec::from_memory(int fd) {
   JobSpec spec;
   std::string fields;
   off_t offset = sizeof sizes;
-  for (auto [size, into] : {std::pair{sizes.start, &fields}, {sizes.arguments, &spec.arguments},
+  for (auto [size, into] : {std::pair{sizes.start, &fields},
+                            {sizes.arguments, &spec.arguments},
                             {sizes.environment, &spec.environment}})
     if (auto read = read_all(fd, size, offset, *into); !read) return tl::make_unexpected(read.error());
   auto start = wire::unpack<wire::Start>(fields);

@@ -16,7 +16,7 @@ struct JobSpec {
   wire::Start start;
   std::string arguments, environment;  // strings ended by NUL
 
-  Result<Fd> to_memory() const;        // a memfd
+  Result<Fd> to_memory() const;  // a memfd
   static Result<JobSpec> from_memory(int fd);
 };
 

@@ -17,7 +17,8 @@ namespace {
 
 using namespace ssi;
 
-constexpr const char* help = R"(usage: ssi-agent --name NAME --scheduler HOST:PORT --scheduler-key KEY --listen HOST:PORT --key FILE
+constexpr const char* help =
+    R"(usage: ssi-agent --name NAME --scheduler HOST:PORT --scheduler-key KEY --listen HOST:PORT --key FILE
 Runs jobs for the homes that the scheduler sends here. Needs root; the one program that a guest needs.
   --name NAME           the guest's name in the pool
   --scheduler HOST:PORT where the scheduler listens
@@ -45,22 +46,37 @@ AgentOptions parse(int argc, char** argv) {
   AgentOptions options;
   for (int c; (c = ::getopt_long(argc, argv, "+", options_table, nullptr)) != -1;) {
     switch (c) {
-      case 'n': options.name = optarg; break;
-      case 's': options.scheduler = optarg; break;
-      case 'l': options.listen = optarg; break;
-      case 'f': options.key_file = optarg; break;
-      case 'k':
-        if (auto key = parse_key(optarg)) options.scheduler_key = *key;
-        else die("--scheduler-key: " + key.error().text());
+      case 'n':
+        options.name = optarg;
         break;
-      case 'V': std::puts("ssi-agent " SSI_VERSION); std::exit(0);
-      case 'h': std::fputs(help, stdout); std::exit(0);
-      default: die("try 'ssi-agent --help'");
+      case 's':
+        options.scheduler = optarg;
+        break;
+      case 'l':
+        options.listen = optarg;
+        break;
+      case 'f':
+        options.key_file = optarg;
+        break;
+      case 'k':
+        if (auto key = parse_key(optarg))
+          options.scheduler_key = *key;
+        else
+          die("--scheduler-key: " + key.error().text());
+        break;
+      case 'V':
+        std::puts("ssi-agent " SSI_VERSION);
+        std::exit(0);
+      case 'h':
+        std::fputs(help, stdout);
+        std::exit(0);
+      default:
+        die("try 'ssi-agent --help'");
     }
   }
   if (optind < argc) die(std::string("unexpected argument '") + argv[optind] + "'; try 'ssi-agent --help'");
-  if (options.name.empty() || options.scheduler.empty() || options.scheduler_key.empty() || options.listen.empty() ||
-      options.key_file.empty())
+  if (options.name.empty() || options.scheduler.empty() || options.scheduler_key.empty() ||
+      options.listen.empty() || options.key_file.empty())
     die("--name, --scheduler, --scheduler-key, --listen and --key are all needed; try 'ssi-agent --help'");
   return options;
 }
@@ -75,7 +91,8 @@ Result<Fd> listen_on(const std::string& address) {
   Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1;
   ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || ::listen(socket.get(), 64) != 0)
+  if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 ||
+      ::listen(socket.get(), 64) != 0)
     return os_error("listen on " + address);
   return socket;
 }
@@ -102,7 +119,8 @@ int main(int argc, char** argv) {
   auto listener = listen_on(options.listen);
   if (!listener) die(listener.error().text());
   raise_limits();
-  log::info("guest={} key={} takes sessions on {}", options.name, fingerprint(self->public_key()), options.listen);
+  log::info("guest={} key={} takes sessions on {}", options.name, fingerprint(self->public_key()),
+            options.listen);
   if (const auto run = run_parent(options, *self, std::move(*listener)); !run) die(run.error().text());
   return 0;
 }

@@ -21,15 +21,15 @@
 #include "agent/home.h"
 #include "agent/inside.h"
 #include "agent/reporter.h"
-#include "common/speed.h"
 #include "agent/stem.h"
 #include "common/fd_passing.h"
 #include "common/log.h"
+#include "common/speed.h"
 
 namespace ssi {
 namespace {
 
-constexpr std::size_t max_homes = 64;  // sessions at once, authenticated or not
+constexpr std::size_t max_homes = 64;    // sessions at once, authenticated or not
 constexpr uid_t nobody = 4'293'999'999;  // not 65534, which may be a home's user
 constexpr std::uint64_t first_outer_root = 4'294'000'000, max_outer_roots = 900'000;
 
@@ -80,7 +80,9 @@ class HomeCgroup {
   void kill() {
     if (!path_.empty()) write("cgroup.kill", "1");
   }
-  bool remove() { return path_.empty() || ::rmdir(path_.c_str()) == 0 || errno != EBUSY; }  // false: not empty yet
+  bool remove() {
+    return path_.empty() || ::rmdir(path_.c_str()) == 0 || errno != EBUSY;
+  }  // false: not empty yet
 
  private:
   bool write(const char* file, const std::string& text) const {
@@ -151,7 +153,8 @@ Status Parent::start_reporter() {
   auto pair = packet_pair();
   if (!pair) return tl::make_unexpected(pair.error());
   auto& [ours, theirs] = *pair;
-  reporter_pid_ = fork_child({theirs.get()}, [&] { return run_reporter(options_, self_, speed, std::move(theirs)); });
+  reporter_pid_ =
+      fork_child({theirs.get()}, [&] { return run_reporter(options_, self_, speed, std::move(theirs)); });
   if (reporter_pid_ < 0) return os_error("fork");
   reporter_ = std::move(ours);
   return {};
@@ -180,7 +183,8 @@ void Parent::make_stem(Home& home) {
   auto& [ours, theirs] = *sync;
   const pid_t pid = fork_child({for_stem.get(), theirs.get()}, [&] {
     char byte = 0;
-    if (::unshare(CLONE_NEWUSER) != 0 || ::write(theirs.get(), &byte, 1) != 1 || ::read(theirs.get(), &byte, 1) != 1)
+    if (::unshare(CLONE_NEWUSER) != 0 || ::write(theirs.get(), &byte, 1) != 1 ||
+        ::read(theirs.get(), &byte, 1) != 1)
       return 1;
     if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) return 1;
     theirs.reset();

@@ -8,8 +8,8 @@
 #include <set>
 
 #include "agent/inside.h"
-#include "common/load.h"
 #include "common/control_socket.h"
+#include "common/load.h"
 #include "common/log.h"
 #include "common/loop.h"
 
@@ -21,22 +21,29 @@ constexpr std::uint64_t report_ms = 500;
 class Reporter {
  public:
   Reporter(Loop& loop, const AgentOptions& options, const Identity& self, double speed, Fd parent)
-      : loop_(loop), options_(options), self_(self), parent_(std::move(parent)), load_(speed), timer_(loop),
+      : loop_(loop),
+        options_(options),
+        self_(self),
+        parent_(std::move(parent)),
+        load_(speed),
+        timer_(loop),
         poll_(loop, parent_.get(), [this](int) { take_jobs(); }) {
-    if (::getrandom(&boot_, sizeof boot_, 0) != sizeof boot_) boot_ = static_cast<std::uint64_t>(::time(nullptr));
+    if (::getrandom(&boot_, sizeof boot_, 0) != sizeof boot_)
+      boot_ = static_cast<std::uint64_t>(::time(nullptr));
   }
 
   Status start() {
-    auto client = ControlClient::connect(
-        loop_, options_.scheduler, options_.scheduler_key, self_,
-        {[](wire::Control&& message) {
-           if (const auto* refused = std::get_if<wire::Refused>(&message))
-             log::warning("the scheduler refused a report: {}", refused->reason);
-         },
-         [this](ControlClient::Link link, const std::string& why) {
-           if (link == ControlClient::Link::up) report();
-           if (link == ControlClient::Link::down) log::warning("no scheduler at {}: {}", options_.scheduler, why);
-         }});
+    auto client =
+        ControlClient::connect(loop_, options_.scheduler, options_.scheduler_key, self_,
+                               {[](wire::Control&& message) {
+                                  if (const auto* refused = std::get_if<wire::Refused>(&message))
+                                    log::warning("the scheduler refused a report: {}", refused->reason);
+                                },
+                                [this](ControlClient::Link link, const std::string& why) {
+                                  if (link == ControlClient::Link::up) report();
+                                  if (link == ControlClient::Link::down)
+                                    log::warning("no scheduler at {}: {}", options_.scheduler, why);
+                                }});
     if (!client) return tl::make_unexpected(client.error());
     client_ = std::move(*client);
     poll_.want(UV_READABLE);

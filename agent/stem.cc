@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "agent/stem.h"
 
+#include <linux/sched.h>
 #include <sched.h>
 #include <seccomp.h>
-#include <linux/sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -49,7 +49,8 @@ Status deny_terminal_injection() {
 // /dev of the jobs: what the guest's kernel offers to everybody, and nothing else. Device nodes cannot be made in a user
 // namespace, so the guest's own are bound.
 Status build_dev(const std::string& dev) {
-  if (auto mounted = mount_at("dev", dev, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k"); !mounted) return mounted;
+  if (auto mounted = mount_at("dev", dev, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k"); !mounted)
+    return mounted;
   for (const char* name : {"null", "zero", "full", "random", "urandom", "tty"}) {
     const auto path = dev + "/" + name;
     const Fd made(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0666));
@@ -57,8 +58,10 @@ Status build_dev(const std::string& dev) {
       return os_error("bind " + path);
   }
   for (const char* name : {"pts", "shm"}) ::mkdir((dev + "/" + name).c_str(), 0755);
-  constexpr const char* links[][2] = {{"/proc/self/fd", "fd"},       {"/proc/self/fd/0", "stdin"},
-                                      {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"},
+  constexpr const char* links[][2] = {{"/proc/self/fd", "fd"},
+                                      {"/proc/self/fd/0", "stdin"},
+                                      {"/proc/self/fd/1", "stdout"},
+                                      {"/proc/self/fd/2", "stderr"},
                                       {"pts/ptmx", "ptmx"}};
   for (const auto& [target, name] : links)
     if (::symlink(target, (dev + "/" + name).c_str()) != 0) return os_error("symlink in " + dev);
@@ -67,7 +70,8 @@ Status build_dev(const std::string& dev) {
 
 // /sys of the jobs: the processors and memory nodes of the guest, which programs count, and nothing else.
 Status build_sys(const std::string& sys) {
-  if (auto mounted = mount_at("sys", sys, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=64k"); !mounted)
+  if (auto mounted = mount_at("sys", sys, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=64k");
+      !mounted)
     return mounted;
   for (const char* name : {"/devices", "/devices/system", "/devices/system/cpu", "/devices/system/node"})
     ::mkdir((sys + name).c_str(), 0755);
@@ -138,7 +142,8 @@ void Stem::start_job(const inside::StartJob& start, std::vector<Fd> fds) {
     home_.reset();
     run_job_init(start, std::move(fds));
   }
-  if (pid < 0 && !fds.empty()) send_packet(fds[0].get(), inside::FromInit{inside::FromInit::failed, errno, 0, 0, 0});
+  if (pid < 0 && !fds.empty())
+    send_packet(fds[0].get(), inside::FromInit{inside::FromInit::failed, errno, 0, 0, 0});
 }
 
 int Stem::run() {
@@ -162,12 +167,15 @@ int Stem::run() {
   }
   // The home process is gone. One of its threads may still wait in the kernel for an answer to a notification, and so
   // keep the connection, and with it the jobs' requests, alive: only this frees them.
-  for (const auto& root : roots_) ::umount2(("/proc/self/fd/" + std::to_string(root.get())).c_str(), MNT_FORCE);
+  for (const auto& root : roots_)
+    ::umount2(("/proc/self/fd/" + std::to_string(root.get())).c_str(), MNT_FORCE);
   return 0;
 }
 
 }  // namespace
 
-int run_stem(Fd home) { return Stem(std::move(home)).run(); }
+int run_stem(Fd home) {
+  return Stem(std::move(home)).run();
+}
 
 }  // namespace ssi

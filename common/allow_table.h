@@ -18,18 +18,18 @@
 
 struct allow_header {
   uint32_t magic, version;
-  uint32_t off;        /* 1: divert nothing */
+  uint32_t off; /* 1: divert nothing */
   uint32_t generation;
-  uint32_t slots;      /* power of two */
-  uint32_t ssirun;     /* offset in the file of ssirun's absolute path */
-  uint32_t size;       /* of the whole file */
+  uint32_t slots;  /* power of two */
+  uint32_t ssirun; /* offset in the file of ssirun's absolute path */
+  uint32_t size;   /* of the whole file */
   uint32_t reserved;
 };
 
-struct allow_entry {   /* name == 0: empty */
+struct allow_entry { /* name == 0: empty */
   uint32_t hash;
-  uint32_t name;       /* offset in the file of the basename */
-  uint32_t rule;       /* index of the [[app]] */
+  uint32_t name; /* offset in the file of the basename */
+  uint32_t rule; /* index of the [[app]] */
   uint32_t reserved;
 };
 

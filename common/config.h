@@ -11,30 +11,30 @@
 
 namespace ssi {
 
-enum class Policy { automatic, local, remote };   // "auto" | "local" | "remote"
+enum class Policy { automatic, local, remote };  // "auto" | "local" | "remote"
 enum class Fallback { local, fail, wait };
 
-struct Rule {  // one [[app]]
-  std::vector<std::string> match;                 // basenames, absolute paths or globs
-  std::vector<std::string> not_args, when_args;   // globs
+struct Rule {                                    // one [[app]]
+  std::vector<std::string> match;                // basenames, absolute paths or globs
+  std::vector<std::string> not_args, when_args;  // globs
   Policy policy = Policy::automatic;
   Fallback fallback = Fallback::local;
-  std::uint32_t cpus = 0;                         // resources.cpus; 0: not given
-  std::uint64_t memory = 0;                       // resources.mem in bytes ("4G"); 0: not given
+  std::uint32_t cpus = 0;    // resources.cpus; 0: not given
+  std::uint64_t memory = 0;  // resources.mem in bytes ("4G"); 0: not given
 };
 
 struct SchedulerAddress {
-  std::string address;                            // HOST:PORT
-  std::string key;                                // Ed25519 public key, 32 bytes; empty: not known
+  std::string address;  // HOST:PORT
+  std::string key;      // Ed25519 public key, 32 bytes; empty: not known
 };
 
-struct ExportRules {                              // [export]; paths may start with ~/
-  std::vector<std::string> hidden, read_only;     // added to the defaults
+struct ExportRules {                           // [export]; paths may start with ~/
+  std::vector<std::string> hidden, read_only;  // added to the defaults
 };
 
 struct Config {
-  std::optional<SchedulerAddress> scheduler;      // scheduler = "HOST:PORT", scheduler_key = "hex"
-  Policy policy = Policy::automatic;              // [defaults]
+  std::optional<SchedulerAddress> scheduler;  // scheduler = "HOST:PORT", scheduler_key = "hex"
+  Policy policy = Policy::automatic;          // [defaults]
   Fallback fallback = Fallback::local;
   double min_seconds = 2;
   ExportRules exports;
@@ -48,7 +48,8 @@ Result<Config> load_config();  // the usual files; SSI_CONFIG replaces the user'
 
 // SSI_SCHEDULER ("HOST:PORT" or "HOST:PORT#KEY"), then the config, then the embedded pool's file. A key that is not
 // given is taken from the pool's file when that names the same address. None: no pool is known.
-Result<std::optional<SchedulerAddress>> find_scheduler(const Config& config, const std::string& from_environment);
+Result<std::optional<SchedulerAddress>> find_scheduler(const Config& config,
+                                                       const std::string& from_environment);
 
 // "4G", "512M", "1024": bytes.
 Result<std::uint64_t> parse_size(const std::string& text);

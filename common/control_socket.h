@@ -29,10 +29,11 @@ class ControlServer {
   };
 
   // Binds to "HOST:PORT". Source: zmq_bind(3).
-  static Result<std::unique_ptr<ControlServer>> listen(Loop& loop, const std::string& address, const Identity& self,
-                                                       Events events);
+  static Result<std::unique_ptr<ControlServer>> listen(Loop& loop, const std::string& address,
+                                                       const Identity& self, Events events);
   ~ControlServer();
-  void send(const std::string& route, const wire::Control& message);  // dropped when the peer is gone or too slow
+  void send(const std::string& route,
+            const wire::Control& message);  // dropped when the peer is gone or too slow
 
  private:
   struct Impl;

@@ -26,8 +26,8 @@ struct Received {
 Result<Received> receive_with_fds(int socket, std::span<char> into);
 
 template <class T>
-  requires std::is_trivially_copyable_v<T>
-Status send_packet(int socket, const T& packet, std::span<const int> fds = {}) {
+requires std::is_trivially_copyable_v<T> Status send_packet(int socket, const T& packet,
+                                                            std::span<const int> fds = {}) {
   return send_with_fds(socket, {reinterpret_cast<const char*>(&packet), sizeof packet}, fds);
 }
 

@@ -31,17 +31,22 @@ Loop::Loop() {
 }
 
 Loop::~Loop() {
-  uv_walk(&loop_,
-          [](uv_handle_t* handle, void*) {
-            if (!uv_is_closing(handle)) uv_close(handle, nullptr);
-          },
-          nullptr);
+  uv_walk(
+      &loop_,
+      [](uv_handle_t* handle, void*) {
+        if (!uv_is_closing(handle)) uv_close(handle, nullptr);
+      },
+      nullptr);
   uv_run(&loop_, UV_RUN_DEFAULT);
   uv_loop_close(&loop_);
 }
 
-void Loop::run() { uv_run(&loop_, UV_RUN_DEFAULT); }
-void Loop::stop() { uv_stop(&loop_); }
+void Loop::run() {
+  uv_run(&loop_, UV_RUN_DEFAULT);
+}
+void Loop::stop() {
+  uv_stop(&loop_);
+}
 
 // What was deferred while callbacks of the poll ran is called right after them, before the loop could sleep. The idle
 // handle keeps it from sleeping when something was deferred elsewhere in the turn.
@@ -107,7 +112,9 @@ Timer::Timer(Loop& loop) : handle_(new Handle{}) {
   handle_->uv.data = handle_;
 }
 
-Timer::~Timer() { close_and_delete(handle_); }
+Timer::~Timer() {
+  close_and_delete(handle_);
+}
 
 void Timer::start(std::uint64_t ms, std::uint64_t repeat, std::function<void()> f) {
   handle_->f = std::move(f);
@@ -121,17 +128,26 @@ void Timer::start(std::uint64_t ms, std::uint64_t repeat, std::function<void()> 
       ms, repeat));
 }
 
-void Timer::once(std::uint64_t ms, std::function<void()> f) { start(ms, 0, std::move(f)); }
-void Timer::every(std::uint64_t ms, std::function<void()> f) { start(ms, ms, std::move(f)); }
-void Timer::stop() { uv_timer_stop(&handle_->uv); }
-void Timer::unref() { uv_unref(reinterpret_cast<uv_handle_t*>(&handle_->uv)); }
+void Timer::once(std::uint64_t ms, std::function<void()> f) {
+  start(ms, 0, std::move(f));
+}
+void Timer::every(std::uint64_t ms, std::function<void()> f) {
+  start(ms, ms, std::move(f));
+}
+void Timer::stop() {
+  uv_timer_stop(&handle_->uv);
+}
+void Timer::unref() {
+  uv_unref(reinterpret_cast<uv_handle_t*>(&handle_->uv));
+}
 
 struct SignalWatch::Handle {
   uv_signal_t uv;
   std::function<void()> f;
 };
 
-SignalWatch::SignalWatch(Loop& loop, int number, std::function<void()> f) : handle_(new Handle{{}, std::move(f)}) {
+SignalWatch::SignalWatch(Loop& loop, int number, std::function<void()> f)
+    : handle_(new Handle{{}, std::move(f)}) {
   must(uv_signal_init(loop.uv(), &handle_->uv));
   handle_->uv.data = handle_;
   must(uv_signal_start(

@@ -22,7 +22,7 @@ class Loop {
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  void run();   // until stop(), or until nothing is left to wait for
+  void run();  // until stop(), or until nothing is left to wait for
   void stop();
   uv_loop_t* uv() { return &loop_; }
 

@@ -11,13 +11,13 @@ namespace ssi::paths {
 
 Result<std::string> runtime_dir();  // $XDG_RUNTIME_DIR/ssi, or /tmp/ssi-UID
 Result<std::string> state_dir();    // $XDG_STATE_HOME/ssi, or ~/.local/state/ssi
-std::string user_config();          // $SSI_CONFIG, or $XDG_CONFIG_HOME/ssi/config.toml, or ~/.config/ssi/config.toml
+std::string user_config();  // $SSI_CONFIG, or $XDG_CONFIG_HOME/ssi/config.toml, or ~/.config/ssi/config.toml
 inline constexpr const char* system_config = "/etc/ssi/config.toml";
 
 // The file that `ssi pool up` leaves for everybody on this machine: where the scheduler is and its public key.
 inline constexpr const char* pool_file = "/run/ssi/pool.toml";
 
-std::string home_dir();             // of the effective user, from the password database when HOME is not set
+std::string home_dir();  // of the effective user, from the password database when HOME is not set
 
 // The full path of a sibling program or library ("ssi-agent", "libssi-shim.so"): beside this one, in the build tree's
 // folders, or where `meson install` puts it. Source: /proc/self/exe.

@@ -8,7 +8,9 @@
 namespace ssi {
 namespace {
 
-bool would_block(const Error& error) { return error.code == std::errc::resource_unavailable_try_again; }
+bool would_block(const Error& error) {
+  return error.code == std::errc::resource_unavailable_try_again;
+}
 
 constexpr std::uint32_t credit_batch = 64 << 10;  // bytes written before credit is given while more is queued
 
@@ -40,7 +42,8 @@ void Source::pump() {
   static thread_local std::array<char, wire::max_body> buffer;
   const auto got = from_.read({buffer.data(), std::min<std::size_t>(buffer.size(), credit_)});
   if (!got && would_block(got.error())) return tell_drained();
-  if (!got || *got == 0) return finish();  // an error on a stream (EIO of a hung-up terminal) reads as its end
+  if (!got || *got == 0)
+    return finish();  // an error on a stream (EIO of a hung-up terminal) reads as its end
   credit_ -= *got;
   bytes_ += *got;
   session_.post(wire::Data{job_, stream_}, {buffer.data(), *got}, Session::Lane::bulk);

@@ -22,9 +22,9 @@ class Source {
   Source(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd from);
 
   void begin();
-  void credit(std::uint32_t bytes);      // the receiver passed them on
-  void stop();                           // nobody reads any more: closes the descriptor
-  void drained(std::function<void()> f); // calls `f` once all that the descriptor holds now has been sent
+  void credit(std::uint32_t bytes);          // the receiver passed them on
+  void stop();                               // nobody reads any more: closes the descriptor
+  void drained(std::function<void()> f);     // calls `f` once all that the descriptor holds now has been sent
   void when_ended(std::function<void()> f);  // calls `f` once End has been sent, or stop() called
   bool ended() const { return !from_; }
   std::uint64_t bytes() const { return bytes_; }  // sent
@@ -59,11 +59,12 @@ class Sink {
 
   bool push(std::string_view bytes);  // false: the sender broke the window, which ends the session
   void end();                         // the descriptor is closed when all is written
-  void flushed(std::function<void()> f);  // calls `f` once all that was pushed has been written (or discarded)
+  void flushed(
+      std::function<void()> f);  // calls `f` once all that was pushed has been written (or discarded)
   bool ended() const { return !to_; }
-  int fd() const { return to_.fd(); }             // -1 once ended
-  std::uint64_t bytes() const { return bytes_; }  // written
-  std::size_t queued() const { return queued_; }     // not yet written
+  int fd() const { return to_.fd(); }                                           // -1 once ended
+  std::uint64_t bytes() const { return bytes_; }                                // written
+  std::size_t queued() const { return queued_; }                                // not yet written
   const Error* write_error() const { return error_ ? error_.get() : nullptr; }  // other than EPIPE
 
  private:

@@ -15,19 +15,21 @@ namespace {
 struct Header {
   std::uint32_t length = 0;  // of metadata and body
   std::uint32_t id = 0;
-  std::uint16_t kind = 0;    // in a reply: 0 or an errno
+  std::uint16_t kind = 0;  // in a reply: 0 or an errno
   std::uint16_t flags = 0;
-  std::uint32_t meta = 0;    // length of the metadata
+  std::uint32_t meta = 0;  // length of the metadata
 };
 static_assert(sizeof(Header) == 16);
 
 constexpr std::size_t max_frame = sizeof(Header) + wire::max_meta + wire::max_body;
-constexpr std::size_t batch = 64 << 10;           // small frames are coalesced up to this
-constexpr std::size_t bulk_from = 4 << 10;        // bodies from this size take the bulk lane
-constexpr std::uint64_t acknowledge_every = 64;   // frames
+constexpr std::size_t batch = 64 << 10;          // small frames are coalesced up to this
+constexpr std::size_t bulk_from = 4 << 10;       // bodies from this size take the bulk lane
+constexpr std::uint64_t acknowledge_every = 64;  // frames
 constexpr std::uint64_t beat_ms = 2'000, silence_ms = 15'000;
 
-std::uint32_t size32(std::size_t size) { return static_cast<std::uint32_t>(size); }
+std::uint32_t size32(std::size_t size) {
+  return static_cast<std::uint32_t>(size);
+}
 
 // Latency first: no Nagle; little unsent data in the kernel, so that a small frame overtakes bulk; and a dead peer is
 // noticed (a firewall that drops packets shows no error by itself).
@@ -52,7 +54,9 @@ Session::Session(Loop& loop, Fd socket, TlsStream::Side side, const Identity& se
   heartbeat_.unref();
 }
 
-Session::~Session() { *alive_ = false; }
+Session::~Session() {
+  *alive_ = false;
+}
 
 void Session::fail(std::uint32_t id, int error) {
   send(static_cast<std::uint16_t>(error), id, flag_reply, {}, {}, Lane::small);
@@ -70,8 +74,8 @@ std::uint32_t Session::await(Await done) {
   return id;
 }
 
-void Session::send(std::uint16_t kind, std::uint32_t id, std::uint16_t flags, std::string meta, std::string_view body,
-                   Lane lane) {
+void Session::send(std::uint16_t kind, std::uint32_t id, std::uint16_t flags, std::string meta,
+                   std::string_view body, Lane lane) {
   if (closed_) return;
   assert(meta.size() <= wire::max_meta && body.size() <= wire::max_body);
   const Header header{size32(meta.size() + body.size()), id, kind, flags, size32(meta.size())};
@@ -144,7 +148,8 @@ bool Session::parse() {
   while (filled_ - parsed_ >= sizeof(Header)) {
     Header header;
     std::memcpy(&header, in_.data() + parsed_, sizeof header);
-    if (header.meta > header.length || header.meta > wire::max_meta || header.length - header.meta > wire::max_body) {
+    if (header.meta > header.length || header.meta > wire::max_meta ||
+        header.length - header.meta > wire::max_body) {
       close({std::error_code(EPROTO, std::generic_category()), "frame with impossible sizes"});
       return false;
     }
@@ -225,7 +230,9 @@ void Session::flush() {
   update_poll();
 }
 
-void Session::update_poll() { poll_->want(write_blocked_ ? UV_READABLE | UV_WRITABLE : UV_READABLE); }
+void Session::update_poll() {
+  poll_->want(write_blocked_ ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+}
 
 void Session::beat() {
   const auto now = uv_now(loop_.uv());

@@ -35,20 +35,21 @@ class Session {
 
   // All are called from the loop. Inside any of them the session may be destroyed only by Loop::defer.
   struct Events {
-    std::function<void()> ready;                  // the handshake is done; peer_key() is authenticated
-    std::function<void(const Incoming&)> frame;   // a request or a one-way frame
-    std::function<void(const Error&)> closed;     // the link is gone; called once, nothing follows
+    std::function<void()> ready;                 // the handshake is done; peer_key() is authenticated
+    std::function<void(const Incoming&)> frame;  // a request or a one-way frame
+    std::function<void(const Error&)> closed;    // the link is gone; called once, nothing follows
   };
 
   // `socket` is connected or connecting, and non-blocking. `peer` is the only Ed25519 key to accept; the guest's side
   // gives none and must judge peer_key() itself when ready.
-  Session(Loop& loop, Fd socket, TlsStream::Side side, const Identity& self, const std::string& peer, Events events);
+  Session(Loop& loop, Fd socket, TlsStream::Side side, const Identity& self, const std::string& peer,
+          Events events);
   ~Session();
 
   const std::string& peer_key() const { return tls_.peer_key(); }
-  std::uint64_t bytes_in() const { return bytes_in_; }    // frames' bytes, without TLS
+  std::uint64_t bytes_in() const { return bytes_in_; }  // frames' bytes, without TLS
   std::uint64_t bytes_out() const { return bytes_out_; }
-  std::size_t backlog() const { return backlog_; }        // bytes queued and not yet given to the kernel
+  std::size_t backlog() const { return backlog_; }  // bytes queued and not yet given to the kernel
 
   template <class M>
   void post(const M& message, std::string_view body = {}, Lane lane = Lane::small) {
@@ -58,7 +59,8 @@ class Session {
   // Calls back once: with the reply, or with the peer's errno, or ENOTCONN when the link is lost.
   template <class M>
   void call(const M& request, std::string_view body,
-            std::function<void(Result<typename M::Reply>, std::string_view body)> done, Lane lane = Lane::small) {
+            std::function<void(Result<typename M::Reply>, std::string_view body)> done,
+            Lane lane = Lane::small) {
     const auto id = await([done = std::move(done)](int error, const Incoming& reply) {
       if (error != 0) return done(os_error("guest or home", error), {});
       auto fields = wire::unpack<typename M::Reply>(reply.meta);
@@ -82,13 +84,14 @@ class Session {
   using Await = std::function<void(int error, const Incoming& reply)>;
 
   std::uint32_t await(Await done);
-  void send(std::uint16_t kind, std::uint32_t id, std::uint16_t flags, std::string meta, std::string_view body,
-            Lane lane);
+  void send(std::uint16_t kind, std::uint32_t id, std::uint16_t flags, std::string meta,
+            std::string_view body, Lane lane);
   void on_poll(int events);
   void handshake();
   void read_all();
   bool parse();
-  bool deliver(std::uint32_t id, std::uint16_t kind, std::uint16_t flags, std::string_view meta, std::string_view body);
+  bool deliver(std::uint32_t id, std::uint16_t kind, std::uint16_t flags, std::string_view meta,
+               std::string_view body);
   void acknowledge();
   void flush();
   void schedule_flush();
@@ -105,10 +108,10 @@ class Session {
   bool established_ = false, closed_ = false, flush_scheduled_ = false;
   bool write_blocked_ = false;
 
-  std::string in_;           // received and not yet parsed: in_[parsed_ .. filled_)
+  std::string in_;  // received and not yet parsed: in_[parsed_ .. filled_)
   std::size_t parsed_ = 0, filled_ = 0;
   std::deque<std::string> small_, bulk_;
-  std::string out_;          // being written
+  std::string out_;  // being written
   std::size_t out_done_ = 0;
   std::size_t backlog_ = 0;
   std::uint64_t bytes_in_ = 0, bytes_out_ = 0;
@@ -116,7 +119,7 @@ class Session {
   std::uint32_t next_id_ = 1;
   std::unordered_map<std::uint32_t, Await> waiting_;
   std::uint64_t sent_ = 0, taken_by_peer_ = 0, received_ = 0, acknowledged_ = 0;  // stream positions
-  std::uint64_t last_heard_ = 0, last_sent_ = 0;  // loop time, ms
+  std::uint64_t last_heard_ = 0, last_sent_ = 0;                                  // loop time, ms
 };
 
 // Opens a non-blocking TCP connection to "HOST:PORT" (numeric). Source: connect(2); EINPROGRESS is success.

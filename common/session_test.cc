@@ -19,8 +19,10 @@ struct Pair {
     int ends[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
     if (pinned == "the guest's") pinned = guest_key.public_key();
-    home = std::make_unique<Session>(loop, Fd(ends[0]), TlsStream::Side::home, home_key, pinned, events(home_side));
-    guest = std::make_unique<Session>(loop, Fd(ends[1]), TlsStream::Side::guest, guest_key, "", events(guest_side));
+    home = std::make_unique<Session>(loop, Fd(ends[0]), TlsStream::Side::home, home_key, pinned,
+                                     events(home_side));
+    guest = std::make_unique<Session>(loop, Fd(ends[1]), TlsStream::Side::guest, guest_key, "",
+                                      events(guest_side));
     limit.once(10'000, [this] { loop.stop(); });
   }
 
@@ -31,7 +33,10 @@ struct Pair {
   };
 
   Session::Events events(Side& side) {
-    return {[&side] { side.ready = true; }, [&side](const Session::Incoming& in) { if (side.frame) side.frame(in); },
+    return {[&side] { side.ready = true; },
+            [&side](const Session::Incoming& in) {
+              if (side.frame) side.frame(in);
+            },
             [this, &side](const Error& why) {
               side.closed = why.text();
               loop.stop();
@@ -85,7 +90,8 @@ TEST_CASE("an errno arrives as that errno") {
   Pair pair;
   pair.guest_side.frame = [&](const Session::Incoming& in) { pair.guest->fail(in.id, ENOSPC); };
   std::error_code code;
-  pair.home->call(wire::Getattr{1, 0}, {}, [&](Result<wire::Attr> attr, std::string_view) { code = attr.error().code; });
+  pair.home->call(wire::Getattr{1, 0}, {},
+                  [&](Result<wire::Attr> attr, std::string_view) { code = attr.error().code; });
   pair.until([&] { return static_cast<bool>(code); });
   CHECK(code == std::errc::no_space_on_device);
 }
@@ -93,7 +99,8 @@ TEST_CASE("an errno arrives as that errno") {
 TEST_CASE("a peer with another key than the pinned one is refused") {
   Pair pair(Identity::generate().public_key());
   pair.until([&] { return !pair.home_side.closed.empty(); });
-  CHECK(pair.home_side.closed.find("the peer has key " + fingerprint(pair.guest_key.public_key())) != std::string::npos);
+  CHECK(pair.home_side.closed.find("the peer has key " + fingerprint(pair.guest_key.public_key())) !=
+        std::string::npos);
   CHECK_FALSE(pair.guest_side.ready);
 }
 
@@ -120,7 +127,8 @@ TEST_CASE("a lost link fails what waits for a reply") {
   Pair pair;
   pair.guest_side.frame = [&](const Session::Incoming&) { pair.loop.defer([&] { pair.guest.reset(); }); };
   std::error_code code;
-  pair.home->call(wire::Getattr{1, 0}, {}, [&](Result<wire::Attr> attr, std::string_view) { code = attr.error().code; });
+  pair.home->call(wire::Getattr{1, 0}, {},
+                  [&](Result<wire::Attr> attr, std::string_view) { code = attr.error().code; });
   pair.until([&] { return !pair.home_side.closed.empty(); });
   CHECK(code == std::errc::not_connected);
 }
@@ -133,7 +141,8 @@ TEST_CASE("bytes that are not TLS close the session, not the process") {
   const auto key = Identity::generate();
   std::string closed;
   Session session(loop, Fd(ends[0]), TlsStream::Side::guest, key, "",
-                  {[] {}, [](const Session::Incoming&) {}, [&](const Error& why) {
+                  {[] {}, [](const Session::Incoming&) {},
+                   [&](const Error& why) {
                      closed = why.text();
                      loop.stop();
                    }});

@@ -30,7 +30,8 @@ Result<StreamFd> StreamFd::adopt(Fd fd, Use use) {
 }
 
 Result<StreamFd> StreamFd::own(Fd fd) {
-  if (::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK) != 0) return os_error("fcntl of a stream");
+  if (::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK) != 0)
+    return os_error("fcntl of a stream");
   StreamFd stream;
   stream.fd_ = std::move(fd);
   return stream;

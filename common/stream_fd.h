@@ -37,7 +37,6 @@ class StreamFd {
   Fd fd_;
   bool regular_ = false, socket_ = false, guarded_ = false;
   bool ready(short events) const;  // for a guarded step; false: it would block
-
 };
 
 }  // namespace ssi

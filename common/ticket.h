@@ -15,15 +15,15 @@ namespace ssi {
 struct Ticket {
   static constexpr std::int64_t lifetime_ms = 30'000;
 
-  std::string user;         // login name at home
-  wire::Bytes home_key;     // Ed25519 key of the deputy
-  wire::Bytes guest_key;    // Ed25519 key of the agent
+  std::string user;       // login name at home
+  wire::Bytes home_key;   // Ed25519 key of the deputy
+  wire::Bytes guest_key;  // Ed25519 key of the agent
   std::uint64_t job = 0;
-  std::uint64_t epoch = 0;  // of the guest; a lower one is fenced
+  std::uint64_t epoch = 0;     // of the guest; a lower one is fenced
   std::int64_t issued_ms = 0;  // CLOCK_REALTIME
   std::int64_t expires_ms = 0;
-  wire::Bytes nonce;        // 16 random bytes
-  std::uint32_t cpus = 0;   // 0: as many as there are
+  wire::Bytes nonce;       // 16 random bytes
+  std::uint32_t cpus = 0;  // 0: as many as there are
   std::uint64_t memory = 0;
   MSGPACK_DEFINE(user, home_key, guest_key, job, epoch, issued_ms, expires_ms, nonce, cpus, memory)
 

@@ -36,7 +36,8 @@ std::string raw_key(X509* certificate) {
   std::string raw(32, '\0');
   std::size_t size = raw.size();
   if (!key || EVP_PKEY_id(key) != EVP_PKEY_ED25519 ||
-      EVP_PKEY_get_raw_public_key(key, reinterpret_cast<unsigned char*>(raw.data()), &size) != 1 || size != raw.size())
+      EVP_PKEY_get_raw_public_key(key, reinterpret_cast<unsigned char*>(raw.data()), &size) != 1 ||
+      size != raw.size())
     return {};
   return raw;
 }
@@ -49,7 +50,8 @@ Certificate self_signed(EVP_PKEY* key) {
   X509_gmtime_adj(X509_getm_notBefore(certificate.get()), 0);
   X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 60L * 60 * 24 * 3650);
   X509_NAME* name = X509_get_subject_name(certificate.get());
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("ssi"), -1, -1, 0);
+  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("ssi"), -1, -1,
+                             0);
   X509_set_issuer_name(certificate.get(), name);
   must(X509_set_pubkey(certificate.get(), key));
   must(X509_sign(certificate.get(), key, nullptr));
@@ -80,8 +82,8 @@ int verify_peer_certificate(int, void* raw) {
 TlsStream::TlsStream(Fd socket, Side side, const Identity& self, std::string peer)
     : socket_(std::move(socket)), side_(side), peer_(std::move(peer)) {
   const auto seed = self.seed();
-  const Key key(must(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr,
-                                                  reinterpret_cast<const unsigned char*>(seed.data()), seed.size())));
+  const Key key(must(EVP_PKEY_new_raw_private_key(
+      EVP_PKEY_ED25519, nullptr, reinterpret_cast<const unsigned char*>(seed.data()), seed.size())));
   const auto certificate = self_signed(key.get());
   context_ = must(SSL_CTX_new(TLS_method()));
   SSL_CTX_set_min_proto_version(context_, TLS1_3_VERSION);

@@ -24,7 +24,7 @@ class TlsStream {
   enum class Wants { nothing, read, write };
 
   struct Progress {
-    std::size_t bytes = 0;         // moved; 0 with wants == nothing is end of file
+    std::size_t bytes = 0;  // moved; 0 with wants == nothing is end of file
     Wants wants = Wants::nothing;
   };
 

@@ -74,8 +74,8 @@ Result<Control> decode_control(std::string_view frame) {
 Result<Frame> decode_frame(std::uint16_t kind, std::string_view meta) {
   if (meta.size() > max_meta) return failure("frame metadata too large");
   Result<Frame> message = failure("malformed frame");
-  const bool read =
-      detail::unpack_into(meta, [&](const msgpack::object& object) { message = convert_kind<Frame>(kind, object); });
+  const bool read = detail::unpack_into(
+      meta, [&](const msgpack::object& object) { message = convert_kind<Frame>(kind, object); });
   if (!read) return failure("malformed frame of kind " + std::to_string(kind));
   return message;
 }

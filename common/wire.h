@@ -41,20 +41,20 @@ using Bytes = std::string;  // raw bytes: keys, signatures, file names (not nece
 struct Report {
   std::uint32_t version = wire::version;
   std::string name;
-  Bytes key;                    // Ed25519 public key, 32 bytes
-  std::string address;          // HOST:PORT where the agent takes sessions
-  std::uint64_t boot = 0;       // chosen at start: another value is another life of the agent
+  Bytes key;               // Ed25519 public key, 32 bytes
+  std::string address;     // HOST:PORT where the agent takes sessions
+  std::uint64_t boot = 0;  // chosen at start: another value is another life of the agent
   std::uint64_t sequence = 0;
   std::uint32_t cpus = 0;
-  double speed = 0;             // of one processor, 1.0 = 1e9 steps/s of common/speed.cc's loop
-  double busy = 0;              // processors in use, mean of the last half second
-  std::uint32_t runnable = 0;   // length of the run queue
-  double steal = 0;             // share of processor time taken by the host, 0..1
+  double speed = 0;            // of one processor, 1.0 = 1e9 steps/s of common/speed.cc's loop
+  double busy = 0;             // processors in use, mean of the last half second
+  std::uint32_t runnable = 0;  // length of the run queue
+  double steal = 0;            // share of processor time taken by the host, 0..1
   std::uint64_t memory_total = 0, memory_free = 0;  // bytes
   double pressure_cpu = -1, pressure_memory = -1;   // PSI "some avg10" in percent, -1 where there is none
   std::vector<std::uint64_t> jobs;                  // ids of the jobs that run there
-  MSGPACK_DEFINE(version, name, key, address, boot, sequence, cpus, speed, busy, runnable, steal, memory_total,
-                 memory_free, pressure_cpu, pressure_memory, jobs)
+  MSGPACK_DEFINE(version, name, key, address, boot, sequence, cpus, speed, busy, runnable, steal,
+                 memory_total, memory_free, pressure_cpu, pressure_memory, jobs)
 };
 
 // scheduler -> agent: the report arrived; `epoch` fences sessions of an earlier life.
@@ -67,18 +67,18 @@ struct ReportTaken {
 // deputy -> scheduler: where should this job run?
 struct Place {
   std::uint32_t version = wire::version;
-  std::uint64_t request = 0;       // echoed in every answer
-  std::string user;                // login name at home, for people
-  std::string home;                // host name of the home
-  Bytes home_key;                  // Ed25519 public key of the deputy
-  std::string command;             // basename, for `ssi ps`
-  std::string guest;               // this guest or none; empty: any
-  bool never_home = false;         // --remote, --on
-  bool may_wait = false;           // --wait: answer `wait` rather than share a busy machine
-  std::uint32_t cpus = 0;          // processors the job can use, 0: as many as there are
-  std::uint64_t memory = 0;        // bytes it needs, 0: unknown
-  double cpu_seconds = 0;          // predicted work in seconds of a speed-1.0 processor, 0: unknown
-  std::uint32_t home_cpus = 0;     // the home as one of the machines
+  std::uint64_t request = 0;    // echoed in every answer
+  std::string user;             // login name at home, for people
+  std::string home;             // host name of the home
+  Bytes home_key;               // Ed25519 public key of the deputy
+  std::string command;          // basename, for `ssi ps`
+  std::string guest;            // this guest or none; empty: any
+  bool never_home = false;      // --remote, --on
+  bool may_wait = false;        // --wait: answer `wait` rather than share a busy machine
+  std::uint32_t cpus = 0;       // processors the job can use, 0: as many as there are
+  std::uint64_t memory = 0;     // bytes it needs, 0: unknown
+  double cpu_seconds = 0;       // predicted work in seconds of a speed-1.0 processor, 0: unknown
+  std::uint32_t home_cpus = 0;  // the home as one of the machines
   double home_speed = 0, home_busy = 0;
   MSGPACK_DEFINE(version, request, user, home, home_key, command, guest, never_home, may_wait, cpus, memory,
                  cpu_seconds, home_cpus, home_speed, home_busy)
@@ -95,14 +95,14 @@ enum class Verdict : std::uint8_t { guest = 0, home = 1, wait = 2, refused = 3 }
 // scheduler -> deputy: the answer. After `wait` another Placed follows when a guest is free.
 struct Placed {
   std::uint64_t request = 0;
-  std::uint8_t verdict = 0;     // Verdict; decode() refuses others
-  std::string reason;           // one line: "guest2 is expected to end first (2.0 of 4 processors free)"
-  std::uint64_t job = 0;        // below: only with Verdict::guest
+  std::uint8_t verdict = 0;  // Verdict; decode() refuses others
+  std::string reason;        // one line: "guest2 is expected to end first (2.0 of 4 processors free)"
+  std::uint64_t job = 0;     // below: only with Verdict::guest
   std::string guest;
   std::string address;
   Bytes guest_key;
   std::uint64_t epoch = 0;
-  Bytes ticket;                 // see common/ticket.h
+  Bytes ticket;  // see common/ticket.h
   MSGPACK_DEFINE(request, verdict, reason, job, guest, address, guest_key, epoch, ticket)
 };
 
@@ -119,7 +119,7 @@ struct StatusRequest {
 };
 
 struct GuestStatus {
-  std::string name, state;      // state: "up", or "gone" for 60 s after the last report
+  std::string name, state;  // state: "up", or "gone" for 60 s after the last report
   Bytes key;
   std::string address;
   std::uint32_t cpus = 0;
@@ -127,9 +127,9 @@ struct GuestStatus {
   std::uint64_t memory_total = 0, memory_free = 0;  // bytes
   std::vector<std::uint64_t> jobs;
   std::uint32_t version = 0;
-  double silent = 0;            // seconds since the last report
-  MSGPACK_DEFINE(name, state, key, address, cpus, speed, load, steal, memory_total, memory_free, jobs, version,
-                 silent)
+  double silent = 0;  // seconds since the last report
+  MSGPACK_DEFINE(name, state, key, address, cpus, speed, load, steal, memory_total, memory_free, jobs,
+                 version, silent)
 };
 
 struct StatusReply {
@@ -145,8 +145,8 @@ struct Refused {
   MSGPACK_DEFINE(request, reason)
 };
 
-using Control = std::variant<Report, ReportTaken, Place, PlaceTaken, Placed, JobEnded, StatusRequest, StatusReply,
-                             Refused>;
+using Control = std::variant<Report, ReportTaken, Place, PlaceTaken, Placed, JobEnded, StatusRequest,
+                             StatusReply, Refused>;
 
 Bytes encode(const Control& message);
 Result<Control> decode_control(std::string_view frame);
@@ -179,8 +179,8 @@ struct Hello {
   std::uint32_t version = wire::version;
   Bytes ticket;
   std::uint64_t epoch = 0;
-  std::string home;             // host name
-  std::string domain;           // domain name of uname(2)
+  std::string home;    // host name
+  std::string domain;  // domain name of uname(2)
   MSGPACK_DEFINE(version, ticket, epoch, home, domain)
 };
 
@@ -226,13 +226,13 @@ struct Start {
   using Reply = Started;
   std::uint64_t job = 0;
   Bytes ticket;
-  Bytes path;                   // to exec, as the caller named it (may be relative to cwd)
+  Bytes path;  // to exec, as the caller named it (may be relative to cwd)
   Bytes cwd;
   std::uint32_t uid = 0, gid = 0;
   std::vector<std::uint32_t> groups;
   std::uint32_t umask = 022;
   std::int32_t nice = 0;
-  std::vector<Limit> limits;    // indexed by RLIMIT_*
+  std::vector<Limit> limits;               // indexed by RLIMIT_*
   std::uint64_t blocked = 0, ignored = 0;  // signal sets, bit n-1 for signal n
   std::vector<std::uint8_t> stdio;         // StdioKind of fd 0, 1, 2
   MSGPACK_DEFINE(job, ticket, path, cwd, uid, gid, groups, umask, nice, limits, blocked, ignored, stdio)
@@ -275,19 +275,19 @@ struct Kill {  // the whole job, now
 // agent -> deputy, behind all output that the job wrote before its leader ended.
 struct Exited {
   std::uint64_t job = 0;
-  std::int32_t wait_status = 0;    // as wait(2) gives it
-  std::uint64_t cpu_us = 0;        // user and system, with waited-for children
-  std::uint64_t max_rss = 0;       // bytes
-  std::uint64_t stdin_taken = 0;   // bytes of stdin that the job really read
+  std::int32_t wait_status = 0;   // as wait(2) gives it
+  std::uint64_t cpu_us = 0;       // user and system, with waited-for children
+  std::uint64_t max_rss = 0;      // bytes
+  std::uint64_t stdin_taken = 0;  // bytes of stdin that the job really read
   MSGPACK_DEFINE(job, wait_status, cpu_us, max_rss, stdin_taken)
 };
 
 // --- the view. deputy -> agent:
 
 struct Mount {
-  std::uint32_t fs = 0;         // number of this home file system in this session
-  Bytes path;                   // where it is mounted at home
-  std::uint64_t root = 0;       // node of its root
+  std::uint32_t fs = 0;    // number of this home file system in this session
+  Bytes path;              // where it is mounted at home
+  std::uint64_t root = 0;  // node of its root
   std::uint8_t read_only = 0;
   MSGPACK_DEFINE(fs, path, root, read_only)
 };
@@ -362,7 +362,13 @@ struct Getattr {
 struct Setattr {
   using Reply = Attr;
   enum Field : std::uint32_t {
-    set_mode = 1, set_uid = 2, set_gid = 4, set_size = 8, set_atime = 16, set_mtime = 32, atime_now = 64,
+    set_mode = 1,
+    set_uid = 2,
+    set_gid = 4,
+    set_size = 8,
+    set_atime = 16,
+    set_mtime = 32,
+    atime_now = 64,
     mtime_now = 128
   };
   std::uint64_t node = 0, handle = 0;
@@ -500,9 +506,9 @@ struct Fsync {
 struct DirEntry {
   Bytes name;
   std::uint64_t ino = 0;
-  std::uint32_t type = 0;     // S_IFMT bits
-  std::int64_t next = 0;      // offset that continues behind this entry
-  Entry entry;                // node 0: none ("." and "..", names that vanished, or plus = 0)
+  std::uint32_t type = 0;  // S_IFMT bits
+  std::int64_t next = 0;   // offset that continues behind this entry
+  Entry entry;             // node 0: none ("." and "..", names that vanished, or plus = 0)
   MSGPACK_DEFINE(name, ino, type, next, entry)
 };
 
@@ -514,8 +520,8 @@ struct DirPage {
 struct Readdir {
   using Reply = DirPage;
   std::uint64_t handle = 0;
-  std::int64_t offset = 0;    // 0, or a DirEntry's `next`
-  std::uint8_t plus = 0;      // with entries: each one given counts as a lookup
+  std::int64_t offset = 0;  // 0, or a DirEntry's `next`
+  std::uint8_t plus = 0;    // with entries: each one given counts as a lookup
   MSGPACK_DEFINE(handle, offset, plus)
 };
 
@@ -596,10 +602,11 @@ struct CopyRange {
   MSGPACK_DEFINE(from, from_offset, to, to_offset, length)
 };
 
-using Frame = std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, End, Signal, Kill, Exited, Mounts,
-                           Invalidate, Lookup, Forget, Getattr, Setattr, Readlink, Mknod, Mkdir, Symlink, Link, Unlink,
-                           Rmdir, Rename, Open, Create, Read, Write, Flush, Release, Fsync, Readdir, Statfs, Setxattr,
-                           Getxattr, Listxattr, Removexattr, Access, Fallocate, Seek, CopyRange>;
+using Frame =
+    std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, End, Signal, Kill, Exited, Mounts,
+                 Invalidate, Lookup, Forget, Getattr, Setattr, Readlink, Mknod, Mkdir, Symlink, Link, Unlink,
+                 Rmdir, Rename, Open, Create, Read, Write, Flush, Release, Fsync, Readdir, Statfs, Setxattr,
+                 Getxattr, Listxattr, Removexattr, Access, Fallocate, Seek, CopyRange>;
 
 // The kind of a struct: its index in `Frame`.
 template <class T>
@@ -623,8 +630,8 @@ template <class T, class... Rest>
 struct IndexOf<T, std::variant<T, Rest...>> : std::integral_constant<std::uint16_t, 0> {};
 template <class T, class First, class... Rest>
 struct IndexOf<T, std::variant<First, Rest...>>
-    : std::integral_constant<std::uint16_t, static_cast<std::uint16_t>(1 + IndexOf<T, std::variant<Rest...>>::value)> {
-};
+    : std::integral_constant<std::uint16_t,
+                             static_cast<std::uint16_t>(1 + IndexOf<T, std::variant<Rest...>>::value)> {};
 // Throws nothing; false when the bytes are not exactly one object within our limits.
 bool unpack_into(std::string_view bytes, const std::function<void(const msgpack::object&)>& take);
 }  // namespace detail

@@ -35,11 +35,14 @@ Result<std::string> take_strings(std::string_view& bytes, std::uint32_t count) {
 
 }  // namespace
 
-std::string RunRequest::command() const { return path.substr(path.rfind('/') + 1); }
+std::string RunRequest::command() const {
+  return path.substr(path.rfind('/') + 1);
+}
 
 std::vector<std::string> RunRequest::argv() const {
   std::vector<std::string> list;
-  for (std::size_t at = 0; at < arguments.size(); at += list.back().size() + 1) list.emplace_back(arguments.c_str() + at);
+  for (std::size_t at = 0; at < arguments.size(); at += list.back().size() + 1)
+    list.emplace_back(arguments.c_str() + at);
   return list;
 }
 
@@ -49,7 +52,8 @@ Result<RunRequest> RunRequest::parse(std::string_view bytes, std::vector<Fd> fds
   std::memcpy(&request.fields, bytes.data(), sizeof request.fields);
   bytes.remove_prefix(sizeof request.fields);
   if (request.fields.version != HANDOVER_VERSION)
-    return failure("ssirun and ssi-deputy are of different versions; end the deputy (pkill ssi-deputy) and try again");
+    return failure(
+        "ssirun and ssi-deputy are of different versions; end the deputy (pkill ssi-deputy) and try again");
   for (auto* text : {&request.path, &request.cwd, &request.guest, &request.config_file, &request.scheduler}) {
     auto taken = take_string(bytes);
     if (!taken) return tl::make_unexpected(taken.error());
@@ -147,9 +151,13 @@ void Caller::home(const std::string& reason, const std::array<Fd, 3>& stdio) {
   answer(HANDOVER_HOME, reason, fds);
 }
 
-void Caller::warn(const std::string& line) { answer(HANDOVER_WARNING, line); }
+void Caller::warn(const std::string& line) {
+  answer(HANDOVER_WARNING, line);
+}
 
-void Caller::started(const std::string& guest) { answer(HANDOVER_STARTED, guest); }
+void Caller::started(const std::string& guest) {
+  answer(HANDOVER_STARTED, guest);
+}
 
 void Caller::exited(int wait_status, const std::string& line) {
   const handover_exited fields{wait_status, 0};
@@ -162,6 +170,8 @@ void Caller::failed(const std::string& line) {
   answer(HANDOVER_FAILED, std::string(reinterpret_cast<const char*>(&status), sizeof status) + line);
 }
 
-void Caller::placed(const std::string& line) { answer(HANDOVER_PLACED, line); }
+void Caller::placed(const std::string& line) {
+  answer(HANDOVER_PLACED, line);
+}
 
 }  // namespace ssi

@@ -25,7 +25,7 @@ struct RunRequest {
   std::array<Fd, 3> stdio;             // empty: closed at the caller
 
   bool has(handover_flag flag) const { return fields.flags & flag; }
-  std::string command() const;         // basename of the path
+  std::string command() const;  // basename of the path
   std::vector<std::string> argv() const;
 
   // From the bytes that follow the header; `fds` in ascending order of their numbers at the caller.

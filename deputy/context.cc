@@ -72,7 +72,8 @@ std::string difference(const Context& deputy, const Context& caller) {
   for (const auto& [name, ours] : deputy.facts) {
     if (name == "tracer") continue;
     const auto theirs = caller.facts.find(name);
-    if (theirs == caller.facts.end() || theirs->second != ours) return "the caller's " + name + " differ from the deputy's";
+    if (theirs == caller.facts.end() || theirs->second != ours)
+      return "the caller's " + name + " differ from the deputy's";
   }
   return {};
 }

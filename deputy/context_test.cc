@@ -7,7 +7,8 @@
 using namespace ssi;
 
 TEST_CASE("the facts of a status file") {
-  const auto facts = status_facts("Name:\tcat\nTracerPid:\t0\nUid:\t1000\t1000\t1000\t1000\nGroups:\t4 24 1000 \nSeccomp:\t0\n");
+  const auto facts = status_facts(
+      "Name:\tcat\nTracerPid:\t0\nUid:\t1000\t1000\t1000\t1000\nGroups:\t4 24 1000 \nSeccomp:\t0\n");
   CHECK(facts.size() == 4);
   CHECK(facts.at("user ids") == "1000\t1000\t1000\t1000");
   CHECK(facts.at("groups") == "4 24 1000");
@@ -37,4 +38,6 @@ TEST_CASE("each difference keeps a job at home and is named") {
   }
 }
 
-TEST_CASE("a process that is gone has no context") { CHECK_FALSE(read_context("/proc/0")); }
+TEST_CASE("a process that is gone has no context") {
+  CHECK_FALSE(read_context("/proc/0"));
+}

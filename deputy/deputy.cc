@@ -7,15 +7,20 @@
 #include <thread>
 
 #include "common/log.h"
-#include "common/speed.h"
 #include "common/paths.h"
+#include "common/speed.h"
 
 namespace ssi {
 
 Deputy::Deputy(Loop& loop, Fd listener, Identity identity, Context context, ExportPolicy policy)
-    : loop_(loop), listener_(std::move(listener)), identity_(std::move(identity)), context_(std::move(context)),
-      slots_(loop, std::max(1U, std::thread::hardware_concurrency())), policy_(std::move(policy)),
-      poll_(loop, listener_.get(), [this](int) { accept_callers(); }), idle_(loop) {
+    : loop_(loop),
+      listener_(std::move(listener)),
+      identity_(std::move(identity)),
+      context_(std::move(context)),
+      slots_(loop, std::max(1U, std::thread::hardware_concurrency())),
+      policy_(std::move(policy)),
+      poll_(loop, listener_.get(), [this](int) { accept_callers(); }),
+      idle_(loop) {
   poll_.want(UV_READABLE);
   measure_home();
   watch_idle();
@@ -28,12 +33,16 @@ Result<std::unique_ptr<Deputy>> Deputy::start(Loop& loop, Fd listener) {
   if (!identity) return tl::make_unexpected(identity.error());
   auto context = read_context("/proc/self");
   if (!context) return tl::make_unexpected(context.error());
-  const auto config = load_config();  // a broken one is told to each caller; until it is mended the defaults hold
-  return std::unique_ptr<Deputy>(new Deputy(loop, std::move(listener), std::move(*identity), std::move(*context),
+  const auto config =
+      load_config();  // a broken one is told to each caller; until it is mended the defaults hold
+  return std::unique_ptr<Deputy>(new Deputy(loop, std::move(listener), std::move(*identity),
+                                            std::move(*context),
                                             ExportPolicy(config ? config->exports : ExportRules{})));
 }
 
-Deputy::~Deputy() { *alive_ = false; }
+Deputy::~Deputy() {
+  *alive_ = false;
+}
 
 void Deputy::accept_callers() {
   for (;;) {
@@ -66,7 +75,8 @@ Result<Config> Deputy::config(const std::string& user_file) const {
 Result<SchedulerLink*> Deputy::scheduler(const Config& config, const std::string& from_environment) {
   const auto found = find_scheduler(config, from_environment);
   if (!found) return tl::make_unexpected(found.error());
-  if (!*found) return failure("no pool is known; start one with 'ssi pool up', or name its scheduler in config.toml");
+  if (!*found)
+    return failure("no pool is known; start one with 'ssi pool up', or name its scheduler in config.toml");
   auto& link = schedulers_[(*found)->address + " " + (*found)->key];
   if (!link) {
     auto connected = SchedulerLink::connect(loop_, **found, identity_);
@@ -80,9 +90,8 @@ Result<std::shared_ptr<GuestLink>> Deputy::guest(const wire::Placed& placed) {
   const auto name = placed.guest_key + std::to_string(placed.epoch);
   auto& link = guests_[name];
   if (link) return link;
-  auto dialled = GuestLink::dial(loop_, identity_, placed, effects_, policy_, [this, name] {
-    loop_.defer([this, name] { guests_.erase(name); });
-  });
+  auto dialled = GuestLink::dial(loop_, identity_, placed, effects_, policy_,
+                                 [this, name] { loop_.defer([this, name] { guests_.erase(name); }); });
   if (!dialled) {
     guests_.erase(name);
     return tl::make_unexpected(dialled.error());
@@ -94,9 +103,10 @@ Result<std::shared_ptr<GuestLink>> Deputy::guest(const wire::Placed& placed) {
 // Measured once, off the loop; until it is known the scheduler takes home for as fast as a guest.
 void Deputy::measure_home() {
   auto speed = std::make_shared<double>(0);
-  loop_.queue_work([speed] { *speed = measure_speed(); }, [this, speed, alive = alive_] {
-    if (*alive) load_ = Load(*speed);
-  });
+  loop_.queue_work([speed] { *speed = measure_speed(); },
+                   [this, speed, alive = alive_] {
+                     if (*alive) load_ = Load(*speed);
+                   });
 }
 
 void Deputy::describe_home(wire::Place& question) {
@@ -106,10 +116,12 @@ void Deputy::describe_home(wire::Place& question) {
   question.home_busy = load.busy;
 }
 
-void Deputy::log_end(const wire::Placed& placed, const std::string& command, const wire::Exited& exited) const {
+void Deputy::log_end(const wire::Placed& placed, const std::string& command,
+                     const wire::Exited& exited) const {
   const int status = exited.wait_status;
   log::info("job={} guest={} {}: {} {}, {:.2f} s of processor, {} MiB", placed.job, placed.guest, command,
-            WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+            WIFSIGNALED(status) ? "signal" : "status",
+            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
             static_cast<double>(exited.cpu_us) / 1e6, exited.max_rss >> 20);
 }
 

@@ -34,9 +34,9 @@ class Deputy {
   Result<Config> config(const std::string& user_file) const;  // "": the usual file
   Result<SchedulerLink*> scheduler(const Config& config, const std::string& from_environment);
   Result<std::shared_ptr<GuestLink>> guest(const wire::Placed& placed);
-  void describe_home(wire::Place& question);        // processors, speed and load of this machine
+  void describe_home(wire::Place& question);  // processors, speed and load of this machine
   void log_end(const wire::Placed& placed, const std::string& command, const wire::Exited& exited) const;
-  void forget(Job& job);                            // destroys it
+  void forget(Job& job);  // destroys it
   const Context& context() const { return context_; }
   const Identity& identity() const { return identity_; }
   HomeSlots& slots() { return slots_; }
@@ -56,8 +56,8 @@ class Deputy {
   Effects effects_;
   ExportPolicy policy_;
   Load load_{0};
-  std::map<std::string, std::unique_ptr<SchedulerLink>> schedulers_;     // by address and key
-  std::map<std::string, std::shared_ptr<GuestLink>> guests_;             // by key and epoch
+  std::map<std::string, std::unique_ptr<SchedulerLink>> schedulers_;  // by address and key
+  std::map<std::string, std::shared_ptr<GuestLink>> guests_;          // by key and epoch
   std::list<std::unique_ptr<Job>> jobs_;
   Poll poll_;
   Timer idle_;

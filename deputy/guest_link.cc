@@ -18,14 +18,20 @@ constexpr std::size_t batch = 500;
 }  // namespace
 
 GuestLink::GuestLink(Loop& loop, const wire::Placed& placed, std::function<void()> closed)
-    : loop_(loop), guest_(placed.guest), ticket_(placed.ticket), epoch_(placed.epoch), closed_(std::move(closed)),
+    : loop_(loop),
+      guest_(placed.guest),
+      ticket_(placed.ticket),
+      epoch_(placed.epoch),
+      closed_(std::move(closed)),
       patience_(loop) {}
 
-GuestLink::~GuestLink() { *alive_ = false; }
+GuestLink::~GuestLink() {
+  *alive_ = false;
+}
 
-Result<std::unique_ptr<GuestLink>> GuestLink::dial(Loop& loop, const Identity& self, const wire::Placed& placed,
-                                                   Effects& effects, ExportPolicy& policy,
-                                                   std::function<void()> closed) {
+Result<std::unique_ptr<GuestLink>> GuestLink::dial(Loop& loop, const Identity& self,
+                                                   const wire::Placed& placed, Effects& effects,
+                                                   ExportPolicy& policy, std::function<void()> closed) {
   auto socket = dial_tcp(placed.address);
   if (!socket) return tl::make_unexpected(socket.error());
   std::unique_ptr<GuestLink> link(new GuestLink(loop, placed, std::move(closed)));
@@ -37,7 +43,8 @@ Result<std::unique_ptr<GuestLink>> GuestLink::dial(Loop& loop, const Identity& s
                       [raw](const Error& why) { raw->lost(why); }});
   raw->files_ = std::make_unique<FileServer>(loop, *raw->session_, effects, policy);
   raw->patience_.once(dial_ms, [raw] {
-    raw->session_->close({std::error_code(ETIMEDOUT, std::generic_category()), "open a session with " + raw->guest_});
+    raw->session_->close(
+        {std::error_code(ETIMEDOUT, std::generic_category()), "open a session with " + raw->guest_});
   });
   return link;
 }
@@ -95,7 +102,9 @@ void GuestLink::validate() {
   }
 }
 
-void GuestLink::attach(std::uint64_t job, JobEvents events) { jobs_[job] = std::move(events); }
+void GuestLink::attach(std::uint64_t job, JobEvents events) {
+  jobs_[job] = std::move(events);
+}
 
 void GuestLink::detach(std::uint64_t job) {
   jobs_.erase(job);
@@ -120,7 +129,8 @@ void GuestLink::take(const Session::Incoming& frame) {
     if (const auto* job = find(end->job)) job->end(end->stream);
   } else if (const auto* exited = std::get_if<wire::Exited>(&*message)) {
     if (const auto* job = find(exited->job)) job->exited(*exited);
-  } else if (std::holds_alternative<wire::Forget>(*message) || std::holds_alternative<wire::Release>(*message)) {
+  } else if (std::holds_alternative<wire::Forget>(*message) ||
+             std::holds_alternative<wire::Release>(*message)) {
     files_->handle(frame);  // gives back what an earlier job held
   } else if (frame.id != 0) {
     session_->fail(frame.id, EACCES);

@@ -33,7 +33,8 @@ class GuestLink {
   // `placed` admits us: address, pinned key, ticket, epoch. `closed` is called once when the link is lost; destroy the
   // link then (deferred).
   static Result<std::unique_ptr<GuestLink>> dial(Loop& loop, const Identity& self, const wire::Placed& placed,
-                                                 Effects& effects, ExportPolicy& policy, std::function<void()> closed);
+                                                 Effects& effects, ExportPolicy& policy,
+                                                 std::function<void()> closed);
   ~GuestLink();
 
   const std::string& guest() const { return guest_; }

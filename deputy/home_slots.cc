@@ -24,7 +24,9 @@ pid_t parent_of(pid_t pid) {
 
 bool HomeSlots::below_holder(pid_t pid) const {
   for (int depth = 0; pid > 1 && depth < 256; ++depth, pid = parent_of(pid))
-    if (std::any_of(holders_.begin(), holders_.end(), [&](const Holder& holder) { return holder.pid == pid; })) return true;
+    if (std::any_of(holders_.begin(), holders_.end(),
+                    [&](const Holder& holder) { return holder.pid == pid; }))
+      return true;
   return false;
 }
 

@@ -32,7 +32,8 @@ std::string host_name() {
 
 std::vector<std::uint32_t> own_groups() {
   std::vector<gid_t> groups(static_cast<std::size_t>(std::max(::getgroups(0, nullptr), 0)));
-  groups.resize(static_cast<std::size_t>(std::max(::getgroups(static_cast<int>(groups.size()), groups.data()), 0)));
+  groups.resize(
+      static_cast<std::size_t>(std::max(::getgroups(static_cast<int>(groups.size()), groups.data()), 0)));
   return {groups.begin(), groups.end()};
 }
 
@@ -43,7 +44,8 @@ bool same_description(int a, int b) {
 
 }  // namespace
 
-Job::Job(Loop& loop, Deputy& deputy, Fd caller) : loop_(loop), deputy_(deputy), caller_(loop, std::move(caller)), patience_(loop) {
+Job::Job(Loop& loop, Deputy& deputy, Fd caller)
+    : loop_(loop), deputy_(deputy), caller_(loop, std::move(caller)), patience_(loop) {
   caller_.listen({[this](RunRequest&& request) { take(std::move(request)); },
                   [this](int number) {
                     if (state_ == State::running)
@@ -54,7 +56,9 @@ Job::Job(Loop& loop, Deputy& deputy, Fd caller) : loop_(loop), deputy_(deputy), 
                   [this] { caller_gone(); }});
 }
 
-Job::~Job() { *alive_ = false; }
+Job::~Job() {
+  *alive_ = false;
+}
 
 // ------------------------------------------------------------------------------------------------- hand over
 
@@ -68,7 +72,8 @@ void Job::take(RunRequest&& request) {
   auto config = deputy_.config(request_.config_file);
   if (!config) {
     // Who typed ssirun is told what is wrong; what the shim diverts must not get a line that it has not at home.
-    if (!never_home_ && !request_.has(HANDOVER_DIVERTED)) caller_.warn(config.error().text() + "; running at home");
+    if (!never_home_ && !request_.has(HANDOVER_DIVERTED))
+      caller_.warn(config.error().text() + "; running at home");
     return home(config.error().text());
   }
   const auto reason = reason_for_home(*config);
@@ -87,7 +92,8 @@ Result<std::string> Job::reason_for_home(const Config& config) {
   const auto rule = find_rule(config, request_.path, request_.argv());
   if (!rule && request_.has(HANDOVER_DIVERTED)) return "no rule diverts this " + request_.command();
   const auto policy = rule ? rule->policy : config.policy;
-  if (policy == Policy::local && !never_home_) return std::string("the rule for " + request_.command() + " says local");
+  if (policy == Policy::local && !never_home_)
+    return std::string("the rule for " + request_.command() + " says local");
   if (rule && rule->fallback == Fallback::fail) never_home_ = true;
   return std::string();
 }
@@ -110,7 +116,10 @@ void Job::place(const Config& config) {
   question.memory = request_.fields.memory;
   deputy_.describe_home(question);
   question_ = scheduler_->place(
-      std::move(question), [this, alive = alive_](Result<wire::Placed> answer) { if (*alive) placed(std::move(answer)); },
+      std::move(question),
+      [this, alive = alive_](Result<wire::Placed> answer) {
+        if (*alive) placed(std::move(answer));
+      },
       [this] { wait(); });
 }
 
@@ -188,8 +197,8 @@ wire::Start Job::start_message() {
 
 void Job::send_strings(const std::string& strings, std::uint8_t environment) {
   for (std::size_t at = 0; at < strings.size(); at += wire::max_body)
-    guest_->session().post(wire::SpecPart{place_.job, environment}, std::string_view(strings).substr(at, wire::max_body),
-                           Session::Lane::bulk);
+    guest_->session().post(wire::SpecPart{place_.job, environment},
+                           std::string_view(strings).substr(at, wire::max_body), Session::Lane::bulk);
 }
 
 void Job::start() {
@@ -201,7 +210,8 @@ void Job::start() {
                  {[this](std::uint8_t stream, std::string_view bytes) {
                     if (stream != 1 && stream != 2) return;
                     auto& sink = output_[stream - 1];
-                    if (sink && !sink->push(bytes)) lost({std::error_code(EPROTO, std::generic_category()), guest_->guest()});
+                    if (sink && !sink->push(bytes))
+                      lost({std::error_code(EPROTO, std::generic_category()), guest_->guest()});
                   },
                   [this](std::uint8_t stream, std::uint32_t bytes) {
                     if (stream == 0 && stdin_) stdin_->credit(bytes);
@@ -228,7 +238,8 @@ void Job::started(const Result<wire::Started>& answer) {
   state_ = State::running;
   caller_.started(place_.guest);
   connect_streams();
-  for (const int number : std::exchange(early_signals_, {})) guest_->session().post(wire::Signal{place_.job, number});
+  for (const int number : std::exchange(early_signals_, {}))
+    guest_->session().post(wire::Signal{place_.job, number});
 }
 
 void Job::connect_streams() {
@@ -279,7 +290,8 @@ void Job::exited(const wire::Exited& how) {
 
 // What was read ahead of the job goes back: the next reader of the file starts where the job stopped.
 void Job::rewind_stdin(std::uint64_t taken) {
-  if (stdin_file_ && stdin_start_ >= 0) ::lseek(stdin_file_.get(), stdin_start_ + static_cast<off_t>(taken), SEEK_SET);
+  if (stdin_file_ && stdin_start_ >= 0)
+    ::lseek(stdin_file_.get(), stdin_start_ + static_cast<off_t>(taken), SEEK_SET);
 }
 
 void Job::report_exit() {
@@ -287,7 +299,8 @@ void Job::report_exit() {
   for (const auto& sink : output_)
     if (sink && sink->write_error()) {
       // Never status 0 with partial output.
-      return fail(place_.guest + ": the job's output could not be written: " + sink->write_error()->code.message());
+      return fail(place_.guest +
+                  ": the job's output could not be written: " + sink->write_error()->code.message());
     }
   caller_.exited(exited_.wait_status, request_.has(HANDOVER_VERBOSE) ? summary() : std::string());
   scheduler_->ended(place_.job, static_cast<double>(exited_.cpu_us) / 1e6);
@@ -309,7 +322,8 @@ std::string Job::summary() const {
   auto in = guest_->files().bytes_read() - served_before_ + (stdin_ ? stdin_->bytes() : 0);
   auto out = guest_->files().bytes_written() - stored_before_;
   for (const auto& sink : output_) out += sink ? sink->bytes() : 0;
-  return fmt::format("{}: {}; {:.2f} s, {} bytes in, {} bytes out", place_.guest, place_.reason, seconds, in, out);
+  return fmt::format("{}: {}; {:.2f} s, {} bytes in, {} bytes out", place_.guest, place_.reason, seconds, in,
+                     out);
 }
 
 // -------------------------------------------------------------------------------------------- when it goes wrong
@@ -345,7 +359,8 @@ void Job::lost(const Error& why) {
   // One whose start was not acknowledged may have run: then it must not run twice.
   const bool may_have_run = state_ == State::starting && deputy_.effects().last() != effects_before_;
   if (state_ == State::running || may_have_run)
-    return fail(place_.guest + " was lost while the job ran (" + why.text() + "); what it had written stays as it is");
+    return fail(place_.guest + " was lost while the job ran (" + why.text() +
+                "); what it had written stays as it is");
   home(place_.guest + " was lost: " + why.text());
 }
 

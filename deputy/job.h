@@ -27,36 +27,36 @@ class Job {
  private:
   enum class State { reading, placing, dialling, starting, running, surviving, over };
 
-  void take(RunRequest&& request);                    // 2. hand over
-  Result<std::string> reason_for_home(const Config&); //    "": none
-  void place(const Config& config);                   // 3. place
+  void take(RunRequest&& request);                     // 2. hand over
+  Result<std::string> reason_for_home(const Config&);  //    "": none
+  void place(const Config& config);                    // 3. place
   void wait();
   void placed(Result<wire::Placed> answer);
   void open_guest();
-  void start();                                       // 4. validate, 5. run
+  void start();  // 4. validate, 5. run
   void send_strings(const std::string& strings, std::uint8_t environment);
   wire::Start start_message();
   wire::StdioKind stdio_kind(std::size_t fd) const;
   void connect(std::uint8_t stream, Fd fd);
   void started(const Result<wire::Started>& answer);
   void connect_streams();
-  void exited(const wire::Exited& exited);            // 6. settle
+  void exited(const wire::Exited& exited);  // 6. settle
   void report_exit();
-  void end_if_quiet();                                //    surviving children may still write
+  void end_if_quiet();  //    surviving children may still write
   void rewind_stdin(std::uint64_t taken);
   std::string summary() const;
 
-  void home(const std::string& reason);               // falls home, unless that is forbidden
-  void fail(const std::string& line);                 // exit status 125
+  void home(const std::string& reason);  // falls home, unless that is forbidden
+  void fail(const std::string& line);    // exit status 125
   void lost(const Error& why);
   void caller_gone();
-  void release_guest();                               // gives back the reservation and the link
+  void release_guest();  // gives back the reservation and the link
   void over();
 
   Loop& loop_;
   Deputy& deputy_;
   Caller caller_;
-  Timer patience_;                                    // with --wait=SECONDS
+  Timer patience_;  // with --wait=SECONDS
   RunRequest request_;
   State state_ = State::reading;
   bool never_home_ = false;
@@ -67,11 +67,11 @@ class Job {
   std::array<wire::StdioKind, 3> stdio_{};
   std::unique_ptr<Source> stdin_;
   std::unique_ptr<Sink> output_[2];
-  std::vector<int> early_signals_;                    // got before the job ran
-  Fd stdin_file_;                                     // a regular file as stdin: to set its offset at the end
+  std::vector<int> early_signals_;  // got before the job ran
+  Fd stdin_file_;                   // a regular file as stdin: to set its offset at the end
   off_t stdin_start_ = 0;
   wire::Exited exited_;
-  std::uint64_t began_ = 0;                           // loop time, ms
+  std::uint64_t began_ = 0;  // loop time, ms
   std::uint64_t served_before_ = 0, stored_before_ = 0, effects_before_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -43,10 +43,17 @@ int parse_ready_fd(int argc, char** argv) {
   int ready = -1;
   for (int c; (c = ::getopt_long(argc, argv, "+", options_table, nullptr)) != -1;) {
     switch (c) {
-      case 'r': ready = std::atoi(optarg); break;
-      case 'V': std::puts("ssi-deputy " SSI_VERSION); std::exit(0);
-      case 'h': std::fputs(help, stdout); std::exit(0);
-      default: die("try 'ssi-deputy --help'");
+      case 'r':
+        ready = std::atoi(optarg);
+        break;
+      case 'V':
+        std::puts("ssi-deputy " SSI_VERSION);
+        std::exit(0);
+      case 'h':
+        std::fputs(help, stdout);
+        std::exit(0);
+      default:
+        die("try 'ssi-deputy --help'");
     }
   }
   if (optind < argc) die(std::string("unexpected argument '") + argv[optind] + "'; try 'ssi-deputy --help'");
@@ -106,7 +113,8 @@ int main(int argc, char** argv) {
   {
     auto deputy = Deputy::start(loop, std::move(*listener));
     if (!deputy) die(deputy.error().text());
-    const SignalWatch term(loop, SIGTERM, [&] { loop.stop(); }), interrupt(loop, SIGINT, [&] { loop.stop(); });
+    const SignalWatch term(loop, SIGTERM, [&] { loop.stop(); }),
+        interrupt(loop, SIGINT, [&] { loop.stop(); });
     if (ready) (void)!::write(ready.get(), "", 1);
     ready.reset();
     loop.run();

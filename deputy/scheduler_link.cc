@@ -46,9 +46,13 @@ std::uint64_t SchedulerLink::place(wire::Place question, Answer answer, std::fun
   return request;
 }
 
-void SchedulerLink::cancel(std::uint64_t request) { questions_.erase(request); }
+void SchedulerLink::cancel(std::uint64_t request) {
+  questions_.erase(request);
+}
 
-void SchedulerLink::ended(std::uint64_t job, double cpu_seconds) { client_->send(wire::JobEnded{job, cpu_seconds}); }
+void SchedulerLink::ended(std::uint64_t job, double cpu_seconds) {
+  client_->send(wire::JobEnded{job, cpu_seconds});
+}
 
 void SchedulerLink::settle(std::uint64_t request, Result<wire::Placed> answer) {
   auto node = questions_.extract(request);
@@ -84,7 +88,8 @@ void SchedulerLink::link_changed(ControlClient::Link state, const std::string& w
   log::debug("no scheduler at {}: {}", scheduler_.address, why);
   std::vector<std::uint64_t> waiting;
   for (const auto& [request, question] : questions_) waiting.push_back(request);
-  for (const auto request : waiting) settle(request, failure("no scheduler at " + scheduler_.address + ": " + why));
+  for (const auto request : waiting)
+    settle(request, failure("no scheduler at " + scheduler_.address + ": " + why));
 }
 
 }  // namespace ssi
