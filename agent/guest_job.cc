@@ -72,9 +72,9 @@ GuestJob::GuestJob(Loop& loop, Session& session, std::uint64_t id, Fd control, E
   poll_.want(UV_READABLE);
 }
 
-Result<std::unique_ptr<GuestJob>> GuestJob::start(Loop& loop, Session& session, int stem, const JobSpec& spec,
-                                                  const std::string& hostname, const std::string& domain,
-                                                  Events events) {
+Result<std::unique_ptr<GuestJob>> GuestJob::start(Loop& loop, Session& session, StemChannel& stem,
+                                                  const JobSpec& spec, const std::string& hostname,
+                                                  const std::string& domain, Events events) {
   auto packet = packet_for(spec.start, hostname, domain);
   if (!packet) return tl::make_unexpected(packet.error());
   auto memory = spec.to_memory();
@@ -106,9 +106,7 @@ Result<std::unique_ptr<GuestJob>> GuestJob::start(Loop& loop, Session& session, 
       passed.push_back(std::move(pipe->write));
     }
   }
-  std::vector<int> fds;
-  for (const auto& fd : passed) fds.push_back(fd.get());
-  if (auto sent = send_packet(stem, *packet, fds); !sent) return tl::make_unexpected(sent.error());
+  stem.send(*packet, std::move(passed));
   return job;
 }
 
@@ -148,7 +146,8 @@ void GuestJob::when_quiet() {
 
 std::uint64_t GuestJob::stdin_taken() const {
   int left = 0;
-  if (!stdin_ || !stdin_rest_ || ::ioctl(stdin_rest_.get(), FIONREAD, &left) != 0) return 0;
+  if (!stdin_) return 0;
+  if (stdin_rest_) ::ioctl(stdin_rest_.get(), FIONREAD, &left);
   return stdin_->bytes() - static_cast<std::uint64_t>(std::max(left, 0));
 }
 

@@ -9,6 +9,7 @@
 
 #include "agent/inside.h"
 #include "agent/job_spec.h"
+#include "agent/stem_channel.h"
 #include "common/fd.h"
 #include "common/loop.h"
 #include "common/pump.h"
@@ -24,10 +25,10 @@ class GuestJob {
     std::function<void()> gone;  // no process and no output of it is left; destroy the job (deferred)
   };
 
-  // Asks the stem (a SOCK_SEQPACKET socket) to start it.
-  static Result<std::unique_ptr<GuestJob>> start(Loop& loop, Session& session, int stem, const JobSpec& spec,
-                                                 const std::string& hostname, const std::string& domain,
-                                                 Events events);
+  // Asks the stem to start it.
+  static Result<std::unique_ptr<GuestJob>> start(Loop& loop, Session& session, StemChannel& stem,
+                                                 const JobSpec& spec, const std::string& hostname,
+                                                 const std::string& domain, Events events);
 
   // Destroying it kills all its processes.
   ~GuestJob() { *alive_ = false; }

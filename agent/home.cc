@@ -27,6 +27,7 @@ namespace ssi {
 namespace {
 
 constexpr std::uint64_t authenticate_ms = 5'000;
+constexpr std::size_t max_specs = 256;         // jobs whose arguments came and whose Start did not
 constexpr std::size_t max_strings = 16 << 20;  // bytes of one job's arguments and environment
 
 std::int64_t now_ms() {
@@ -49,8 +50,8 @@ class HomeProcess {
   void take(const wire::SpecPart& part, std::string_view body);
   void start(wire::Start&& start, std::uint32_t id);
   void launch(const JobSpec& spec, std::uint32_t id);
+  void kill(std::uint64_t job);
   void job_over(std::uint64_t job);
-  void when_coherent(std::function<void()> f);
   void run_waiting();
   Result<Ticket> check_ticket(const std::string& sealed) const;
   void tell_parent(inside::ToParent packet) { (void)send_packet(parent_.get(), packet); }
@@ -63,20 +64,26 @@ class HomeProcess {
   Loop& loop_;
   const AgentOptions& options_;
   const Identity& self_;
-  Fd parent_, stem_;
+  Fd parent_;
   Session session_;
   View view_;
   Poll parent_poll_;
-  std::unique_ptr<Poll> stem_poll_;
+  std::unique_ptr<StemChannel> stem_;
   Timer patience_;
   wire::Hello hello_;
   std::uint32_t hello_id_ = 0;
   bool admitted_ = false;
+  std::uint64_t epoch_ = 0;
 
   std::map<std::string, wire::Mount> mounted_;  // by path: asked for or done
   std::deque<wire::Mount> mounting_;            // in the order asked
   int invalidating_ = 0;
-  std::deque<std::function<void()>> waiting_;  // for the view to be mounted and coherent
+  struct Waiting {
+    JobSpec spec;
+    std::uint32_t id;
+  };
+  std::deque<Waiting> waiting_;   // for the view to be mounted and coherent
+  std::set<std::string> nonces_;  // of the tickets whose job has been started
   std::unordered_map<std::uint64_t, JobSpec> specs_;
   std::unordered_map<std::uint64_t, std::unique_ptr<GuestJob>> jobs_;
 };
@@ -110,6 +117,7 @@ Result<Ticket> HomeProcess::check_ticket(const std::string& sealed) const {
   if (!ticket) return ticket;
   if (ticket->home_key != session_.peer_key()) return failure("the ticket is for another home");
   if (ticket->guest_key != self_.public_key()) return failure("the ticket is for another guest");
+  if (ticket->epoch < epoch_) return failure("the ticket is of an earlier life of this guest");
   return ticket;
 }
 
@@ -135,8 +143,7 @@ void HomeProcess::frame(const Session::Incoming& frame) {
   } else if (auto* signal = std::get_if<wire::Signal>(&*message)) {
     if (auto* job = find(signal->job)) job->signal(signal->number);
   } else if (auto* kill = std::get_if<wire::Kill>(&*message)) {
-    specs_.erase(kill->job);
-    job_over(kill->job);
+    this->kill(kill->job);
   } else if (frame.id != 0) {
     session_.fail(frame.id, EOPNOTSUPP);
   }
@@ -155,6 +162,7 @@ void HomeProcess::hello(const wire::Hello& hello, std::uint32_t id) {
   }
   if (admitted_) return session_.fail(id, EALREADY);
   admitted_ = true;
+  epoch_ = ticket->epoch;
   hello_ = hello;
   hello_id_ = id;
   tell_parent({inside::ToParent::want_stem, 0});
@@ -166,14 +174,12 @@ void HomeProcess::stem_ready() {
   if (!got || got->bytes != sizeof ready) return end("the agent ended");
   if (ready.error != 0 || got->fds.size() != 1)
     return session_.fail(hello_id_, ready.error ? ready.error : EPROTO);
-  stem_ = std::move(got->fds.front());
-  stem_poll_ = std::make_unique<Poll>(loop_, stem_.get(), [this](int) { mount_done(); });
-  stem_poll_->want(UV_READABLE);
+  stem_ = std::make_unique<StemChannel>(loop_, std::move(got->fds.front()), [this] { mount_done(); });
   log::info("session of {} began", hello_.home);
   session_.reply(hello_id_, wire::Welcome{wire::version, options_.name});
 }
 
-// Mounts what is new. What home has unmounted since stays mounted here until the session ends.
+// Mounts what is new. When home unmounts something, the deputy ends the session and begins another.
 void HomeProcess::take(const wire::Mounts& mounts) {
   for (const auto& mount : mounts.mounts) {
     if (!stem_ || mount.path.size() >= inside::max_path || mount.path.empty() || mount.path[0] != '/')
@@ -183,14 +189,14 @@ void HomeProcess::take(const wire::Mounts& mounts) {
     packet.kind = inside::ToStem::mount_fs;
     packet.mount.fs = mount.fs;
     std::memcpy(packet.mount.path, mount.path.data(), mount.path.size());
-    if (auto sent = send_packet(stem_.get(), packet); !sent) return end(sent.error().text());
+    stem_->send(packet);
     mounting_.push_back(mount);
   }
 }
 
 void HomeProcess::mount_done() {
   inside::MountDone done;
-  auto got = receive_with_fds(stem_.get(), {reinterpret_cast<char*>(&done), sizeof done});
+  auto got = receive_with_fds(stem_->fd(), {reinterpret_cast<char*>(&done), sizeof done});
   if (!got || got->bytes != sizeof done || mounting_.empty()) return end("the stem ended");
   const auto mount = mounting_.front();
   mounting_.pop_front();
@@ -212,23 +218,36 @@ void HomeProcess::take(const wire::Invalidate& changed) {
   });
 }
 
-void HomeProcess::when_coherent(std::function<void()> f) {
-  waiting_.push_back(std::move(f));
-  run_waiting();
-}
-
 void HomeProcess::run_waiting() {
   while (!waiting_.empty() && mounting_.empty() && invalidating_ == 0) {
-    const auto f = std::move(waiting_.front());
+    const auto next = std::move(waiting_.front());
     waiting_.pop_front();
-    f();
+    launch(next.spec, next.id);
   }
 }
 
+// Also one that has not started yet.
+void HomeProcess::kill(std::uint64_t job) {
+  specs_.erase(job);
+  for (auto next = waiting_.begin(); next != waiting_.end(); ++next)
+    if (next->spec.start.job == job) {
+      session_.fail(next->id, ECANCELED);
+      waiting_.erase(next);
+      return;
+    }
+  job_over(job);
+}
+
 void HomeProcess::take(const wire::SpecPart& part, std::string_view body) {
+  if (!specs_.contains(part.job) && specs_.size() >= max_specs)
+    return session_.close(
+        {std::error_code(EPROTO, std::generic_category()), "too many jobs that do not start"});
   auto& spec = specs_[part.job];
   auto& strings = part.environment ? spec.environment : spec.arguments;
-  if (strings.size() + body.size() <= max_strings) strings.append(body);
+  strings.append(body);
+  if (strings.size() > max_strings)
+    session_.close(
+        {std::error_code(EPROTO, std::generic_category()), "arguments longer than any kernel takes"});
 }
 
 void HomeProcess::start(wire::Start&& start, std::uint32_t id) {
@@ -240,20 +259,24 @@ void HomeProcess::start(wire::Start&& start, std::uint32_t id) {
                  ticket ? "the ticket is for another job" : ticket.error().text());
     return session_.fail(id, EACCES);
   }
-  if (find(start.job)) return session_.fail(id, EALREADY);
+  if (find(start.job) || !nonces_.insert(ticket->nonce).second) return session_.fail(id, EALREADY);
   spec.start = std::move(start);
-  when_coherent([this, spec = std::move(spec), id] { launch(spec, id); });
+  waiting_.push_back({std::move(spec), id});
+  run_waiting();
 }
 
 void HomeProcess::launch(const JobSpec& spec, std::uint32_t id) {
   const auto number = spec.start.job;
-  auto job = GuestJob::start(loop_, session_, stem_.get(), spec, hello_.home, hello_.domain,
+  auto job = GuestJob::start(loop_, session_, *stem_, spec, hello_.home, hello_.domain,
                              {[this, id] { session_.reply(id, wire::Started{}); },
                               [this, id, number](int error) {
                                 session_.fail(id, error);
                                 loop_.defer([this, number] { job_over(number); });
                               },
-                              [this, number] { loop_.defer([this, number] { job_over(number); }); }});
+                              [this, number] {
+                                session_.post(wire::Gone{number}, {}, Session::Lane::bulk);
+                                loop_.defer([this, number] { job_over(number); });
+                              }});
   if (!job) return session_.fail(id, job.error().code ? job.error().code.value() : EIO);
   jobs_.emplace(number, std::move(*job));
   tell_parent({inside::ToParent::job_started, number});

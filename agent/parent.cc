@@ -14,6 +14,7 @@
 #include <array>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <list>
 #include <set>
 #include <vector>
@@ -29,8 +30,10 @@
 namespace ssi {
 namespace {
 
-constexpr std::size_t max_homes = 64;    // sessions at once, authenticated or not
-constexpr uid_t nobody = 4'293'999'999;  // not 65534, which may be a home's user
+constexpr std::size_t max_homes = 256;     // sessions at once
+constexpr std::size_t max_strangers = 32;  // of them, not yet authenticated
+constexpr std::int64_t abort_ms = 1000;    // for a stem to abort its view before its cgroup is killed
+constexpr uid_t nobody = 4'293'999'999;    // not 65534, which may be a home's user
 constexpr std::uint64_t first_outer_root = 4'294'000'000, max_outer_roots = 900'000;
 
 // Both ends of a packet socket: closing either is seen by the other.
@@ -53,6 +56,12 @@ void keep_only(std::vector<int> fds) {
   ::close_range(next, ~0U, 0);
 }
 
+std::int64_t now_ms() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
+
 void default_signals() {
   sigset_t none;
   ::sigemptyset(&none);
@@ -65,8 +74,9 @@ std::string id_map(std::uint64_t outer_root) {
   const auto extent = [](std::uint64_t inner, std::uint64_t outer, std::uint64_t count) {
     return std::to_string(inner) + " " + std::to_string(outer) + " " + std::to_string(count) + "\n";
   };
-  return extent(0, outer_root, 1) + extent(1, 1, outer_root - 1) +
-         extent(outer_root + 1, outer_root + 1, 0xffffffffULL - outer_root - 1);
+  constexpr auto after = first_outer_root + max_outer_roots;
+  // Of our own block only this home's root, and nobody, who makes the jobs' pipes.
+  return extent(0, outer_root, 1) + extent(1, 1, nobody) + extent(after, after, 0xffffffffULL - after);
 }
 
 // A cgroup for all processes of one home, so that none can escape its end. Where cgroup v2 is not mounted there is none,
@@ -116,6 +126,7 @@ class Parent {
   void make_stem(Home& home);
   void job_changed(Home& home, std::uint64_t job, bool running);
   void home_gone(Home& home);
+  void end_cgroups();
 
   // Runs `body` in a child that holds only `keep`.
   template <class Body>
@@ -132,9 +143,15 @@ class Parent {
   const Identity& self_;
   Fd listener_, signals_, reporter_;
   pid_t reporter_pid_ = 0;
+  const double speed_ = measure_speed();
   std::uint64_t homes_made_ = 0;
   std::list<Home> homes_;
-  std::list<HomeCgroup> ending_;  // to be removed when their last process has been reaped
+  struct Ending {
+    HomeCgroup cgroup;  // to be removed when its last process has been reaped
+    std::int64_t kill_at_ms;
+  };
+  std::list<Ending> ending_;
+  std::int64_t reporter_started_ms_ = 0;
 };
 
 Status Parent::watch_signals() {
@@ -149,20 +166,23 @@ Status Parent::watch_signals() {
 }
 
 Status Parent::start_reporter() {
-  const double speed = measure_speed();
   auto pair = packet_pair();
   if (!pair) return tl::make_unexpected(pair.error());
   auto& [ours, theirs] = *pair;
   reporter_pid_ =
-      fork_child({theirs.get()}, [&] { return run_reporter(options_, self_, speed, std::move(theirs)); });
+      fork_child({theirs.get()}, [&] { return run_reporter(options_, self_, speed_, std::move(theirs)); });
   if (reporter_pid_ < 0) return os_error("fork");
   reporter_ = std::move(ours);
+  reporter_started_ms_ = now_ms();
   return {};
 }
 
 void Parent::accept_connection() {
   Fd connection(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!connection || homes_.size() >= max_homes) return;  // too many: the peer sees the connection closed
+  const auto strangers =
+      std::count_if(homes_.begin(), homes_.end(), [](const Home& home) { return !home.has_stem; });
+  if (!connection || homes_.size() >= max_homes || static_cast<std::size_t>(strangers) >= max_strangers)
+    return;  // the peer sees the connection closed
   auto pair = packet_pair();
   if (!pair) return;
   auto& [ours, theirs] = *pair;
@@ -231,8 +251,14 @@ void Parent::job_changed(Home& home, std::uint64_t job, bool running) {
 // Its jobs die with it: their control sockets have closed, which kills them; the cgroup makes sure.
 void Parent::home_gone(Home& home) {
   while (!home.jobs.empty()) job_changed(home, *home.jobs.begin(), false);
-  home.cgroup.kill();
-  ending_.push_back(std::move(home.cgroup));
+  ending_.push_back({std::move(home.cgroup), now_ms() + abort_ms});
+}
+
+void Parent::end_cgroups() {
+  ending_.remove_if([](Ending& ending) {
+    if (now_ms() >= ending.kill_at_ms) ending.cgroup.kill();
+    return ending.cgroup.remove();
+  });
 }
 
 bool Parent::take_signal() {
@@ -244,9 +270,8 @@ bool Parent::take_signal() {
   for (pid_t pid; (pid = ::waitpid(-1, nullptr, WNOHANG)) > 0;)
     if (pid == reporter_pid_) {
       log::error("the reporter died; starting it again");
-      if (const auto again = start_reporter(); !again) go_on = false;
+      reporter_.reset();
     }
-  ending_.remove_if([](HomeCgroup& cgroup) { return cgroup.remove(); });
   return go_on;
 }
 
@@ -257,7 +282,8 @@ Status Parent::run() {
   for (;;) {
     std::vector<pollfd> wanted{{signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
     for (const auto& home : homes_) wanted.push_back({home.socket.get(), POLLIN, 0});
-    if (::poll(wanted.data(), wanted.size(), -1) < 0 && errno != EINTR) return os_error("poll");
+    const bool busy = !ending_.empty() || !reporter_;
+    if (::poll(wanted.data(), wanted.size(), busy ? 200 : -1) < 0 && errno != EINTR) return os_error("poll");
     std::size_t at = 2;
     for (auto home = homes_.begin(); home != homes_.end() && at < wanted.size(); ++at) {
       const bool gone = wanted[at].revents != 0 && !serve(*home);
@@ -266,6 +292,9 @@ Status Parent::run() {
     }
     if (wanted[1].revents) accept_connection();
     if (wanted[0].revents && !take_signal()) return {};
+    end_cgroups();
+    if (!reporter_ && now_ms() - reporter_started_ms_ > 1000)
+      if (auto again = start_reporter(); !again) return again;
   }
 }
 

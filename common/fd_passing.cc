@@ -7,7 +7,7 @@
 
 namespace ssi {
 
-Status send_with_fds(int socket, std::span<const char> bytes, std::span<const int> fds) {
+Status send_with_fds(int socket, std::span<const char> bytes, std::span<const int> fds, int flags) {
   alignas(cmsghdr) char control[CMSG_SPACE(max_passed * sizeof(int))] = {};
   while (!bytes.empty()) {
     iovec part{const_cast<char*>(bytes.data()), bytes.size()};
@@ -23,7 +23,7 @@ Status send_with_fds(int socket, std::span<const char> bytes, std::span<const in
       header->cmsg_len = CMSG_LEN(fds.size_bytes());
       std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
     }
-    const auto sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
+    const auto sent = ::sendmsg(socket, &message, flags | MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0) return os_error("send on a unix socket");
     bytes = bytes.subspan(static_cast<std::size_t>(sent));

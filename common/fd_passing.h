@@ -14,8 +14,9 @@ namespace ssi {
 
 inline constexpr std::size_t max_passed = 16;  // descriptors in one message
 
-// Sends `bytes` whole, the descriptors with the first of them. Blocks unless the socket doesn't.
-Status send_with_fds(int socket, std::span<const char> bytes, std::span<const int> fds);
+// Sends `bytes` whole, the descriptors with the first of them. Blocks unless the socket or `flags` (MSG_DONTWAIT) say
+// otherwise.
+Status send_with_fds(int socket, std::span<const char> bytes, std::span<const int> fds, int flags = 0);
 
 struct Received {
   std::size_t bytes = 0;  // 0: end of file

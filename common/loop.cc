@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "common/loop.h"
 
+#include <fcntl.h>
+
 #include <cstdlib>
 #include <utility>
 
@@ -81,7 +83,10 @@ struct Poll::Handle {
 };
 
 Poll::Poll(Loop& loop, int fd, Ready ready) : handle_(new Handle{{}, std::move(ready)}) {
+  // uv_poll_init sets O_NONBLOCK, on a description that others may hold too.
+  const int flags = ::fcntl(fd, F_GETFL);
   must(uv_poll_init(loop.uv(), &handle_->uv, fd));
+  ::fcntl(fd, F_SETFL, flags);
   handle_->uv.data = handle_;
 }
 

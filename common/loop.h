@@ -39,7 +39,8 @@ class Loop {
   std::vector<std::function<void()>> deferred_;
 };
 
-// Calls back when a descriptor is readable or writable. The descriptor must outlive the Poll.
+// Calls back when a descriptor is readable or writable. The descriptor must outlive the Poll, which leaves its flags as
+// they are: who reads it from the callback must not block.
 class Poll {
  public:
   using Ready = std::function<void(int events)>;  // UV_READABLE, UV_WRITABLE, or both; an error shows as both

@@ -48,6 +48,15 @@ void Source::pump() {
   bytes_ += *got;
   session_.post(wire::Data{job_, stream_}, {buffer.data(), *got}, Session::Lane::bulk);
   update();
+  chase();
+}
+
+// A poll tells only when there is something to read; that there is nothing more must be asked.
+void Source::chase() {
+  if (!drained_ || !from_ || credit_ == 0) return;
+  loop_.defer([this, alive = alive_] {
+    if (*alive && drained_) pump();
+  });
 }
 
 void Source::finish() {
@@ -72,6 +81,7 @@ void Source::when_ended(std::function<void()> f) {
 void Source::credit(std::uint32_t bytes) {
   credit_ = std::min<std::uint64_t>(credit_ + bytes, wire::Data::window);
   update();
+  chase();
 }
 
 void Source::tell_drained() {
@@ -81,9 +91,7 @@ void Source::tell_drained() {
 void Source::drained(std::function<void()> f) {
   drained_ = std::move(f);
   if (!from_) return tell_drained();
-  // A poll tells only when there is something; whether there is nothing must be asked.
-  const auto alive = alive_;
-  while (*alive && drained_ && from_ && credit_ > 0) pump();
+  chase();
 }
 
 Sink::Sink(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd to)

@@ -34,6 +34,7 @@ class Source {
   void finish();
   void update();
   void tell_drained();
+  void chase();
 
   Loop& loop_;
   Session& session_;

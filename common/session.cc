@@ -8,6 +8,7 @@
 
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 namespace ssi {
 namespace {
@@ -25,7 +26,14 @@ constexpr std::size_t max_frame = sizeof(Header) + wire::max_meta + wire::max_bo
 constexpr std::size_t batch = 64 << 10;          // small frames are coalesced up to this
 constexpr std::size_t bulk_from = 4 << 10;       // bodies from this size take the bulk lane
 constexpr std::uint64_t acknowledge_every = 64;  // frames
+constexpr std::size_t max_backlog = 16 << 20;    // bytes unsent, from which on nothing more is read
 constexpr std::uint64_t beat_ms = 2'000, silence_ms = 15'000;
+
+bool has_position(const std::string& frame) {
+  Header header;
+  std::memcpy(&header, frame.data(), sizeof header);
+  return header.flags != 0 || header.kind != wire::kind_of<wire::Taken>();
+}
 
 std::uint32_t size32(std::size_t size) {
   return static_cast<std::uint32_t>(size);
@@ -129,6 +137,9 @@ void Session::handshake() {
 void Session::read_all() {
   // A turn is bounded, so that writing and the other handles are served while a peer floods us.
   for (int turn = 0; turn < 16; ++turn) {
+    // A peer that asks and does not read the answers gets no more of our memory.
+    read_paused_ = backlog_ > max_backlog;
+    if (read_paused_) return update_poll();
     const auto progress = tls_.read({in_.data() + filled_, in_.size() - filled_});
     if (!progress) return close(progress.error());
     if (progress->wants != TlsStream::Wants::nothing) return;
@@ -137,10 +148,7 @@ void Session::read_all() {
     last_heard_ = uv_now(loop_.uv());
     if (!parse()) return;
   }
-  // OpenSSL may hold decrypted bytes that poll(2) does not know of.
-  loop_.defer([this, alive = alive_] {
-    if (*alive && !closed_) read_all();
-  });
+  read_later();
 }
 
 // Delivers all complete frames. False when the session is closed or gone.
@@ -201,9 +209,9 @@ bool Session::fill() {
   out_.clear();
   out_done_ = 0;
   while (!small_.empty() && out_.size() < batch) {
+    sent_ += has_position(small_.front());
     out_ += small_.front();
     small_.pop_front();
-    ++sent_;
   }
   if (out_.empty() && !bulk_.empty()) {
     out_ = std::move(bulk_.front());
@@ -227,19 +235,30 @@ void Session::flush() {
     backlog_ -= progress->bytes;
     last_sent_ = uv_now(loop_.uv());
   }
+  if (read_paused_ && backlog_ <= max_backlog) {
+    read_paused_ = false;
+    read_later();
+  }
   update_poll();
 }
 
 void Session::update_poll() {
-  poll_->want(write_blocked_ ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+  poll_->want((read_paused_ ? 0 : UV_READABLE) | (write_blocked_ ? UV_WRITABLE : 0));
+}
+
+// Reads on after the current callback. OpenSSL may hold decrypted bytes that poll(2) does not know of.
+void Session::read_later() {
+  loop_.defer([this, alive = alive_] {
+    if (*alive && !closed_) read_all();
+  });
 }
 
 void Session::beat() {
   const auto now = uv_now(loop_.uv());
   if (now - last_heard_ > silence_ms)
     return close({std::error_code(ETIMEDOUT, std::generic_category()), "session"});
-  if (established_ && now - last_heard_ >= beat_ms && waiting_.empty())
-    call(wire::Ping{}, {}, [](Result<wire::None>, std::string_view) {});
+  if (established_ && now - last_heard_ >= beat_ms && !std::exchange(pinging_, true))
+    call(wire::Ping{}, {}, [this](const Result<wire::None>&, std::string_view) { pinging_ = false; });
   if (established_ && received_ != acknowledged_) {
     acknowledged_ = received_;
     send(wire::kind_of<wire::Taken>(), 0, 0, wire::pack(wire::Taken{received_}), {}, Lane::small);

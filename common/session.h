@@ -89,6 +89,7 @@ class Session {
   void on_poll(int events);
   void handshake();
   void read_all();
+  void read_later();
   bool parse();
   bool deliver(std::uint32_t id, std::uint16_t kind, std::uint16_t flags, std::string_view meta,
                std::string_view body);
@@ -106,7 +107,7 @@ class Session {
   Timer heartbeat_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   bool established_ = false, closed_ = false, flush_scheduled_ = false;
-  bool write_blocked_ = false;
+  bool write_blocked_ = false, read_paused_ = false, pinging_ = false;
 
   std::string in_;  // received and not yet parsed: in_[parsed_ .. filled_)
   std::size_t parsed_ = 0, filled_ = 0;

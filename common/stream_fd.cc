@@ -2,8 +2,10 @@
 #include "common/stream_fd.h"
 
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <climits>
@@ -11,17 +13,32 @@
 
 namespace ssi {
 
+namespace {
+
+// Some character devices (/dev/zero, /dev/full) cannot be polled, and never block either.
+bool can_be_polled(int fd) {
+  const Fd probe(::epoll_create1(EPOLL_CLOEXEC));
+  epoll_event event{};
+  return ::epoll_ctl(probe.get(), EPOLL_CTL_ADD, fd, &event) == 0 || errno != EPERM;
+}
+
+}  // namespace
+
 Result<StreamFd> StreamFd::adopt(Fd fd, Use use) {
   struct stat status;
   if (::fstat(fd.get(), &status) != 0) return os_error("fstat of a standard stream");
   StreamFd stream;
   stream.socket_ = S_ISSOCK(status.st_mode);
-  stream.regular_ = S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || S_ISBLK(status.st_mode);
-  if (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode)) {
+  stream.regular_ = !can_be_polled(fd.get());
+  const bool fifo = S_ISFIFO(status.st_mode);
+  // Opening /dev/ptmx again would make another terminal.
+  const bool terminal_maker = S_ISCHR(status.st_mode) && status.st_rdev == makedev(5, 2);
+  stream.guarded_ = terminal_maker;
+  if (!stream.regular_ && !terminal_maker && (fifo || S_ISCHR(status.st_mode))) {
     const auto path = "/proc/self/fd/" + std::to_string(fd.get());
     const int flags = (use == Use::read ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
     Fd again(::open(path.c_str(), flags));
-    if (!again && errno == ENXIO) return os_error("reopen a standard stream");
+    if (!again && fifo && errno == ENXIO) return os_error("reopen a standard stream");
     stream.guarded_ = !again;
     if (again) fd = std::move(again);
   }

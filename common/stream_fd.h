@@ -17,7 +17,7 @@ class StreamFd {
   StreamFd() = default;
 
   // Pipes and character devices are reopened through /proc/self/fd, or, when they belong to another user, polled before
-  // each small step; sockets are used with MSG_DONTWAIT; regular files never block. Fails with ENXIO for the write end
+  // each small step; sockets are used with MSG_DONTWAIT; what cannot be polled (regular files) never blocks. Fails with ENXIO for the write end
   // of a pipe that nobody reads.
   static Result<StreamFd> adopt(Fd fd, Use use);
 

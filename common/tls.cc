@@ -149,16 +149,19 @@ Result<TlsStream::Progress> TlsStream::judge(int result, const char* doing) {
 }
 
 Result<TlsStream::Progress> TlsStream::handshake() {
+  ERR_clear_error();  // the queue is the thread's: another session's failure must not be taken for ours
   errno = 0;
   return judge(SSL_do_handshake(ssl_), "TLS handshake");
 }
 
 Result<TlsStream::Progress> TlsStream::read(std::span<char> into) {
+  ERR_clear_error();
   errno = 0;
   return judge(SSL_read(ssl_, into.data(), clamp(into.size())), "read from the session");
 }
 
 Result<TlsStream::Progress> TlsStream::write(std::span<const char> from) {
+  ERR_clear_error();
   errno = 0;
   return judge(SSL_write(ssl_, from.data(), clamp(from.size())), "write to the session");
 }

@@ -282,6 +282,12 @@ struct Exited {
   MSGPACK_DEFINE(job, wait_status, cpu_us, max_rss, stdin_taken)
 };
 
+// agent -> deputy, last of a job that was started: none of its processes is left (children can outlive the leader).
+struct Gone {
+  std::uint64_t job = 0;
+  MSGPACK_DEFINE(job)
+};
+
 // --- the view. deputy -> agent:
 
 struct Mount {
@@ -292,7 +298,7 @@ struct Mount {
   MSGPACK_DEFINE(fs, path, root, read_only)
 };
 
-// All of home's file systems, parents before children. Sent before the first Start and when the table changed.
+// Home's file systems, parents before children. Sent before the first Start, and what came since before a later one.
 struct Mounts {
   std::vector<Mount> mounts;
   MSGPACK_DEFINE(mounts)
@@ -606,7 +612,7 @@ using Frame =
     std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, End, Signal, Kill, Exited, Mounts,
                  Invalidate, Lookup, Forget, Getattr, Setattr, Readlink, Mknod, Mkdir, Symlink, Link, Unlink,
                  Rmdir, Rename, Open, Create, Read, Write, Flush, Release, Fsync, Readdir, Statfs, Setxattr,
-                 Getxattr, Listxattr, Removexattr, Access, Fallocate, Seek, CopyRange>;
+                 Getxattr, Listxattr, Removexattr, Access, Fallocate, Seek, CopyRange, Gone>;
 
 // The kind of a struct: its index in `Frame`.
 template <class T>

@@ -89,6 +89,7 @@ Result<SchedulerLink*> Deputy::scheduler(const Config& config, const std::string
 Result<std::shared_ptr<GuestLink>> Deputy::guest(const wire::Placed& placed) {
   const auto name = placed.guest_key + std::to_string(placed.epoch);
   auto& link = guests_[name];
+  if (link && link->jobs() == 0 && link->outdated()) link.reset();
   if (link) return link;
   auto dialled = GuestLink::dial(loop_, identity_, placed, effects_, policy_,
                                  [this, name] { loop_.defer([this, name] { guests_.erase(name); }); });

@@ -40,7 +40,6 @@ class Deputy {
   const Context& context() const { return context_; }
   const Identity& identity() const { return identity_; }
   HomeSlots& slots() { return slots_; }
-  const Effects& effects() const { return effects_; }
 
  private:
   Deputy(Loop& loop, Fd listener, Identity identity, Context context, ExportPolicy policy);

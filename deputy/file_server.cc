@@ -70,6 +70,10 @@ bool FileServer::mounts_changed() {
 wire::Invalidate FileServer::stale() {
   return service_->stale();
 }
+std::uint64_t FileServer::changes() const {
+  return service_->changes();
+}
+
 std::uint64_t FileServer::bytes_read() const {
   return service_->bytes_read();
 }

@@ -36,6 +36,7 @@ class FileServer {
   // it sees.
   wire::Invalidate stale();
 
+  std::uint64_t changes() const;        // of home's files that the guest asked for
   std::uint64_t bytes_read() const;     // served to the guest
   std::uint64_t bytes_written() const;  // by the guest
 

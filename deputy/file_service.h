@@ -34,6 +34,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   bool mounts_changed() { return mounts_.changed() || !announced_; }
   wire::Invalidate stale();
   std::uint64_t bytes_read() const { return bytes_read_; }
+  std::uint64_t changes() const { return changes_; }
   std::uint64_t bytes_written() const { return bytes_written_; }
   void idle() { nodes_.close_idle(); }
 
@@ -121,6 +122,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
                                 const std::function<int(int dir)>& make);
 
   int apply(const Change& change, const std::function<int()>& perform) {
+    ++changes_;
     return effects_.apply(policy_, change, perform);
   }
 
@@ -151,7 +153,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   HandedOut handed_out_;
   std::vector<std::uint64_t> roots_;  // of the exported file systems
   bool announced_ = false;            // the mounts, as the table is now
-  std::uint64_t bytes_read_ = 0, bytes_written_ = 0;
+  std::uint64_t bytes_read_ = 0, bytes_written_ = 0, changes_ = 0;
 };
 
 }  // namespace ssi

@@ -3,6 +3,7 @@
 
 #include <sys/utsname.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "common/log.h"
@@ -83,10 +84,7 @@ void GuestLink::when_open(std::function<void(Status)> f) {
 
 void GuestLink::validate() {
   policy_->refresh();
-  if (!mounts_sent_ || files_->mounts_changed()) {
-    mounts_sent_ = true;
-    session_->post(files_->mounts());
-  }
+  if (mounts_.empty() || files_->mounts_changed()) send_mounts();
   auto stale = files_->stale();
   while (!stale.nodes.empty() || !stale.names.empty()) {
     wire::Invalidate part;
@@ -100,6 +98,28 @@ void GuestLink::validate() {
     }
     session_->post(part);
   }
+}
+
+void GuestLink::send_mounts() {
+  mounts_ = files_->mounts().mounts;
+  for (std::size_t at = 0; at < mounts_.size(); at += batch) {
+    const auto end = std::min(at + batch, mounts_.size());
+    session_->post(wire::Mounts{{mounts_.begin() + static_cast<std::ptrdiff_t>(at),
+                                 mounts_.begin() + static_cast<std::ptrdiff_t>(end)}});
+  }
+}
+
+bool GuestLink::outdated() {
+  if (!open() || mounts_.empty() || !files_->mounts_changed()) return false;
+  const auto now = files_->mounts().mounts;
+  const auto still_there = [&](const wire::Mount& shown) {
+    return std::any_of(now.begin(), now.end(), [&](const wire::Mount& mount) {
+      return mount.path == shown.path && mount.fs == shown.fs && mount.root == shown.root;
+    });
+  };
+  const bool all_there = std::all_of(mounts_.begin(), mounts_.end(), still_there);
+  if (all_there) send_mounts();
+  return !all_there;
 }
 
 void GuestLink::attach(std::uint64_t job, JobEvents events) {
@@ -127,6 +147,8 @@ void GuestLink::take(const Session::Incoming& frame) {
     if (const auto* job = find(credit->job)) job->credit(credit->stream, credit->bytes);
   } else if (const auto* end = std::get_if<wire::End>(&*message)) {
     if (const auto* job = find(end->job)) job->end(end->stream);
+  } else if (const auto* gone = std::get_if<wire::Gone>(&*message)) {
+    if (const auto* job = find(gone->job)) job->gone();
   } else if (const auto* exited = std::get_if<wire::Exited>(&*message)) {
     if (const auto* job = find(exited->job)) job->exited(*exited);
   } else if (std::holds_alternative<wire::Forget>(*message) ||

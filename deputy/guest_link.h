@@ -27,6 +27,7 @@ class GuestLink {
     std::function<void(std::uint8_t stream, std::uint32_t bytes)> credit;
     std::function<void(std::uint8_t stream)> end;
     std::function<void(const wire::Exited&)> exited;
+    std::function<void()> gone;              // no process of the job is left
     std::function<void(const Error&)> lost;  // the link is gone; nothing follows
   };
 
@@ -39,6 +40,10 @@ class GuestLink {
 
   const std::string& guest() const { return guest_; }
   bool open() const { return state_ == State::open; }
+
+  // Home has unmounted or replaced a file system that this session shows. The guest cannot let go of it, so the session
+  // should end, and another begin, when no job uses it.
+  bool outdated();
 
   // Calls back once when the session is open (at once if it is), or with why it cannot be.
   void when_open(std::function<void(Status)> f);
@@ -59,6 +64,7 @@ class GuestLink {
   void take(const Session::Incoming& frame);
   void settle(const Status& status);
   void lost(const Error& why);
+  void send_mounts();
   const JobEvents* find(std::uint64_t job) const;
 
   Loop& loop_;
@@ -75,7 +81,7 @@ class GuestLink {
   std::vector<std::function<void(Status)>> waiting_;
   std::map<std::uint64_t, JobEvents> jobs_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-  bool mounts_sent_ = false;
+  std::vector<wire::Mount> mounts_;  // that the guest was told of
 };
 
 }  // namespace ssi

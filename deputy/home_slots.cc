@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "deputy/home_slots.h"
 
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -20,30 +21,54 @@ pid_t parent_of(pid_t pid) {
   return static_cast<pid_t>(std::atoi(stat.c_str() + name_end + 4));
 }
 
+// Two stages of a pipeline: what one writes the other reads.
+bool feeds(const HomeSlots::Candidate& from, const HomeSlots::Candidate& to) {
+  return to.stdio[0] != 0 && (from.stdio[1] == to.stdio[0] || from.stdio[2] == to.stdio[0]);
+}
+
 }  // namespace
 
-bool HomeSlots::below_holder(pid_t pid) const {
+std::array<ino_t, 3> HomeSlots::pipes(const std::array<Fd, 3>& stdio) {
+  std::array<ino_t, 3> inodes{};
+  for (std::size_t i = 0; i < stdio.size(); ++i) {
+    struct stat status;
+    if (stdio[i] && ::fstat(stdio[i].get(), &status) == 0 &&
+        (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode)))
+      inodes[i] = status.st_ino;
+  }
+  return inodes;
+}
+
+bool HomeSlots::must_not_wait(const Candidate& who) const {
+  const auto holds = [&](auto&& test) { return std::any_of(holders_.begin(), holders_.end(), test); };
+  if (holds([&](const Holder& holder) { return feeds(holder.who, who) || feeds(who, holder.who); }))
+    return true;
+  pid_t pid = who.pid;
   for (int depth = 0; pid > 1 && depth < 256; ++depth, pid = parent_of(pid))
-    if (std::any_of(holders_.begin(), holders_.end(),
-                    [&](const Holder& holder) { return holder.pid == pid; }))
-      return true;
+    if (holds([&](const Holder& holder) { return holder.who.pid == pid; })) return true;
   return false;
 }
 
-void HomeSlots::take(pid_t pid, std::function<void()> go) {
-  if (below_holder(pid)) return go();
-  if (holders_.size() >= slots_) {
-    waiting_.push_back({pid, std::move(go)});
-    return;
+void HomeSlots::take(const Candidate& who, std::function<void()> go) {
+  if (holders_.size() < slots_ || must_not_wait(who)) {
+    hold(who);
+    next();  // a stage that waited for this one
+    return go();
   }
-  hold(pid);
-  go();
+  waiting_.push_back({who, std::move(go), std::make_unique<Timer>(loop_)});
+  const auto waiter = std::prev(waiting_.end());
+  waiter->patience->once(patience_, [this, waiter] {
+    const auto late = std::move(*waiter);
+    waiting_.erase(waiter);
+    hold(late.who);
+    late.go();
+  });
 }
 
-void HomeSlots::hold(pid_t pid) {
-  Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+void HomeSlots::hold(const Candidate& who) {
+  Fd process(static_cast<int>(::syscall(SYS_pidfd_open, who.pid, 0)));
   if (!process) return;  // it has ended already
-  holders_.push_back({pid, std::move(process), nullptr});
+  holders_.push_back({who, std::move(process), nullptr});
   const auto holder = std::prev(holders_.end());
   holder->poll = std::make_unique<Poll>(loop_, holder->process.get(), [this, holder](int) {
     holders_.erase(holder);
@@ -53,11 +78,16 @@ void HomeSlots::hold(pid_t pid) {
 }
 
 void HomeSlots::next() {
-  while (!waiting_.empty() && holders_.size() < slots_) {
-    const auto waiter = std::move(waiting_.front());
-    waiting_.pop_front();
-    hold(waiter.pid);
-    waiter.go();
+  for (auto waiter = waiting_.begin(); waiter != waiting_.end();) {
+    if (holders_.size() >= slots_ && !must_not_wait(waiter->who)) {
+      ++waiter;
+      continue;
+    }
+    const auto ready = std::move(*waiter);
+    waiting_.erase(waiter);
+    hold(ready.who);
+    ready.go();
+    waiter = waiting_.begin();  // `go` may have changed the list
   }
 }
 

@@ -4,8 +4,8 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstddef>
-#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -17,31 +17,47 @@ namespace ssi {
 
 class HomeSlots {
  public:
-  HomeSlots(Loop& loop, std::size_t slots) : loop_(loop), slots_(slots) {}
+  // A process that wants to run, and what it reads from and writes to (inodes of pipes and sockets; 0: something else).
+  struct Candidate {
+    pid_t pid = 0;
+    std::array<ino_t, 3> stdio{};
+  };
 
-  // Calls `go` when `pid` may run at home: now, or when a slot is free. The slot is held until the process ends. One
-  // whose ancestor holds a slot does not wait: its ancestor waits for it.
-  void take(pid_t pid, std::function<void()> go);
+  // Nobody waits longer: what a slot's holder itself waits for is not always to be seen.
+  static constexpr std::uint64_t patience_ms = 10'000;
+
+  HomeSlots(Loop& loop, std::size_t slots, std::uint64_t patience = patience_ms)
+      : loop_(loop), slots_(slots), patience_(patience) {}
+
+  // Calls `go` when the process may run at home: now, or when a slot is free. The slot is held until the process ends.
+  // One whose ancestor holds a slot does not wait, since its ancestor waits for it; nor one that is the other end of a
+  // holder's pipe.
+  void take(const Candidate& candidate, std::function<void()> go);
   std::size_t held() const { return holders_.size(); }
+
+  // The stdio of a candidate from its descriptors.
+  static std::array<ino_t, 3> pipes(const std::array<Fd, 3>& stdio);
 
  private:
   struct Holder {
-    pid_t pid;
+    Candidate who;
     Fd process;  // pidfd: readable when it has ended
     std::unique_ptr<Poll> poll;
   };
   struct Waiter {
-    pid_t pid;
+    Candidate who;
     std::function<void()> go;
+    std::unique_ptr<Timer> patience;
   };
-  void hold(pid_t pid);
+  void hold(const Candidate& who);
   void next();
-  bool below_holder(pid_t pid) const;
+  bool must_not_wait(const Candidate& who) const;
 
   Loop& loop_;
   const std::size_t slots_;
+  const std::uint64_t patience_;
   std::list<Holder> holders_;
-  std::deque<Waiter> waiting_;
+  std::list<Waiter> waiting_;
 };
 
 }  // namespace ssi

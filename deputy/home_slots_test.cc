@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include <csignal>
+#include <string>
 #include <vector>
 
 using namespace ssi;
@@ -42,7 +43,7 @@ TEST_CASE("as many run at home as there are slots, the next one when one ends") 
   HomeSlots slots(loop, 2);
   Sleeper sleepers[3];
   std::vector<int> went;
-  for (int i = 0; i < 3; ++i) slots.take(sleepers[i].pid, [&went, i] { went.push_back(i); });
+  for (int i = 0; i < 3; ++i) slots.take({sleepers[i].pid, {}}, [&went, i] { went.push_back(i); });
   run_for(loop, 20);
   CHECK(went == std::vector<int>{0, 1});
   sleepers[0].end();
@@ -56,10 +57,10 @@ TEST_CASE("who runs below a slot's holder does not wait for it") {
   HomeSlots slots(loop, 1);
   Sleeper child;
   bool went = false;
-  slots.take(::getpid(), [] {});
-  slots.take(child.pid, [&] { went = true; });
+  slots.take({::getpid(), {}}, [] {});
+  slots.take({child.pid, {}}, [&] { went = true; });
   CHECK(went);
-  CHECK(slots.held() == 1);
+  CHECK(slots.held() == 2);
 }
 
 TEST_CASE("a process that has ended takes no slot") {
@@ -69,7 +70,35 @@ TEST_CASE("a process that has ended takes no slot") {
   const pid_t pid = sleeper.pid;
   sleeper.end();
   bool went = false;
-  slots.take(pid, [&] { went = true; });
+  slots.take({pid, {}}, [&] { went = true; });
   CHECK(went);
   CHECK(slots.held() == 0);
+}
+
+TEST_CASE("the stages of a pipeline do not wait for each other") {
+  Loop loop;
+  HomeSlots slots(loop, 1);
+  Sleeper first, second, third, stranger;
+  std::string went;
+  slots.take({first.pid, {0, 11, 0}}, [&] { went += "1"; });
+  slots.take({third.pid, {12, 0, 0}}, [&] { went += "3"; });
+  slots.take({stranger.pid, {0, 11, 0}},
+             [&] { went += "x"; });  // writes where the first does: no stage of it
+  CHECK(went == "1");
+  slots.take({second.pid, {11, 12, 0}}, [&] { went += "2"; });
+  CHECK(went.find('2') != std::string::npos);
+  CHECK(went.find('3') != std::string::npos);
+}
+
+TEST_CASE("nobody waits for ever") {
+  Loop loop;
+  HomeSlots slots(loop, 1, 50);
+  Sleeper holder, waiter;
+  bool went = false;
+  slots.take({holder.pid, {}}, [] {});
+  slots.take({waiter.pid, {}}, [&] { went = true; });
+  run_for(loop, 20);
+  CHECK_FALSE(went);
+  run_for(loop, 100);
+  CHECK(went);
 }

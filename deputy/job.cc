@@ -203,25 +203,25 @@ void Job::send_strings(const std::string& strings, std::uint8_t environment) {
 
 void Job::start() {
   state_ = State::starting;
-  effects_before_ = deputy_.effects().last();
+  effects_before_ = guest_->files().changes();
   served_before_ = guest_->files().bytes_read();
   stored_before_ = guest_->files().bytes_written();
-  guest_->attach(place_.job,
-                 {[this](std::uint8_t stream, std::string_view bytes) {
-                    if (stream != 1 && stream != 2) return;
-                    auto& sink = output_[stream - 1];
-                    if (sink && !sink->push(bytes))
-                      lost({std::error_code(EPROTO, std::generic_category()), guest_->guest()});
-                  },
-                  [this](std::uint8_t stream, std::uint32_t bytes) {
-                    if (stream == 0 && stdin_) stdin_->credit(bytes);
-                  },
-                  [this](std::uint8_t stream) {
-                    if (stream == 0 && stdin_) stdin_->stop();
-                    if ((stream == 1 || stream == 2) && output_[stream - 1]) output_[stream - 1]->end();
-                    end_if_quiet();
-                  },
-                  [this](const wire::Exited& how) { exited(how); }, [this](const Error& why) { lost(why); }});
+  guest_->attach(place_.job, {[this](std::uint8_t stream, std::string_view bytes) {
+                                if (stream != 1 && stream != 2) return;
+                                auto& sink = output_[stream - 1];
+                                if (sink && !sink->push(bytes))
+                                  lost({std::error_code(EPROTO, std::generic_category()), guest_->guest()});
+                              },
+                              [this](std::uint8_t stream, std::uint32_t bytes) {
+                                if (stream == 0 && stdin_) stdin_->credit(bytes);
+                              },
+                              [this](std::uint8_t stream) {
+                                if (stream == 0 && stdin_) stdin_->stop();
+                                if ((stream == 1 || stream == 2) && output_[stream - 1])
+                                  output_[stream - 1]->end();
+                              },
+                              [this](const wire::Exited& how) { exited(how); }, [this] { gone(); },
+                              [this](const Error& why) { lost(why); }});
   guest_->validate();
   send_strings(request_.arguments, 0);
   send_strings(request_.environment, 1);
@@ -234,6 +234,10 @@ void Job::start() {
 }
 
 void Job::started(const Result<wire::Started>& answer) {
+  // Not an answer of the guest's: the link is gone, or the job's first process died before it could say anything.
+  if (!answer &&
+      (answer.error().code == std::errc::not_connected || answer.error().code == std::errc::no_child_process))
+    return lost(answer.error());
   if (!answer) return home(place_.guest + " could not start it: " + answer.error().code.message());
   state_ = State::running;
   caller_.started(place_.guest);
@@ -273,12 +277,17 @@ void Job::connect(std::uint8_t stream, Fd fd) {
 
 void Job::exited(const wire::Exited& how) {
   if (state_ != State::running) return;
+  state_ = State::settling;
   exited_ = how;
   if (stdin_) stdin_->stop();
-  // The status goes behind all output.
+  when_flushed([this] { report_exit(); });  // the status goes behind all output
+}
+
+// Calls `f` when what has arrived of the output has been written, unless the job is over before.
+void Job::when_flushed(std::function<void()> f) {
   auto left = std::make_shared<int>(1);
-  const auto one_done = [this, left, alive = alive_] {
-    if (*alive && --*left == 0) report_exit();
+  const auto one_done = [left, f = std::move(f), alive = alive_] {
+    if (*alive && --*left == 0) f();
   };
   for (const auto& sink : output_)
     if (sink) {
@@ -306,15 +315,13 @@ void Job::report_exit() {
   scheduler_->ended(place_.job, static_cast<double>(exited_.cpu_us) / 1e6);
   deputy_.log_end(place_, request_.command(), exited_);
   state_ = State::surviving;
-  end_if_quiet();
+  if (gone_) gone();
 }
 
-// Children that survive their leader keep its streams, as they would at home: whoever reads them waits for their end.
-void Job::end_if_quiet() {
-  if (state_ != State::surviving) return;
-  for (const auto& sink : output_)
-    if (sink && !sink->ended()) return;
-  over();
+// Children that survive their leader keep its streams and home's files, as they would at home.
+void Job::gone() {
+  gone_ = true;
+  if (state_ == State::surviving) when_flushed([this] { over(); });
 }
 
 std::string Job::summary() const {
@@ -341,7 +348,7 @@ void Job::home(const std::string& reason) {
   const auto pid = caller_.pid();
   if (!pid) return fail(pid.error().text());
   log::info("home: {}: {}", request_.command(), reason);
-  deputy_.slots().take(*pid, [this, alive = alive_, reason] {
+  deputy_.slots().take({*pid, HomeSlots::pipes(request_.stdio)}, [this, alive = alive_, reason] {
     if (!*alive) return;
     caller_.home(reason, request_.stdio);
     over();
@@ -349,6 +356,7 @@ void Job::home(const std::string& reason) {
 }
 
 void Job::fail(const std::string& line) {
+  if (state_ == State::running || state_ == State::settling) kill();
   caller_.failed(line);
   over();
 }
@@ -356,16 +364,22 @@ void Job::fail(const std::string& line) {
 void Job::lost(const Error& why) {
   if (state_ == State::over) return;
   if (state_ == State::surviving) return over();
+  if (state_ == State::settling) return;  // status and output are here; only a slow reader is waited for
   // One whose start was not acknowledged may have run: then it must not run twice.
-  const bool may_have_run = state_ == State::starting && deputy_.effects().last() != effects_before_;
+  const bool may_have_run = state_ == State::starting && guest_->files().changes() != effects_before_;
   if (state_ == State::running || may_have_run)
     return fail(place_.guest + " was lost while the job ran (" + why.text() +
                 "); what it had written stays as it is");
   home(place_.guest + " was lost: " + why.text());
 }
 
+// In the lane of Start, which it must not overtake.
+void Job::kill() {
+  guest_->session().post(wire::Kill{place_.job}, {}, Session::Lane::bulk);
+}
+
 void Job::caller_gone() {
-  if (state_ == State::running || state_ == State::starting) guest_->session().post(wire::Kill{place_.job});
+  if (state_ == State::running || state_ == State::starting || state_ == State::settling) kill();
   if (state_ != State::surviving) over();
 }
 

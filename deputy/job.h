@@ -25,7 +25,7 @@ class Job {
   ~Job();
 
  private:
-  enum class State { reading, placing, dialling, starting, running, surviving, over };
+  enum class State { reading, placing, dialling, starting, running, settling, surviving, over };
 
   void take(RunRequest&& request);                     // 2. hand over
   Result<std::string> reason_for_home(const Config&);  //    "": none
@@ -42,13 +42,15 @@ class Job {
   void connect_streams();
   void exited(const wire::Exited& exited);  // 6. settle
   void report_exit();
-  void end_if_quiet();  //    surviving children may still write
+  void when_flushed(std::function<void()> f);
+  void gone();  //    surviving children have ended too
   void rewind_stdin(std::uint64_t taken);
   std::string summary() const;
 
   void home(const std::string& reason);  // falls home, unless that is forbidden
   void fail(const std::string& line);    // exit status 125
   void lost(const Error& why);
+  void kill();
   void caller_gone();
   void release_guest();  // gives back the reservation and the link
   void over();
@@ -67,6 +69,7 @@ class Job {
   std::array<wire::StdioKind, 3> stdio_{};
   std::unique_ptr<Source> stdin_;
   std::unique_ptr<Sink> output_[2];
+  bool gone_ = false;
   std::vector<int> early_signals_;  // got before the job ran
   Fd stdin_file_;                   // a regular file as stdin: to set its offset at the end
   off_t stdin_start_ = 0;

@@ -202,8 +202,9 @@ class RealPrograms(unittest.TestCase):
         self.assertEqual(remote("sh", "-c", "gcc there.o -o prog -lm && ./prog").stdout, b"0.841471\n")
 
     def test_ffmpeg_encodes_the_same_bytes(self):
+        # One thread: x264's mbtree gives other bytes from run to run with more, at home too (6 of 12 alike here).
         encode = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=4", "-c:v", "libx264",
-                  "-threads", "2", "-preset", "fast"]
+                  "-threads", "1", "-preset", "fast"]
         subprocess.run([*encode, "here.mp4"], cwd=pool.work, check=True)
         done = remote(*encode, "there.mp4")
         self.assertEqual(done.returncode, 0, done.stderr)
