@@ -117,7 +117,7 @@ void GuestJob::on_control() {
   if (got != sizeof packet) {
     poll_.want(0);
     if (!started_) return events_.failed(ECHILD);  // its init died before it could say anything
-    if (!ended_) leader_ended({inside::FromInit::exited, 0, SIGKILL, 0, 0});
+    if (!ended_) leader_ended({inside::FromInit::exited, 0, SIGKILL, 0, 0, 0});
     return when_quiet();
   }
   if (packet.kind == inside::FromInit::started) {
@@ -157,6 +157,7 @@ void GuestJob::leader_ended(const inside::FromInit& packet) {
   exited_.wait_status = packet.wait_status;
   exited_.cpu_us = packet.cpu_us;
   exited_.max_rss = packet.max_rss;
+  exited_.survivors = packet.survivors;
   exited_.stdin_taken = stdin_taken();
   draining_ = 1;
   for (const auto& output : output_) {

@@ -45,7 +45,7 @@ class HomeProcess {
   void hello(const wire::Hello& hello, std::uint32_t id);
   void stem_ready();
   void mount_done();
-  void take(const wire::Mounts& mounts);
+  void mount_new(const std::vector<wire::Mount>& mounts);
   void take(const wire::Invalidate& changed);
   void take(const wire::SpecPart& part, std::string_view body);
   void start(wire::Start&& start, std::uint32_t id);
@@ -76,6 +76,7 @@ class HomeProcess {
   std::uint64_t epoch_ = 0;
 
   std::map<std::string, wire::Mount> mounted_;  // by path: asked for or done
+  std::vector<wire::Mount> to_mount_;           // when nothing is being invalidated any more
   std::deque<wire::Mount> mounting_;            // in the order asked
   int invalidating_ = 0;
   struct Waiting {
@@ -129,7 +130,10 @@ void HomeProcess::frame(const Session::Incoming& frame) {
     return session_.close({std::error_code(EPROTO, std::generic_category()), "frame before Hello"});
   if (auto* start_frame = std::get_if<wire::Start>(&*message))
     return start(std::move(*start_frame), frame.id);
-  if (auto* mounts = std::get_if<wire::Mounts>(&*message)) return take(*mounts);
+  if (auto* mounts = std::get_if<wire::Mounts>(&*message)) {
+    to_mount_.insert(to_mount_.end(), mounts->mounts.begin(), mounts->mounts.end());
+    return run_waiting();
+  }
   if (auto* changed = std::get_if<wire::Invalidate>(&*message)) return take(*changed);
   if (auto* part = std::get_if<wire::SpecPart>(&*message)) return take(*part, frame.body);
   if (auto* data = std::get_if<wire::Data>(&*message)) {
@@ -180,8 +184,8 @@ void HomeProcess::stem_ready() {
 }
 
 // Mounts what is new. When home unmounts something, the deputy ends the session and begins another.
-void HomeProcess::take(const wire::Mounts& mounts) {
-  for (const auto& mount : mounts.mounts) {
+void HomeProcess::mount_new(const std::vector<wire::Mount>& mounts) {
+  for (const auto& mount : mounts) {
     if (!stem_ || mount.path.size() >= inside::max_path || mount.path.empty() || mount.path[0] != '/')
       continue;
     if (!mounted_.emplace(mount.path, mount).second) continue;
@@ -218,8 +222,11 @@ void HomeProcess::take(const wire::Invalidate& changed) {
   });
 }
 
+// In this order: forget what is not true any more, mount what is new, start jobs.
 void HomeProcess::run_waiting() {
-  while (!waiting_.empty() && mounting_.empty() && invalidating_ == 0) {
+  if (invalidating_ > 0) return;
+  mount_new(std::exchange(to_mount_, {}));
+  while (!waiting_.empty() && mounting_.empty()) {
     const auto next = std::move(waiting_.front());
     waiting_.pop_front();
     launch(next.spec, next.id);

@@ -89,6 +89,7 @@ struct FromInit {
   std::int32_t error;  // errno
   std::int32_t wait_status;
   std::uint64_t cpu_us, max_rss;  // of the leader and what it waited for; bytes
+  std::uint8_t survivors;         // other processes of the job live on
 };
 
 }  // namespace ssi::inside

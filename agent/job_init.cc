@@ -16,6 +16,7 @@
 
 #include <csignal>
 #include <cstring>
+#include <optional>
 
 #include "agent/job_spec.h"
 #include "common/fd_passing.h"
@@ -159,7 +160,10 @@ class JobInit {
     const auto got = ::read(exec_result_.get(), &error, sizeof error);
     exec_result_.reset();
     failed_ = got == sizeof error;
-    tell({failed_ ? FromInit::failed : FromInit::started, failed_ ? error : 0, 0, 0, 0});
+    FromInit packet{};
+    packet.kind = failed_ ? FromInit::failed : FromInit::started;
+    packet.error = failed_ ? error : 0;
+    tell(packet);
   }
 
   void take_command() {
@@ -178,19 +182,29 @@ class JobInit {
     int status;
     rusage usage;
     pid_t pid;
+    std::optional<FromInit> leader;
     while ((pid = ::wait4(-1, &status, WNOHANG, &usage)) > 0)
-      if (pid == leader_) leader_ended(status, usage);
-    if (pid < 0 && errno == ECHILD) ::_exit(0);
+      if (pid == leader_) leader = ended(status, usage);
+    const bool alone = pid < 0 && errno == ECHILD;
+    if (leader) {
+      if (exec_result_) take_exec_result();
+      if (failed_) ::_exit(0);
+      leader->survivors = !alone;
+      tell(*leader);
+    }
+    if (alone) ::_exit(0);
   }
 
-  void leader_ended(int status, const rusage& usage) {
-    if (exec_result_) take_exec_result();
-    if (failed_) ::_exit(0);
+  static FromInit ended(int status, const rusage& usage) {
     const auto us = [](const timeval& time) {
       return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
     };
-    tell({FromInit::exited, 0, status, us(usage.ru_utime) + us(usage.ru_stime),
-          static_cast<std::uint64_t>(usage.ru_maxrss) * 1024});
+    FromInit packet{};
+    packet.kind = FromInit::exited;
+    packet.wait_status = status;
+    packet.cpu_us = us(usage.ru_utime) + us(usage.ru_stime);
+    packet.max_rss = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+    return packet;
   }
 
   Fd control_, exec_result_, signals_;
@@ -199,7 +213,7 @@ class JobInit {
 };
 
 [[noreturn]] void give_up(const std::vector<Fd>& fds, int error) {
-  if (!fds.empty()) (void)send_packet(fds[0].get(), FromInit{FromInit::failed, error, 0, 0, 0});
+  if (!fds.empty()) (void)send_packet(fds[0].get(), FromInit{FromInit::failed, error, 0, 0, 0, 0});
   ::_exit(0);
 }
 

@@ -143,7 +143,7 @@ void Stem::start_job(const inside::StartJob& start, std::vector<Fd> fds) {
     run_job_init(start, std::move(fds));
   }
   if (pid < 0 && !fds.empty())
-    send_packet(fds[0].get(), inside::FromInit{inside::FromInit::failed, errno, 0, 0, 0});
+    send_packet(fds[0].get(), inside::FromInit{inside::FromInit::failed, errno, 0, 0, 0, 0});
 }
 
 int Stem::run() {

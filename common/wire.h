@@ -279,7 +279,8 @@ struct Exited {
   std::uint64_t cpu_us = 0;       // user and system, with waited-for children
   std::uint64_t max_rss = 0;      // bytes
   std::uint64_t stdin_taken = 0;  // bytes of stdin that the job really read
-  MSGPACK_DEFINE(job, wait_status, cpu_us, max_rss, stdin_taken)
+  std::uint8_t survivors = 1;     // other processes of the job live on: Gone follows some time
+  MSGPACK_DEFINE(job, wait_status, cpu_us, max_rss, stdin_taken, survivors)
 };
 
 // agent -> deputy, last of a job that was started: none of its processes is left (children can outlive the leader).

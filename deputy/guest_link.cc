@@ -84,7 +84,6 @@ void GuestLink::when_open(std::function<void(Status)> f) {
 
 void GuestLink::validate() {
   policy_->refresh();
-  if (mounts_.empty() || files_->mounts_changed()) send_mounts();
   auto stale = files_->stale();
   while (!stale.nodes.empty() || !stale.names.empty()) {
     wire::Invalidate part;
@@ -98,6 +97,8 @@ void GuestLink::validate() {
     }
     session_->post(part);
   }
+  // Behind the names: one that has become a mount point must not be taken for the directory that it was.
+  if (mounts_.empty() || files_->mounts_changed()) send_mounts();
 }
 
 void GuestLink::send_mounts() {

@@ -311,9 +311,19 @@ void Job::report_exit() {
       return fail(place_.guest +
                   ": the job's output could not be written: " + sink->write_error()->code.message());
     }
-  caller_.exited(exited_.wait_status, request_.has(HANDOVER_VERBOSE) ? summary() : std::string());
-  scheduler_->ended(place_.job, static_cast<double>(exited_.cpu_us) / 1e6);
+  const auto line = request_.has(HANDOVER_VERBOSE) ? summary() : std::string();
   deputy_.log_end(place_, request_.command(), exited_);
+  scheduler_->ended(place_.job, static_cast<double>(exited_.cpu_us) / 1e6);
+  if (exited_.survivors == 0) {
+    // First lets go of home's files: who runs umount(8) next finds them free.
+    for (auto& sink : output_) sink.reset();
+    stdin_.reset();
+    guest_->detach(place_.job);
+    guest_.reset();
+    caller_.exited(exited_.wait_status, line);
+    return over();
+  }
+  caller_.exited(exited_.wait_status, line);
   state_ = State::surviving;
   if (gone_) gone();
 }

@@ -182,6 +182,35 @@ P""")
             pool.end_deputy()
             subprocess.run(["umount", other], check=True)
 
+    def test_a_file_system_that_home_replaces(self):
+        other = pool.work / "replaced"
+        other.mkdir(exist_ok=True)
+        (other / "below").write_text("below")
+        for content in ("first", "second"):
+            subprocess.run(["mount", "-t", "tmpfs", "none", other], check=True)
+            try:
+                (other / "inside").write_text(content)
+                self.assertEqual(remote("cat", "replaced/inside").stdout.decode(), content)
+            finally:
+                subprocess.run(["umount", other], check=True)
+            self.assertEqual(remote("sh", "-c", "cat replaced/below; ls replaced").stdout, b"belowbelow\n")
+
+    def test_sixty_file_systems(self):
+        many = pool.work / "many"
+        many.mkdir(exist_ok=True)
+        mounted = []
+        try:
+            for number in range(60):
+                (many / str(number)).mkdir(exist_ok=True)
+                subprocess.run(["mount", "-t", "tmpfs", "none", many / str(number)], check=True)
+                mounted.append(many / str(number))
+                (many / str(number) / "name").write_text(f"{number} ")
+            done = remote("sh", "-c", "cat many/*/name | wc -w")
+            self.assertEqual(done.stdout, b"60\n", done.stderr)
+        finally:
+            for mount in mounted:
+                subprocess.run(["umount", mount], check=True)
+
     def test_both_guests_append_to_one_file(self):
         run = f"{SSIRUN} --on"
         pool.run("bash", "-c", f"""rm -f log; for g in guest1 guest2; do

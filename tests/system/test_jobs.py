@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Jobs on a real pool of two guests: streams, status, signals, surroundings. Each is compared with the same command at home."""
+import fcntl
 import hashlib
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -21,6 +23,13 @@ def setUpModule():
 
 def tearDownModule():
     pool.__exit__(None)
+
+
+def comm(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 class JobCase(unittest.TestCase):
@@ -172,6 +181,52 @@ class Streams(JobCase):
         self.same("sh", "-c", "cat </dev/stdin >/dev/stdout; echo e >/dev/stderr", input=b"through\n", stdin=None)
 
 
+    def test_devices_as_streams(self):
+        for script in ("head -c 5 </dev/zero | od -c", "head -c 5 </dev/urandom | wc -c"):
+            self.assertEqual(pool.run("sh", "-c", f"{SSIRUN} --remote {script}").stdout, pool.run("sh", "-c", script).stdout)
+        full = pool.run("sh", "-c", f"{SSIRUN} --remote echo x >/dev/full")
+        self.assertNotEqual(full.returncode, 0)
+        self.assertIn(b"No space left", full.stderr)
+        self.assertEqual(pool.ssirun("--remote", "echo", "alive").stdout, b"alive\n")
+
+    def test_a_socket_as_stdout_keeps_its_flags(self):
+        ours, theirs = socket.socketpair()
+        done = self.remote("echo", "through", stdout=theirs, stderr=subprocess.DEVNULL)
+        self.assertEqual((done.returncode, ours.recv(100)), (0, b"through\n"))
+        self.assertFalse(fcntl.fcntl(theirs, fcntl.F_GETFL) & os.O_NONBLOCK)
+        for end in (ours, theirs):
+            end.close()
+
+    def test_the_status_does_not_wait_for_a_background_child(self):
+        """The window is full when the leader ends, and a child holds the pipe for long."""
+        job = self.popen("sh", "-c", "sleep 20 & head -c 1144000 /dev/zero", stdout=subprocess.PIPE)
+        time.sleep(1)
+        began = time.monotonic()
+        self.assertEqual(len(job.stdout.read(1144000)), 1144000)
+        self.assertEqual(job.wait(10), 0)
+        self.assertLess(time.monotonic() - began, 5)
+        job.stdout.close()
+
+    def test_background_children_keep_home_s_files(self):
+        mark = pool.work / "from-the-background"
+        mark.unlink(missing_ok=True)
+        done = self.remote("sh", "-c", "(sleep 1; echo late >from-the-background) >/dev/null 2>&1 </dev/null &")
+        self.assertEqual((done.returncode, mark.exists()), (0, False))
+        self.assertTrue(wait_until(lambda: mark.exists() and mark.read_text() == "late\n", 10))
+
+    def test_the_deputy_keeps_no_descriptor_of_a_job(self):
+        def descriptors():
+            return sum(1 for pid in pool.processes() if comm(pid) == "ssi-deputy" for fd in os.listdir(f"/proc/{pid}/fd")
+                       if os.readlink(f"/proc/{pid}/fd/{fd}").startswith(("socket:", "pipe:")))
+        script = f"{SSIRUN} --remote sh -c '(sleep .2; exec yes) & exit 0' 2>/dev/null | head -1; {SSIRUN} --remote sh -c 'yes; exit 0' | head -1"
+        pool.run("sh", "-c", script)
+        time.sleep(0.5)
+        before = descriptors()
+        for _ in range(4):
+            pool.run("sh", "-c", script)
+        self.assertTrue(wait_until(lambda: descriptors() <= before, 5), f"{before} -> {descriptors()}")
+
+
 class Signals(JobCase):
     def test_catchable_signals_reach_the_job(self):
         script = ("trap 'echo TERM' TERM; trap 'echo INT' INT; trap 'echo USR1' USR1; trap 'echo HUP' HUP; "
@@ -257,6 +312,19 @@ class Surroundings(JobCase):
 
 
 class Many(JobCase):
+    def test_80_at_once_on_a_cold_guest(self):
+        pool.end_deputy()
+        jobs = [self.popen("--on", "guest1", "true") for _ in range(80)]
+        self.assertEqual([job.wait(60) for job in jobs], [0] * 80)
+
+    def test_a_pipeline_longer_than_the_slots_at_home(self):
+        stages = " | ".join([f"{SSIRUN} cat"] * 6)
+        env = {"SSI_SCHEDULER": "127.0.0.1:1#" + pool.ssi("key", "show").stdout.decode().strip()}
+        began = time.monotonic()
+        done = pool.run("sh", "-c", f"{SSIRUN} sh -c 'yes | head -c 300000' | {stages} | wc -c", env=env)
+        self.assertEqual(done.stdout.strip(), b"300000")
+        self.assertLess(time.monotonic() - began, 9)
+
     def test_50_in_a_row(self):
         for i in range(50):
             self.assertEqual(self.remote("echo", str(i)).stdout, b"%d\n" % i)
