@@ -98,11 +98,12 @@ void GuestLink::validate() {
     session_->post(part);
   }
   // Behind the names: one that has become a mount point must not be taken for the directory that it was.
-  if (mounts_.empty() || files_->mounts_changed()) send_mounts();
+  if (mounts_.empty() || mounts_due_ || files_->mounts_changed()) send_mounts();
 }
 
 void GuestLink::send_mounts() {
   mounts_ = files_->mounts().mounts;
+  mounts_due_ = false;
   for (std::size_t at = 0; at < mounts_.size(); at += batch) {
     const auto end = std::min(at + batch, mounts_.size());
     session_->post(wire::Mounts{{mounts_.begin() + static_cast<std::ptrdiff_t>(at),
@@ -118,9 +119,8 @@ bool GuestLink::outdated() {
       return mount.path == shown.path && mount.fs == shown.fs && mount.root == shown.root;
     });
   };
-  const bool all_there = std::all_of(mounts_.begin(), mounts_.end(), still_there);
-  if (all_there) send_mounts();
-  return !all_there;
+  mounts_due_ = true;  // what is new: validate() sends it
+  return !std::all_of(mounts_.begin(), mounts_.end(), still_there);
 }
 
 void GuestLink::attach(std::uint64_t job, JobEvents events) {

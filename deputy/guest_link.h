@@ -82,6 +82,7 @@ class GuestLink {
   std::map<std::uint64_t, JobEvents> jobs_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::vector<wire::Mount> mounts_;  // that the guest was told of
+  bool mounts_due_ = false;          // there are more by now
 };
 
 }  // namespace ssi
