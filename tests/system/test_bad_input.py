@@ -4,7 +4,7 @@ import re
 import time
 import unittest
 
-from pool import Pool, SSIRUN
+from pool import Home, Pool
 
 pool = None
 
@@ -115,10 +115,9 @@ class BadInput(unittest.TestCase):
         self.assertEqual(pool.ssirun("--remote", "true").returncode, 0)
 
     def test_no_pool(self):
-        env = {"SSI_CONFIG": "", "XDG_STATE_HOME": str(pool.work / "elsewhere"), "XDG_RUNTIME_DIR": str(pool.work / "run2")}
-        (pool.work / "run2").mkdir(mode=0o700)
-        done = pool.ssirun("echo", "ran", env=env)
-        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"ran\n", b""))
+        with Home() as own:
+            done = own.ssirun("echo", "ran")
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"ran\n", b""))
 
     def test_a_deputy_that_outlives_its_pool_finds_the_next_one(self):
         with Pool(1) as own:
