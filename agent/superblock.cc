@@ -19,7 +19,8 @@ constexpr double for_ever = 1e9;          // seconds
 // splice: the bytes come from and go to TLS buffers.
 constexpr unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC |
                             FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_ASYNC_DIO |
-                            FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_EXPIRE_ONLY;
+                            FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_EXPIRE_ONLY |
+                            FUSE_CAP_CACHE_SYMLINKS;  // a link never changes: another target is another node
 
 }  // namespace
 

@@ -80,6 +80,7 @@ void Loop::queue_work(std::function<void()> work, std::function<void()> done) {
 struct Poll::Handle {
   uv_poll_t uv;
   Ready ready;
+  int wanted = 0;
 };
 
 Poll::Poll(Loop& loop, int fd, Ready ready) : handle_(new Handle{{}, std::move(ready)}) {
@@ -96,13 +97,17 @@ Poll::~Poll() {
 }
 
 void Poll::want(int events) {
+  if (events == std::exchange(handle_->wanted, events))
+    return;  // uv_poll_start costs a system call each time
   if (events == 0) {
     uv_poll_stop(&handle_->uv);
     return;
   }
   must(uv_poll_start(&handle_->uv, events, [](uv_poll_t* uv, int status, int ready) {
     if (!uv->data) return;
-    const auto call = static_cast<Handle*>(uv->data)->ready;  // a copy: the callback may destroy the Poll
+    auto& self = *static_cast<Handle*>(uv->data);
+    if (status < 0) self.wanted = 0;  // libuv has stopped the handle
+    const auto call = self.ready;     // a copy: the callback may destroy the Poll
     call(status < 0 ? UV_READABLE | UV_WRITABLE : ready);
   }));
 }

@@ -124,7 +124,12 @@ ExportPolicy ExportPolicy::exactly(ExportRules rules) {
   return policy;
 }
 
+void ExportPolicy::refresh_if_old() {
+  if (std::chrono::steady_clock::now() - refreshed_ >= std::chrono::seconds(1)) refresh();
+}
+
 void ExportPolicy::refresh() {
+  refreshed_ = std::chrono::steady_clock::now();
   names_.clear();
   globs_.clear();
   ids_.clear();

@@ -4,6 +4,7 @@
 // is (device, inode) as well as by its name, so that neither hard links nor moved directories lead around it.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,9 @@ class ExportPolicy {
   static ExportPolicy exactly(ExportRules rules);  // and no defaults
 
   void refresh();  // looks again what the rules' paths are; at each job's start
+  // The same, unless it was done in the last second: it costs thousands of system calls when root has many users. What
+  // was made since is known by its name.
+  void refresh_if_old();
 
   // Not there, as far as a guest can see.
   bool hides(const FileId& id) const;
@@ -55,6 +59,7 @@ class ExportPolicy {
   const Rule* match(std::string_view name, const DirPath& dir) const;
 
   ExportRules rules_;
+  std::chrono::steady_clock::time_point refreshed_{};
   std::unordered_map<std::string, std::vector<Rule>> names_;  // by last component: most names match none
   std::vector<Rule> globs_;
   std::unordered_map<FileId, bool, FileIdHash> ids_;  // true: hidden

@@ -83,7 +83,7 @@ void GuestLink::when_open(std::function<void(Status)> f) {
 }
 
 void GuestLink::validate() {
-  policy_->refresh();
+  policy_->refresh_if_old();
   auto stale = files_->stale();
   while (!stale.nodes.empty() || !stale.names.empty()) {
     wire::Invalidate part;
