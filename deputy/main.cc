@@ -103,7 +103,7 @@ int main(int argc, char** argv) {
   Fd ready(parse_ready_fd(argc, argv));
   if (const auto opened = open_log(); !opened) die(opened.error().text());
   log::start("ssi-deputy");
-  ::umask(0);  // a job's umask is applied in the guest
+  ::umask(077);
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an errno for the job
   auto listener = listen_for_callers();
@@ -115,6 +115,7 @@ int main(int argc, char** argv) {
     if (!deputy) die(deputy.error().text());
     const SignalWatch term(loop, SIGTERM, [&] { loop.stop(); }),
         interrupt(loop, SIGINT, [&] { loop.stop(); });
+    ::umask(0);  // from now on files are made for jobs, whose umask the guest has applied
     if (ready) (void)!::write(ready.get(), "", 1);
     ready.reset();
     loop.run();
