@@ -260,6 +260,7 @@ void HomeProcess::take(const wire::SpecPart& part, std::string_view body) {
 void HomeProcess::start(wire::Start&& start, std::uint32_t id) {
   auto spec = std::move(specs_[start.job]);
   specs_.erase(start.job);
+  if (!stem_) return session_.fail(id, EAGAIN);  // it did not wait for our welcome
   const auto ticket = check_ticket(start.ticket);
   if (!ticket || ticket->job != start.job) {
     log::warning("job={} refused: {}", start.job,

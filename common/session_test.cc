@@ -104,6 +104,34 @@ TEST_CASE("a peer with another key than the pinned one is refused") {
   CHECK_FALSE(pair.guest_side.ready);
 }
 
+TEST_CASE("a refused peer does no harm to another session of the process") {
+  Pair good;
+  good.until([&] { return good.home_side.ready && good.guest_side.ready; });
+  {
+    Pair bad(Identity::generate().public_key());
+    bad.until([&] { return !bad.home_side.closed.empty(); });
+  }
+  int arrived = 0;
+  good.home_side.frame = [&](const Session::Incoming&) { ++arrived; };
+  good.guest->post(wire::Kill{1});
+  good.until([&] { return arrived == 1 || !good.home_side.closed.empty(); });
+  CHECK(good.home_side.closed == "");
+  CHECK(good.guest_side.closed == "");
+}
+
+TEST_CASE("a slow answer at each end is not a dead link") {
+  Pair pair;  // nobody answers: an fsync of a sleeping disk here, a job that is slow to start there
+  pair.until([&] { return pair.home_side.ready && pair.guest_side.ready; });
+  pair.home->call(wire::Getattr{1, 0}, {}, [](const Result<wire::Attr>&, std::string_view) {});
+  pair.guest->call(wire::Getattr{1, 0}, {}, [](const Result<wire::Attr>&, std::string_view) {});
+  const auto began = uv_hrtime();
+  pair.limit.once(30'000, [&] { pair.loop.stop(); });
+  const auto longer_than_silence = [&] { return uv_hrtime() - began > 18'000'000'000; };
+  pair.until([&] { return longer_than_silence() || !pair.home_side.closed.empty(); });
+  CHECK(pair.home_side.closed == "");
+  CHECK(pair.guest_side.closed == "");
+}
+
 TEST_CASE("small frames overtake bulk, and bulk keeps its order") {
   Pair pair;
   std::vector<std::size_t> order;  // body sizes as they arrive

@@ -374,7 +374,10 @@ void Job::fail(const std::string& line) {
 void Job::lost(const Error& why) {
   if (state_ == State::over) return;
   if (state_ == State::surviving) return over();
-  if (state_ == State::settling) return;  // status and output are here; only a slow reader is waited for
+  if (state_ == State::settling) {  // status and output are here; only a slow reader is waited for
+    gone_ = true;                   // nobody will tell any more
+    return;
+  }
   // One whose start was not acknowledged may have run: then it must not run twice.
   const bool may_have_run = state_ == State::starting && guest_->files().changes() != effects_before_;
   if (state_ == State::running || may_have_run)
