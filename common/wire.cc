@@ -30,8 +30,11 @@ Result<Variant> convert_kind(std::size_t kind, const msgpack::object& object) {
 }
 
 bool plausible(const Control& message) {
-  const auto* placed = std::get_if<Placed>(&message);
-  return !placed || placed->verdict <= static_cast<std::uint8_t>(Verdict::refused);
+  if (const auto* placed = std::get_if<Placed>(&message))
+    return placed->verdict <= static_cast<std::uint8_t>(Verdict::refused);
+  if (const auto* joined = std::get_if<Joined>(&message))
+    return joined->state <= static_cast<std::uint8_t>(Joining::refused);
+  return true;
 }
 
 }  // namespace
@@ -67,7 +70,7 @@ Result<Control> decode_control(std::string_view frame) {
     message = convert_kind<Control>(object.via.array.ptr[0].as<std::size_t>(), object.via.array.ptr[1]);
   });
   if (!read) return failure("malformed control message");
-  if (message && !plausible(*message)) return failure("control message with an unknown verdict");
+  if (message && !plausible(*message)) return failure("control message with an unknown enumerator");
   return message;
 }
 

@@ -36,8 +36,19 @@ using Bytes = std::string;  // raw bytes: keys, signatures, file names (not nece
 
 // ---------------------------------------------------------------------------------------------- control plane
 
+// A job as the guest that runs it sees it.
+struct JobUse {
+  std::uint64_t job = 0;
+  std::string user, home;  // as its ticket and its home's Hello name them
+  std::string command;     // basename
+  std::uint64_t cpu_us = 0;
+  std::uint64_t memory = 0;  // bytes resident now, of all its processes
+  double seconds = 0;        // since it was started
+  MSGPACK_DEFINE(job, user, home, command, cpu_us, memory, seconds)
+};
+
 // agent -> scheduler, on change and at least every 500 ms. `key` must be the one whose CURVE half authenticated
-// the connection.
+// the connection. The guest's name is the one under which its key was admitted, whatever `name` says.
 struct Report {
   std::uint32_t version = wire::version;
   std::string name;
@@ -53,8 +64,10 @@ struct Report {
   std::uint64_t memory_total = 0, memory_free = 0;  // bytes
   double pressure_cpu = -1, pressure_memory = -1;   // PSI "some avg10" in percent, -1 where there is none
   std::vector<std::uint64_t> jobs;                  // ids of the jobs that run there
+  std::vector<JobUse> used;                         // of the same jobs
+  std::uint8_t dials_out = 0;  // 1: `address` is empty, it connects to homes that ask for it (Callback)
   MSGPACK_DEFINE(version, name, key, address, boot, sequence, cpus, speed, busy, runnable, steal,
-                 memory_total, memory_free, pressure_cpu, pressure_memory, jobs)
+                 memory_total, memory_free, pressure_cpu, pressure_memory, jobs, used, dials_out)
 };
 
 // scheduler -> agent: the report arrived; `epoch` fences sessions of an earlier life.
@@ -80,8 +93,9 @@ struct Place {
   double cpu_seconds = 0;       // predicted work in seconds of a speed-1.0 processor, 0: unknown
   std::uint32_t home_cpus = 0;  // the home as one of the machines
   double home_speed = 0, home_busy = 0;
+  std::uint8_t can_be_called = 0;  // 1: guests that dial out can reach this home
   MSGPACK_DEFINE(version, request, user, home, home_key, command, guest, never_home, may_wait, cpus, memory,
-                 cpu_seconds, home_cpus, home_speed, home_busy)
+                 cpu_seconds, home_cpus, home_speed, home_busy, can_be_called)
 };
 
 // scheduler -> deputy, at once: the request arrived. Without it within 300 ms the deputy stops waiting.
@@ -102,8 +116,9 @@ struct Placed {
   std::string address;
   Bytes guest_key;
   std::uint64_t epoch = 0;
-  Bytes ticket;  // see common/ticket.h
-  MSGPACK_DEFINE(request, verdict, reason, job, guest, address, guest_key, epoch, ticket)
+  Bytes ticket;                // see common/ticket.h
+  std::uint8_t dials_out = 0;  // 1: ask for it by Callback, unless a session with this guest is open
+  MSGPACK_DEFINE(request, verdict, reason, job, guest, address, guest_key, epoch, ticket, dials_out)
 };
 
 // deputy -> scheduler: a placed job has ended, or never started; its reservation is over.
@@ -145,8 +160,113 @@ struct Refused {
   MSGPACK_DEFINE(request, reason)
 };
 
+// --- joining. agent -> scheduler, first on every connection, and again with back-off until it is admitted. The key is
+// the connection's; it may be unknown here.
+struct Join {
+  std::uint32_t version = wire::version;
+  std::string name;   // that the guest would like to have
+  Bytes key;          // Ed25519 public key, 32 bytes
+  std::string uuid;   // of its Xen domain; empty: it is none
+  std::string token;  // of enrolment; empty: it waits for an administrator
+  MSGPACK_DEFINE(version, name, key, uuid, token)
+};
+
+enum class Joining : std::uint8_t { admitted = 0, pending = 1, refused = 2 };
+
+// scheduler -> agent: the answer to Join.
+struct Joined {
+  std::uint8_t state = 0;  // Joining; decode() refuses others
+  std::string name;        // admitted: what it is called from now on
+  std::string reason;      // else: one line for the guest's console
+  MSGPACK_DEFINE(state, name, reason)
+};
+
+// deputy -> scheduler: have this guest, where a job of ours is placed, connect to us.
+struct Callback {
+  std::uint64_t job = 0;
+  std::string address;  // HOST:PORT of this home, as guests reach it
+  Bytes rendezvous;     // 16 random bytes by which we know the connection; they prove nothing
+  MSGPACK_DEFINE(job, address, rendezvous)
+};
+
+// scheduler -> agent: connect to this home, write the 16 bytes of `rendezvous`, go on as if it had connected.
+struct Dial {
+  std::string address;
+  Bytes rendezvous;
+  MSGPACK_DEFINE(address, rendezvous)
+};
+
+// --- administration. Only keys admitted as "admin" may ask, but for GuestsRequest.
+
+struct GuestsRequest {
+  std::uint64_t request = 0;
+  MSGPACK_DEFINE(request)
+};
+
+struct GuestEntry {
+  std::string name;
+  std::string state;  // "up", "gone", "absent" (admitted, not heard of), "pending", "refused" or "revoked"
+  Bytes key;
+  std::string address;  // where it takes sessions; or of its connection, when it is not admitted
+  std::string uuid;     // of its Xen domain
+  std::string reason;   // why it is refused, or what it waits for; one line
+  double silent = -1;   // seconds since it was last heard of; -1: not in this life of the scheduler
+  MSGPACK_DEFINE(name, state, key, address, uuid, reason, silent)
+};
+
+struct GuestsReply {
+  std::uint64_t request = 0;
+  std::vector<GuestEntry> guests;
+  MSGPACK_DEFINE(request, guests)
+};
+
+// Admits the pending guest `who` (fingerprint, whole key, or name), or takes an admission back.
+struct Admit {
+  std::uint64_t request = 0;
+  std::string who;
+  std::uint8_t revoke = 0;
+  MSGPACK_DEFINE(request, who, revoke)
+};
+
+struct Admitted {
+  std::uint64_t request = 0;
+  std::string name;
+  MSGPACK_DEFINE(request, name)
+};
+
+struct TokenRequest {
+  std::uint64_t request = 0;
+  std::uint32_t seconds = 0;  // for how long it admits guests
+  MSGPACK_DEFINE(request, seconds)
+};
+
+struct TokenReply {
+  std::uint64_t request = 0;
+  std::string token;
+  MSGPACK_DEFINE(request, token)
+};
+
+// deputy -> scheduler: what runs in the pool?
+struct JobsRequest {
+  std::uint64_t request = 0;
+  MSGPACK_DEFINE(request)
+};
+
+struct JobStatus {
+  std::string guest;
+  JobUse use;
+  MSGPACK_DEFINE(guest, use)
+};
+
+struct JobsReply {
+  std::uint64_t request = 0;
+  std::vector<JobStatus> jobs;
+  MSGPACK_DEFINE(request, jobs)
+};
+
 using Control = std::variant<Report, ReportTaken, Place, PlaceTaken, Placed, JobEnded, StatusRequest,
-                             StatusReply, Refused>;
+                             StatusReply, Refused, Join, Joined, Callback, Dial, GuestsRequest, GuestsReply,
+                             Admit, Admitted, TokenRequest, TokenReply, JobsRequest, JobsReply>;
 
 Bytes encode(const Control& message);
 Result<Control> decode_control(std::string_view frame);

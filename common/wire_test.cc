@@ -113,6 +113,8 @@ TEST_CASE("unknown kinds and enumerators") {
   CHECK(decode_control(encode(placed)));
   placed.verdict = 4;
   CHECK_FALSE(decode_control(encode(placed)));
+  CHECK(decode_control(encode(Joined{2, "", "the token has expired"})));
+  CHECK_FALSE(decode_control(encode(Joined{3, "", ""})));
 }
 
 TEST_CASE("wrong types and wrong shapes") {
