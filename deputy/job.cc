@@ -69,6 +69,7 @@ void Job::take(RunRequest&& request) {
   state_ = State::placing;
   began_ = uv_now(loop_.uv());
   never_home_ = request_.has(HANDOVER_REMOTE);
+  may_wait_ = request_.has(HANDOVER_WAIT);
   if (auto& file = request_.config_file; !file.empty() && file[0] != '/') file = request_.cwd + "/" + file;
   auto config = deputy_.config(request_.config_file);
   if (!config) {
@@ -114,8 +115,8 @@ void Job::obey(const Rule& rule) {
   auto& fields = request_.fields;
   prefers_guest_ = rule.policy == Policy::remote;
   if (rule.fallback == Fallback::fail) never_home_ = true;
-  if (rule.fallback == Fallback::wait && !request_.has(HANDOVER_WAIT)) {
-    fields.flags |= HANDOVER_WAIT;
+  if (rule.fallback == Fallback::wait && !may_wait_) {
+    may_wait_ = true;
     fields.wait_seconds = -1;
   }
   if (fields.cpus == 0) fields.cpus = rule.cpus;
@@ -136,7 +137,7 @@ void Job::place(const Config& config) {
   question.command = request_.command();
   question.guest = request_.guest;
   question.never_home = never_home_ || prefers_guest_;
-  question.may_wait = request_.has(HANDOVER_WAIT);
+  question.may_wait = may_wait_;
   question.cpus = request_.fields.cpus;
   question.memory = request_.fields.memory;
   deputy_.describe_home(question);

@@ -62,7 +62,7 @@ class Job {
   Timer patience_;  // with --wait=SECONDS
   RunRequest request_;
   State state_ = State::reading;
-  bool never_home_ = false, prefers_guest_ = false;
+  bool never_home_ = false, prefers_guest_ = false, may_wait_ = false;
   SchedulerLink* scheduler_ = nullptr;
   std::uint64_t question_ = 0;
   wire::Placed place_;
