@@ -21,8 +21,7 @@ constexpr std::size_t batch = 500;
 }  // namespace
 
 GuestLink::GuestLink(Loop& loop, const wire::Placed& placed, std::function<void()> closed)
-    : loop_(loop),
-      guest_(placed.guest),
+    : guest_(placed.guest),
       ticket_(placed.ticket),
       epoch_(placed.epoch),
       closed_(std::move(closed)),

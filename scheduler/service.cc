@@ -87,8 +87,7 @@ std::optional<Machine> home_of(const wire::Place& place) {
 }  // namespace
 
 Service::Service(Loop& loop, Identity self, Admission admission, Tokens tokens)
-    : loop_(loop),
-      self_(std::move(self)),
+    : self_(std::move(self)),
       admission_(std::move(admission)),
       enrolment_(admission_, std::move(tokens)),
       registry_(first_epoch(), first_job()),
