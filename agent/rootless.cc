@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "agent/rootless.h"
 
-#include <fcntl.h>
 #include <sched.h>
 #include <sys/capability.h>
 #include <sys/mount.h>
@@ -15,7 +14,6 @@
 #include <filesystem>
 
 #include "agent/inside.h"
-#include "common/fd.h"
 #include "common/user_namespace.h"
 
 namespace ssi {
@@ -23,8 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Any directory that every machine has: only we see what is mounted on it.
-constexpr const char* new_root = "/tmp";
+// Only we see what is mounted there. Of all directories this one is not missed: the new root gets a /proc of its own.
+constexpr const char* new_root = "/proc";
 
 // One entry of the machine's root, in the new one.
 Status carry_over(const fs::directory_entry& entry) {
@@ -47,22 +45,17 @@ Status carry_over(const fs::directory_entry& entry) {
 Status build_root() {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     return os_error("make mounts private");
-  // Opened first: what is below /tmp is to be seen in the new root as well.
-  const Fd old_tmp(::open(new_root, O_PATH | O_DIRECTORY | O_CLOEXEC));
   std::error_code error;
   const fs::directory_iterator entries("/", error);
-  if (error || !old_tmp) return os_error("read /", error ? error.value() : errno);
+  if (error) return os_error("read /", error.value());
   if (::mount("tmpfs", new_root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") != 0)
     return os_error(std::string("mount ") + new_root);
   for (const auto& entry : entries) {
-    if (entry.path() == "/proc" || entry.path() == new_root || entry.path() == inside::view_path) continue;
+    if (entry.path() == new_root || entry.path() == inside::view_path) continue;
     if (auto done = carry_over(entry); !done) return done;
   }
   const std::string root = new_root;
-  for (const char* name : {"/proc", new_root, inside::view_path}) ::mkdir((root + name).c_str(), 0755);
-  const auto tmp = "/proc/self/fd/" + std::to_string(old_tmp.get());
-  if (::mount(tmp.c_str(), (root + new_root).c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
-    return os_error(std::string("bind ") + new_root);
+  for (const char* name : {"/proc", inside::view_path}) ::mkdir((root + name).c_str(), 0755);
   if (::mount("proc", (root + "/proc").c_str(), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
     return os_error("mount /proc (a container's is covered in part, and then no other can be had)");
   if (::chdir(new_root) != 0 || ::syscall(SYS_pivot_root, ".", ".") != 0 || ::umount2(".", MNT_DETACH) != 0)

@@ -154,7 +154,8 @@ class Jobs(unittest.TestCase):
         self.assertEqual(facts["NoNewPrivs:"], "1")
         done = self.remote("sh", "-c", "mount -t tmpfs x /mnt; hostname other; echo > /proc/sys/vm/drop_caches; ls /view")
         self.assertNotEqual(done.returncode, 0)
-        self.assertEqual(len(done.stderr.splitlines()), 4, text(done))
+        for word in ("mount: /mnt", "hostname: ", "drop_caches", "/view"):
+            self.assertIn(word, text(done))
 
     def test_agents_processes_that_parse_have_no_rights(self):
         self.remote("true")
@@ -344,17 +345,12 @@ class Life(unittest.TestCase):
         with UserPool(1) as pool:
             job = pool.start(pool.build / "shim/ssirun", "--remote", "sh", "-c", "echo up; sleep 4711 & sleep 4711")
             self.assertEqual(job.stdout.readline(), b"up\n")
-            self.assertEqual(len(users_processes("4711")), 2 + self.own(job))
+            self.assertTrue(wait_until(lambda: len(users_processes("4711")) == 2, 5), users_processes("4711"))
             os.kill(pool.guest_pid(1), signal.SIGKILL)
             self.assertTrue(wait_until(lambda: not users_processes("4711"), 10), users_processes("4711"))
             said = job.communicate(timeout=20)
             self.assertEqual(job.returncode, 125, said)
             self.assertTrue(wait_until(lambda: not users_processes("guest1"), 5), users_processes("guest1"))
-
-    @staticmethod
-    def own(job):
-        """Of the caller's processes: the word is in one of its arguments, not one of them."""
-        return len([pid for pid in users_processes("4711") if pid == job.pid])
 
     def test_an_agent_started_outright(self):
         """It makes its namespaces itself; takes the place of the pool's guest."""
@@ -366,8 +362,7 @@ class Life(unittest.TestCase):
             arguments = [str(key) if word == "/etc/ssi/agent.key" else word for word in arguments]
             agent = pool.start(pool.build / "agent/ssi-agent", *arguments)
             try:
-                self.assertTrue(wait_until(lambda: pool.status().get("guest1", {}).get("state") == "up" and
-                                           self.answers(pool), 15), pool.status())
+                self.assertTrue(wait_until(lambda: self.takes_jobs(pool), 15), pool.status())
                 job = pool.start(pool.build / "shim/ssirun", "--remote", "sh", "-c", f"id -u; stat -c %u /etc/passwd; cat /proc/self/uid_map; ls -d /view; sleep 4712")
                 lines = [job.stdout.readline().split() for _ in range(3)]
                 self.assertEqual(lines, [[str(UID).encode()], [str(UID).encode()], [str(UID).encode(), b"0", b"1"]])
@@ -386,7 +381,8 @@ class Life(unittest.TestCase):
             pool.record = None
 
     @staticmethod
-    def answers(pool):
+    def takes_jobs(pool):
+        time.sleep(0.2)
         return pool.ssirun("--remote", "true").returncode == 0
 
     def test_kill_9_of_up_is_cleaned_away_by_the_next_command(self):
