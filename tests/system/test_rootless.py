@@ -3,6 +3,7 @@
 import ctypes
 import os
 import pathlib
+import re
 import shutil
 import signal
 import stat
@@ -334,12 +335,17 @@ class Life(unittest.TestCase):
             self.assertEqual(again.returncode, 0)
             self.assertIn(b"/run/ssi/pool.toml is root's: sudo ssi pool down", again.stdout)
 
-    def test_two_pools_do_not_take_each_others_ports(self):
-        with UserPool(2) as one, UserPool(2) as other:
-            addresses = {guest["address"] for each in (one, other) for guest in each.status().values() if "address" in guest}
-            self.assertIn(len(addresses), (0, 4), addresses)
-            self.assertNotEqual(one.record["address"], other.record["address"])
-            self.assertEqual(sorted(other.status()), ["guest1", "guest2"])
+    def test_pools_that_come_up_at_once_do_not_take_each_others_ports(self):
+        homes = [UserHome() for _ in range(4)]
+        for home in homes:
+            self.addCleanup(home.close)
+        ups = [home.start(home.build / "cli/ssi", "pool", "up", "--guests", "3") for home in homes]
+        said = [up.communicate(timeout=60) for up in ups]
+        downs = [home.ssi("pool", "down") for home in homes]
+        self.assertEqual([up.returncode for up in ups], [0] * 4, said)
+        self.assertEqual([down.stdout for down in downs], [b"pool: down\n"] * 4)
+        addresses = re.findall(r"127\.0\.0\.1:\d+", b"".join(out for out, _ in said).decode())
+        self.assertEqual((len(addresses), len(set(addresses))), (16, 16), said)
 
     def test_a_killed_agent_leaves_no_process(self):
         with UserPool(1) as pool:
