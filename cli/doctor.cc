@@ -76,8 +76,7 @@ void print(const std::vector<Finding>& findings, bool& is_missing) {
 std::string squash_note() {
   return fmt::format(
       "without root a guest has one user id and one group id: its jobs have uid {} and gid {}, files of all "
-      "others "
-      "look as if they were theirs, other groups are not named (home still judges rights by the real ones)",
+      "others look as if they were theirs, other groups have no name (home judges rights by the real ones)",
       ::geteuid(), ::getegid());
 }
 

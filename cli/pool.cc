@@ -20,11 +20,9 @@ constexpr int max_guests = 64;
 constexpr char help[] =
     "usage: ssi pool up [--guests N] [--scheduler-only]\n"
     "       ssi pool down\n"
-    "The embedded pool: a scheduler and guests on this machine, each guest in namespaces of its own. Root's "
-    "is\n"
-    "for everybody, with a network of its own. Any other user's is for him alone, on home's loopback, and "
-    "its\n"
-    "jobs have one user id and one group id.\n"
+    "The embedded pool: a scheduler and guests on this machine, each guest in namespaces of its own.\n"
+    "Root's is for everybody, with a network of its own. Any other user's is for him alone, on home's\n"
+    "loopback, and its jobs have one user id and one group id.\n"
     "  --guests N         so many guests (default 2, at most 64)\n"
     "  --scheduler-only   no guests\n";
 
