@@ -83,6 +83,8 @@ void GuestLink::greet() {
   ::uname(&names);
   hello.home = names.nodename;
   hello.domain = names.domainname;
+  hello.uid = ::geteuid();
+  hello.gid = ::getegid();
   session_->call(hello, {}, [this, alive = alive_](Result<wire::Welcome> welcome, std::string_view) {
     if (!*alive) return;
     patience_.stop();

@@ -181,7 +181,8 @@ class Pool(Home):
                 assert done.returncode == 0, said
                 for process in [self.record["scheduler"], *self.record["guests"]]:
                     assert not pathlib.Path(f"/proc/{process['pid']}").exists() or is_zombie(process["pid"]), said
-                assert not pathlib.Path(f"/sys/class/net/{self.record['bridge']}").exists(), said
+                if self.record["bridge"]:  # root's
+                    assert not pathlib.Path(f"/sys/class/net/{self.record['bridge']}").exists(), said
                 assert not (self.dir / "state/ssi/pool/pool.json").exists(), said
         finally:
             self.close()
