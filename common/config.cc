@@ -106,7 +106,7 @@ Status read_app(const std::string& file, const toml::table& table, Rule& rule) {
                             {"not_env", texts(list)},
                             {"cwd_under", texts(list)},
                             {"min_input_mb", number(seconds)},
-                            {"min_seconds", number(seconds)},
+                            {"min_seconds", number(rule.min_seconds)},
                             {"policy", policy(rule.policy)},
                             {"fallback", fallback(rule.fallback)},
                             {"resources", resources},
@@ -154,6 +154,7 @@ Status read_apps(const std::string& file, const toml::table& table, const Config
     Rule rule;
     rule.policy = config.policy;
     rule.fallback = config.fallback;
+    rule.min_seconds = config.min_seconds;
     if (auto status = read_app(file, *element.as_table(), rule); !status) return status;
     into.push_back(std::move(rule));
   }

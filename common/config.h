@@ -19,6 +19,7 @@ struct Rule {                                    // one [[app]]
   std::vector<std::string> not_args, when_args;  // globs
   Policy policy = Policy::automatic;
   Fallback fallback = Fallback::local;
+  double min_seconds = 2;    // predicted below this: stays home
   std::uint32_t cpus = 0;    // resources.cpus; 0: not given
   std::uint64_t memory = 0;  // resources.mem in bytes ("4G"); 0: not given
 };
