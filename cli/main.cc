@@ -8,9 +8,11 @@
 
 #include "cli/allow.h"
 #include "cli/doctor.h"
+#include "cli/history.h"
 #include "cli/key.h"
 #include "cli/options.h"
 #include "cli/pool.h"
+#include "cli/ps.h"
 #include "cli/shell.h"
 #include "cli/status.h"
 
@@ -26,6 +28,9 @@ struct Command {
 constexpr Command commands[] = {
     {"pool", ssi::pool_command, "pool up [--guests N] | pool down", "the embedded pool on this machine"},
     {"status", ssi::status_command, "status [--json]", "the guests: state, load, memory, jobs"},
+    {"ps", ssi::ps_command, "ps [--json]", "the jobs that run in the pool"},
+    {"history", ssi::history_command, "history [--json] [--limit N]", "your jobs that have ended"},
+    {"why", ssi::why_command, "why JOB", "why it ran where it ran"},
     {"doctor", ssi::doctor_command, "doctor", "what is missing here, and the cure"},
     {"shell", ssi::shell_command, "shell [COMMAND]", "a shell whose heavy commands run in guests"},
     {"allow", ssi::allow_command, "allow check PATH [ARG...]", "which rule matches, what would happen"},

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -12,20 +11,12 @@
 #include "cli/key.h"
 #include "cli/options.h"
 #include "cli/status_query.h"
+#include "cli/table.h"
 
 namespace ssi {
 namespace {
 
 constexpr int timeout_ms = 2000;
-constexpr std::size_t columns = 8;
-using Row = std::array<std::string, columns>;
-
-// Names come from guests' reports: nothing in them may steer the terminal.
-std::string printable(const std::string& text) {
-  std::string result;
-  for (char c : text) result += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
-  return result;
-}
 
 std::string gibibytes(std::uint64_t bytes) {
   return fmt::format("{:.1f}", static_cast<double>(bytes) / (1 << 30));
@@ -64,17 +55,7 @@ std::string status_json(const std::vector<wire::GuestStatus>& guests) {
 std::string status_table(const std::vector<wire::GuestStatus>& guests) {
   std::vector<Row> rows = {{"NAME", "STATE", "CPUS", "SPEED", "LOAD", "STEAL", "MEMORY", "JOBS"}};
   for (const auto& guest : guests) rows.push_back(row_of(guest));
-  std::array<std::size_t, columns> widths{};
-  for (const auto& row : rows)
-    for (std::size_t i = 0; i < columns; i++) widths[i] = std::max(widths[i], row[i].size());
-  std::string text;
-  for (const auto& row : rows) {
-    std::string line;
-    for (std::size_t i = 0; i < columns; i++) line += fmt::format("{:<{}}  ", row[i], widths[i]);
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-  }
-  return text;
+  return table(rows);
 }
 
 int status_command(int argc, char** argv) {

@@ -13,22 +13,49 @@
 namespace ssi {
 namespace {
 
-using Answer = Result<wire::StatusReply>;
-
+template <class Reply>
 struct Query {
   Loop loop;
   std::unique_ptr<ControlClient> client;
-  std::optional<Answer> answer;
-  std::optional<wire::StatusReply> latest;
+  std::optional<Result<Reply>> answer;
+  std::optional<Reply> latest;
 
-  void finish(Answer with) {
+  void finish(Result<Reply> with) {
     if (!answer) answer = std::move(with);
     loop.stop();
   }
 };
 
-Answer refused(const std::string& address, const std::string& why) {
+template <class Reply>
+Result<Reply> refused(const std::string& address, const std::string& why) {
   return failure("scheduler " + address + ": " + why);
+}
+
+template <class Reply>
+Result<Reply> ask(const SchedulerAddress& scheduler, const Identity& self, const wire::Control& question,
+                  int timeout_ms) {
+  Query<Reply> query;
+  ControlClient::Events events;
+  events.message = [&](wire::Control&& message) {
+    if (auto* reply = std::get_if<Reply>(&message)) query.finish(std::move(*reply));
+    if (auto* no = std::get_if<wire::Refused>(&message))
+      query.finish(refused<Reply>(scheduler.address, no->reason));
+  };
+  events.link = [&](ControlClient::Link link, const std::string& why) {
+    if (link == ControlClient::Link::down) query.finish(refused<Reply>(scheduler.address, why));
+  };
+  auto client = ControlClient::connect(query.loop, scheduler.address, scheduler.key, self, std::move(events));
+  if (!client) return tl::make_unexpected(client.error());
+  query.client = std::move(*client);
+  query.client->send(question);
+  Timer limit(query.loop);
+  limit.once(static_cast<std::uint64_t>(timeout_ms), [&] {
+    query.finish(
+        refused<Reply>(scheduler.address, fmt::format("no answer within {} s", timeout_ms / 1000.0)));
+  });
+  query.loop.run();
+  query.client.reset();
+  return std::move(*query.answer);
 }
 
 }  // namespace
@@ -48,26 +75,11 @@ Result<SchedulerAddress> known_scheduler() {
 
 Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Identity& self,
                                      int timeout_ms) {
-  Query query;
-  ControlClient::Events events;
-  events.message = [&](wire::Control&& message) {
-    if (auto* reply = std::get_if<wire::StatusReply>(&message)) query.finish(std::move(*reply));
-    if (auto* no = std::get_if<wire::Refused>(&message)) query.finish(refused(scheduler.address, no->reason));
-  };
-  events.link = [&](ControlClient::Link link, const std::string& why) {
-    if (link == ControlClient::Link::down) query.finish(refused(scheduler.address, why));
-  };
-  auto client = ControlClient::connect(query.loop, scheduler.address, scheduler.key, self, std::move(events));
-  if (!client) return tl::make_unexpected(client.error());
-  query.client = std::move(*client);
-  query.client->send(wire::StatusRequest{1});
-  Timer limit(query.loop);
-  limit.once(static_cast<std::uint64_t>(timeout_ms), [&] {
-    query.finish(refused(scheduler.address, fmt::format("no answer within {} s", timeout_ms / 1000.0)));
-  });
-  query.loop.run();
-  query.client.reset();
-  return std::move(*query.answer);
+  return ask<wire::StatusReply>(scheduler, self, wire::StatusRequest{1}, timeout_ms);
+}
+
+Result<wire::JobsReply> ask_jobs(const SchedulerAddress& scheduler, const Identity& self, int timeout_ms) {
+  return ask<wire::JobsReply>(scheduler, self, wire::JobsRequest{1}, timeout_ms);
 }
 
 Result<wire::StatusReply> watch_status(const SchedulerAddress& scheduler, const Identity& self,
@@ -75,7 +87,7 @@ Result<wire::StatusReply> watch_status(const SchedulerAddress& scheduler, const 
                                        std::function<Result<bool>(const wire::StatusReply&)> enough,
                                        std::function<Status()> still_wanted) {
   constexpr int turn_ms = 50;
-  Query query;
+  Query<wire::StatusReply> query;
   ControlClient::Events events;
   events.message = [&](wire::Control&& message) {
     auto* reply = std::get_if<wire::StatusReply>(&message);
@@ -101,7 +113,7 @@ Result<wire::StatusReply> watch_status(const SchedulerAddress& scheduler, const 
     }
     if (query.latest) return query.finish(std::move(*query.latest));
     const std::string& why = query.client->why_down();
-    query.finish(refused(scheduler.address, why.empty() ? "no answer" : why));
+    query.finish(refused<wire::StatusReply>(scheduler.address, why.empty() ? "no answer" : why));
   });
   query.loop.run();
   query.client.reset();

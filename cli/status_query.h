@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One question to the scheduler: which guests are there?
+// One question to the scheduler: which guests are there, or which jobs?
 #pragma once
 
 #include <functional>
@@ -17,6 +17,9 @@ Result<SchedulerAddress> known_scheduler();
 
 // Asks once. Ends with the first answer, or with the reason why the link is down, or after `timeout_ms`.
 Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Identity& self, int timeout_ms);
+
+// The same for the jobs that run.
+Result<wire::JobsReply> ask_jobs(const SchedulerAddress& scheduler, const Identity& self, int timeout_ms);
 
 // Asks again and again, over one connection and whatever becomes of the link, until `enough` says true or it
 // returns an error, or `timeout_ms` have passed; then the error is why the link is down, or that there was no

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What is printed for people: columns as wide as their longest entry, and text from elsewhere made harmless.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace ssi {
+
+using Row = std::vector<std::string>;
+
+// All rows have as many columns as the first, which is the heading.
+std::string table(const std::vector<Row>& rows);
+
+// Names come from guests and from other users: nothing in them may steer the terminal.
+std::string printable(const std::string& text);
+
+std::string mebibytes(double bytes);  // "12 MiB"
+
+}  // namespace ssi
