@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// config.toml: /etc/ssi/config.toml, overlaid by the user's. The only file (with config.cc) that names toml++.
+// config.toml: /etc/ssi/config.toml, overlaid by the user's.
 #pragma once
 
 #include <cstdint>

@@ -28,12 +28,42 @@ std::int64_t now_ms(clockid_t clock) {
   return ms_of(now);
 }
 
-bool is_name(std::string_view name) {
-  constexpr std::string_view others = "._-@";
-  if (name.empty() || name.size() > 128) return false;
-  for (const char c : name)
-    if (!std::isalnum(static_cast<unsigned char>(c)) && others.find(c) == others.npos) return false;
+constexpr std::string_view admitted_suffix = ".pub", revoked_suffix = ".revoked";
+
+// NAME of NAME.pub or NAME.revoked; empty: it is called otherwise.
+std::string name_of_file(const std::string& file) {
+  for (const auto suffix : {admitted_suffix, revoked_suffix})
+    if (file.ends_with(suffix)) return file.substr(0, file.size() - suffix.size());
+  return {};
+}
+
+// 8-4-4-4-12 hexadecimal digits, as /sys/hypervisor/uuid has them.
+bool is_uuid(std::string_view text) {
+  if (text.size() != 36) return false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    if (dash ? text[i] != '-' : !std::isxdigit(static_cast<unsigned char>(text[i]))) return false;
+  }
   return true;
+}
+
+std::string line_of(const Member& guest) {
+  return "guest " + key_text(guest.key) + (guest.uuid.empty() ? "" : " " + guest.uuid) + "\n";
+}
+
+// Written beside its name and renamed: read() sees a whole file or none.
+Status write_file(const std::string& path, const std::string& text) {
+  auto beside = path + ".XXXXXX";
+  const Fd file(::mkostemp(beside.data(), O_CLOEXEC));
+  if (!file) return os_error("create " + path);
+  const auto done = ::write(file.get(), text.data(), text.size());
+  const int error = done < 0                                        ? errno
+                    : static_cast<std::size_t>(done) != text.size() ? ENOSPC
+                    : ::rename(beside.c_str(), path.c_str()) == 0   ? 0
+                                                                    : errno;
+  if (error == 0) return {};
+  ::unlink(beside.c_str());
+  return os_error("write " + path, error);
 }
 
 Status check_safe(const std::string& path, const struct stat& st) {
@@ -57,18 +87,38 @@ Result<std::string> read_member(const std::string& path) {
 
 }  // namespace
 
+bool is_member_name(std::string_view name) {
+  constexpr std::string_view others = "._-@";
+  if (name.empty() || name.size() > 128) return false;
+  for (const char c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && others.find(c) == others.npos) return false;
+  return true;
+}
+
+bool names_key(std::string_view who, std::string_view key) {
+  return who == key || (who.size() >= 8 && key_text(key).starts_with(who));
+}
+
 Result<Member> parse_member(const std::string& file, std::string_view content) {
-  const auto bad = [&] { return failure(file + ": is not one line 'guest KEY' or 'deputy KEY'"); };
-  Member member{Role::guest, file.substr(0, file.size() - std::string_view(".pub").size()), {}};
-  if (!file.ends_with(".pub") || !is_name(member.name)) return failure(file + ": is not called NAME.pub");
+  const auto bad = [&] {
+    return failure(file + ": is not one line 'guest KEY', 'deputy KEY' or 'admin KEY'");
+  };
+  Member member{Role::guest, name_of_file(file), {}, {}};
+  if (!is_member_name(member.name)) return failure(file + ": is not called NAME.pub");
   if (content.ends_with('\n')) content.remove_suffix(1);
   const auto space = content.find(' ');
   if (space == std::string_view::npos) return bad();
   const auto role = content.substr(0, space);
-  auto key = parse_key(content.substr(space + 1));
-  if ((role != "guest" && role != "deputy") || !key) return bad();
-  if (role == "deputy") {
-    member.role = Role::deputy;
+  auto words = content.substr(space + 1);
+  if (const auto second = words.find(' '); second != std::string_view::npos && role == "guest") {
+    member.uuid = words.substr(second + 1);
+    words = words.substr(0, second);
+    if (!is_uuid(member.uuid)) return bad();
+  }
+  auto key = parse_key(words);
+  if ((role != "guest" && role != "deputy" && role != "admin") || !key) return bad();
+  if (role != "guest") {
+    member.role = role == "admin" ? Role::admin : Role::deputy;
     member.name = member.name.substr(0, member.name.find('@'));
     if (member.name.empty()) return bad();
   }
@@ -86,21 +136,96 @@ Result<Admission> Admission::open(const std::string& directory) {
   return admission;
 }
 
-const Member* Admission::find(std::string_view curve_key) {
+void Admission::refresh() {
   if (!settled_ || changed()) read();
-  auto found = members_.find(curve_key);
+}
+
+const Member* Admission::find_in(const Members& members, std::string_view curve_key) {
+  refresh();
+  auto found = members.find(curve_key);
   // A file that was rewritten in place doesn't change the directory.
-  if (found == members_.end() && now_ms(CLOCK_MONOTONIC) - read_ms_ >= unknown_key_ms) {
+  if (found == members.end() && now_ms(CLOCK_MONOTONIC) - read_ms_ >= unknown_key_ms) {
     read();
-    found = members_.find(curve_key);
+    found = members.find(curve_key);
   }
-  return found == members_.end() ? nullptr : &found->second;
+  return found == members.end() ? nullptr : &found->second;
+}
+
+const Member* Admission::find(std::string_view curve_key) {
+  return find_in(members_, curve_key);
+}
+
+const Member* Admission::find_revoked(std::string_view curve_key) {
+  return find_in(revoked_, curve_key);
+}
+
+std::vector<Member> Admission::guests() {
+  refresh();
+  std::vector<Member> guests;
+  for (const auto& [key, member] : members_)
+    if (member.role == Role::guest) guests.push_back(member);
+  return guests;
+}
+
+std::vector<Member> Admission::revoked() {
+  refresh();
+  std::vector<Member> guests;
+  for (const auto& [key, member] : revoked_) guests.push_back(member);
+  return guests;
+}
+
+Result<std::string> Admission::admit_guest(const std::string& wish, const std::string& key,
+                                           const std::string& uuid) {
+  refresh();
+  const auto file = [&](const std::string& name, std::string_view suffix) {
+    return directory_ + "/" + name + std::string(suffix);
+  };
+  const auto is_taken = [&](const std::string& name) {
+    return ::access(file(name, admitted_suffix).c_str(), F_OK) == 0 ||
+           ::access(file(name, revoked_suffix).c_str(), F_OK) == 0;
+  };
+  Member guest{Role::guest, is_member_name(wish) ? wish : "guest-" + fingerprint(key).substr(0, 8), key,
+               is_uuid(uuid) ? uuid : ""};
+  const auto* before = find_revoked(curve_key_of(key).value());
+  const auto wished = guest.name;
+  // Copies of one image have one name: the second becomes NAME-2.
+  for (int number = 2; !before && is_taken(guest.name); ++number)
+    guest.name = wished + "-" + std::to_string(number);
+  if (before) guest.name = before->name;
+  if (auto written = write_file(file(guest.name, admitted_suffix), line_of(guest)); !written)
+    return tl::make_unexpected(written.error());
+  ::unlink(file(guest.name, revoked_suffix).c_str());
+  read();
+  return guest.name;
+}
+
+Result<Member> Admission::revoke_guest(const std::string& who) {
+  std::vector<Member> found;
+  for (const auto& guest : guests())
+    if (guest.name == who || names_key(who, guest.key)) found.push_back(guest);
+  if (found.empty()) return failure("no guest '" + who + "' is admitted; 'ssi guests list' shows all");
+  if (found.size() > 1) return failure("'" + who + "' means several guests; 'ssi guests list' shows all");
+  const auto& guest = found.front();
+  const auto path = directory_ + "/" + guest.name;
+  if (auto written = write_file(path + std::string(revoked_suffix), line_of(guest)); !written)
+    return tl::make_unexpected(written.error());
+  if (::unlink((path + std::string(admitted_suffix)).c_str()) != 0) return os_error("remove " + path);
+  read();
+  return guest;
 }
 
 bool Admission::changed() const {
   struct stat st {};
   return ::stat(directory_.c_str(), &st) != 0 || st.st_mtim.tv_sec != modified_.tv_sec ||
          st.st_mtim.tv_nsec != modified_.tv_nsec;
+}
+
+void Admission::read_file(const std::string& name) {
+  const auto content = read_member(directory_ + "/" + name);
+  auto member = content ? parse_member(name, *content) : tl::make_unexpected(content.error());
+  if (!member) return log::warning("admits nobody: {}", member.error().text());
+  auto& members = name.ends_with(revoked_suffix) ? revoked_ : members_;
+  members.insert_or_assign(curve_key_of(member->key).value(), std::move(*member));
 }
 
 // Fails closed: what cannot be read admits nobody.
@@ -111,24 +236,20 @@ void Admission::read() {
   settled_ = there && now_ms(CLOCK_REALTIME) - ms_of(st.st_mtim) > tick_ms;
   read_ms_ = now_ms(CLOCK_MONOTONIC);
   members_.clear();
+  revoked_.clear();
   std::error_code error;
   for (std::filesystem::directory_iterator file(directory_, error), end; !error && file != end;
        file.increment(error)) {
     const auto name = file->path().filename().string();
-    if (!name.ends_with(".pub")) continue;  // a file that is still being written, or an editor's
-    const auto content = read_member(file->path().string());
-    auto member = content ? parse_member(name, *content) : tl::make_unexpected(content.error());
-    if (!member) {
-      log::warning("admits nobody: {}", member.error().text());
-      continue;
-    }
-    const auto curve_key = curve_key_of(member->key).value();
-    members_.insert_or_assign(curve_key, std::move(*member));
+    // Others are still being written, an editor's, or enrolment tokens.
+    if (name.ends_with(admitted_suffix) || name.ends_with(revoked_suffix)) read_file(name);
   }
   if (error) {
     log::error("cannot read {}: {}", directory_, error.message());
     members_.clear();
   }
+  // A file that was put back by hand counts.
+  for (const auto& [key, member] : members_) revoked_.erase(key);
 }
 
 }  // namespace ssi

@@ -33,6 +33,8 @@ std::string line(const char* role, const Identity& who) {
   return std::string(role) + " " + key_text(who.public_key()) + "\n";
 }
 
+const std::string uuid = "0c1dbf2e-7c4e-4f7a-9d7e-5f2f0a9c1b11";
+
 }  // namespace
 
 TEST_CASE("one line each, named by its file") {
@@ -47,7 +49,13 @@ TEST_CASE("one line each, named by its file") {
   CHECK(ann->role == Role::deputy);
   CHECK(ann->name == "ann");
   CHECK(parse_member("a.pub", "root " + key_text(who.public_key())).error().text() ==
-        "a.pub: is not one line 'guest KEY' or 'deputy KEY'");
+        "a.pub: is not one line 'guest KEY', 'deputy KEY' or 'admin KEY'");
+  const auto copied = parse_member("g.revoked", "guest " + key_text(who.public_key()) + " " + uuid);
+  REQUIRE(copied);
+  CHECK(copied->uuid == uuid);
+  CHECK(parse_member("root.pub", line("admin", who))->role == Role::admin);
+  CHECK_FALSE(parse_member("g.pub", "guest " + key_text(who.public_key()) + " 4711"));
+  CHECK_FALSE(parse_member("a.pub", "deputy " + key_text(who.public_key()) + " " + uuid));
   for (const std::string& text :
        {std::string(), std::string("guest"), std::string("guest 12"), line("guest", who) + line("guest", who),
         "guest  " + key_text(who.public_key()), "guest " + std::string(64, '0')})
@@ -105,4 +113,30 @@ TEST_CASE("what others may write admits nobody, the rest still counts") {
   CHECK(Admission::open(directory.path).error().text() == directory.path + ": others may write to it");
   CHECK(Admission::open("/nonexistent").error().text() == "/nonexistent: No such file or directory");
   CHECK(Admission::open("/dev/null").error().text() == "/dev/null: Not a directory");
+}
+
+TEST_CASE("guests are admitted under a name of their own, revoked, and admitted again") {
+  const Directory directory;
+  const auto a = Identity::generate(), b = Identity::generate(), c = Identity::generate();
+  auto admission = Admission::open(directory.path);
+  CHECK(admission->admit_guest("guest", a.public_key(), uuid) == "guest");
+  CHECK(admission->admit_guest("guest", b.public_key(), "") == "guest-2");
+  CHECK(admission->admit_guest("../../etc/passwd", c.public_key(), "") ==
+        "guest-" + fingerprint(c.public_key()).substr(0, 8));
+  REQUIRE(admission->find(a.curve_public()));
+  CHECK(admission->find(a.curve_public())->uuid == uuid);
+  CHECK(admission->guests().size() == 3);
+
+  CHECK(admission->revoke_guest("nobody").error().text() ==
+        "no guest 'nobody' is admitted; 'ssi guests list' shows all");
+  REQUIRE(admission->revoke_guest(fingerprint(a.public_key())));
+  CHECK_FALSE(admission->find(a.curve_public()));
+  REQUIRE(admission->find_revoked(a.curve_public()));
+  // Another scheduler, or this one after a restart, knows it too; and its name stays its own.
+  auto again = Admission::open(directory.path);
+  CHECK(again->find_revoked(a.curve_public()));
+  CHECK(again->admit_guest("guest", Identity::generate().public_key(), "") == "guest-3");
+  CHECK(again->admit_guest("another wish", a.public_key(), uuid) == "guest");
+  CHECK(again->find(a.curve_public()));
+  CHECK_FALSE(again->find_revoked(a.curve_public()));
 }

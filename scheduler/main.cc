@@ -22,7 +22,7 @@ constexpr const char* usage =
     "usage: ssi-scheduler --listen HOST:PORT --key FILE --admit DIR\n"
     "  --listen HOST:PORT  take agents and deputies there\n"
     "  --key FILE          this scheduler's secret key; made when there is none\n"
-    "  --admit DIR         NAME.pub files, each one line: guest KEY, or deputy KEY\n"
+    "  --admit DIR         NAME.pub files, each one line: guest KEY, deputy KEY, or admin KEY\n"
     "  --version, --help\n";
 
 int complain(const std::string& line) {
@@ -76,7 +76,8 @@ int main(int argc, char** argv) {
   const SignalWatch term(loop, SIGTERM, [&] { loop.stop(); });
   const SignalWatch interrupt(loop, SIGINT, [&] { loop.stop(); });
   const auto fingerprint = ssi::fingerprint(self->public_key());
-  const auto service = Service::start(loop, options.listen, std::move(*self), std::move(*admission));
+  const auto service =
+      Service::start(loop, options.listen, std::move(*self), std::move(*admission), Tokens(options.admit));
   if (!service) return complain(service.error().text());
   log::info("listening on {} key={}", options.listen, fingerprint);
   loop.run();

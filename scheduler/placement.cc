@@ -17,6 +17,13 @@ bool gone(const Machine& guest) {
   return guest.silent >= gone_after;
 }
 
+bool out_of_reach(const Machine& guest, const Demand& demand) {
+  return guest.dials_out && !demand.can_be_called;
+}
+
+constexpr const char* how_to_be_called =
+    "dials out, and this home listens nowhere: set 'listen' in [home] of config.toml";
+
 double effective(const Machine& machine) {
   return machine.cpus * (1 - machine.steal);
 }
@@ -67,6 +74,8 @@ Decision place_at_named(const Demand& demand, const std::vector<Machine>& guests
   if (found == guests.end()) return {Verdict::refused, "no guest named " + demand.guest, {}};
   if (gone(*found))
     return {Verdict::refused, fmt::format("{} has been silent for {:.0f} s", found->name, found->silent), {}};
+  if (out_of_reach(*found, demand))
+    return {Verdict::refused, fmt::format("{} {}", found->name, how_to_be_called), {}};
   if (found->memory_total < demand.memory || (!has_memory(*found, demand) && !demand.may_wait))
     return {Verdict::refused,
             fmt::format("{} has {} of memory free, {} are asked for", found->name, gib(found->memory_free),
@@ -101,9 +110,17 @@ Decision place(const Demand& demand, const std::optional<Machine>& home, const s
   if (!demand.guest.empty()) return place_at_named(demand, guests);
 
   Guests up, fitting, roomy;
-  for (const auto& guest : guests)
-    if (!gone(guest)) up.push_back(&guest);
-  if (up.empty()) return no_guest(demand, "no guest is up");
+  const Machine* unreachable = nullptr;
+  for (const auto& guest : guests) {
+    if (gone(guest)) continue;
+    if (out_of_reach(guest, demand))
+      unreachable = &guest;
+    else
+      up.push_back(&guest);
+  }
+  if (up.empty())
+    return no_guest(
+        demand, unreachable ? fmt::format("{} {}", unreachable->name, how_to_be_called) : "no guest is up");
   std::ranges::copy_if(up, std::back_inserter(fitting),
                        [&](auto* guest) { return has_memory(*guest, demand); });
   std::ranges::copy_if(fitting, std::back_inserter(roomy),

@@ -21,7 +21,8 @@ struct Machine {
   double steal = 0;     // share taken by its host, 0..1
   double reserved = 0;  // processors promised to jobs that `busy` does not yet show
   std::uint64_t memory_total = 0, memory_free = 0;
-  std::size_t jobs = 0;  // placed there and not ended
+  std::size_t jobs = 0;    // placed there and not ended
+  bool dials_out = false;  // can be used only by a home that can be called
 };
 
 struct Demand {
@@ -30,6 +31,7 @@ struct Demand {
   std::uint32_t cpus = 0;    // 0: as many as there are
   std::uint64_t memory = 0;  // 0: unknown
   double cpu_seconds = 0;    // at speed 1.0; 0: unknown
+  bool can_be_called = false;
 };
 
 struct Decision {

@@ -8,7 +8,7 @@
 namespace ssi {
 namespace {
 
-constexpr std::size_t boots_remembered = 16;
+constexpr std::size_t lives_remembered = 16;  // boots, and connections of one boot
 constexpr Registry::Time overslept_ms = 1'000;
 
 // A number that a guest claims, or the bound that makes the guest look worst when it is none.
@@ -28,31 +28,46 @@ wire::Report clamped(wire::Report report) {
   return report;
 }
 
-bool contains(const auto& list, std::uint64_t value) {
+bool contains(const auto& list, const auto& value) {
   return std::ranges::find(list, value) != list.end();
+}
+
+template <class List, class Value>
+void remember(List& list, const Value& value) {
+  list.push_back(value);
+  if (list.size() > lives_remembered) list.erase(list.begin());
 }
 
 }  // namespace
 
-Result<Registry::Taken> Registry::take(const wire::Report& report, Time now) {
+Result<Registry::Taken> Registry::take(const wire::Report& report, const std::string& route, Time now) {
   const auto [place, is_new] = guests_.try_emplace(report.name);
   auto& guest = place->second;
+  const auto twin = [&] {
+    return failure("two guests have the key of " + report.name + ": the newer one counts");
+  };
   const bool came_up = is_new || guest.gone || report.boot != guest.report.boot;
   if (is_new) {
     guest.epoch = first_epoch_;
   } else if (contains(guest.earlier_boots, report.boot)) {
-    // Two agents with one key would take turns: the elder is not heard any more.
-    return failure(report.name + ": another agent with this name and key has taken its place");
+    return twin();  // they would take turns
   } else if (report.boot != guest.report.boot) {
     ++guest.epoch;
     guest.reserved.clear();
-    guest.earlier_boots.push_back(guest.report.boot);
-    if (guest.earlier_boots.size() > boots_remembered) guest.earlier_boots.erase(guest.earlier_boots.begin());
+    remember(guest.earlier_boots, guest.report.boot);
+    guest.earlier_routes.clear();
+  } else if (route != guest.route && !guest.gone && contains(guest.earlier_routes, route)) {
+    return twin();  // one boot from two places: a saved domain that was restored twice
   } else if (report.sequence <= guest.report.sequence) {
     return Taken{guest.epoch, false};  // overtaken on the way: it says nothing about now
   } else if (guest.gone) {
     ++guest.epoch;
   }
+  if (!is_new && route != guest.route && report.boot == guest.report.boot) {
+    remember(guest.earlier_routes, guest.route);
+    std::erase(guest.earlier_routes, route);
+  }
+  guest.route = route;
   guest.report = clamped(report);
   guest.heard = now;
   guest.gone = false;
@@ -84,7 +99,8 @@ std::vector<Machine> Registry::machines(Time now) const {
                     0,
                     report.memory_total,
                     report.memory_free,
-                    0};
+                    0,
+                    report.dials_out != 0};
     std::set<std::uint64_t> jobs(report.jobs.begin(), report.jobs.end());
     for (const auto& [job, reserved] : guest.reserved) {
       jobs.insert(job);
@@ -115,7 +131,21 @@ Registry::Promise Registry::promise(const std::string& name, const std::string& 
   auto& guest = guests_.at(name);
   const auto job = next_job_++;
   guest.reserved[job] = {home_key, cpus, memory, now, std::nullopt};
-  return {job, guest.epoch, guest.report.address, guest.report.key};
+  return {job, guest.epoch, guest.report.address, guest.report.key, guest.report.dials_out != 0};
+}
+
+void Registry::forget(const std::string& guest) {
+  const auto found = guests_.find(guest);
+  if (found == guests_.end()) return;
+  first_epoch_ = std::max(first_epoch_, found->second.epoch + 1);
+  guests_.erase(found);
+}
+
+std::string Registry::route_of(std::uint64_t job, const std::string& home_key) const {
+  for (const auto& [name, guest] : guests_)
+    if (const auto found = guest.reserved.find(job); found != guest.reserved.end())
+      return found->second.home_key == home_key ? guest.route : std::string();
+  return {};
 }
 
 bool Registry::end(std::uint64_t job, const std::string& home_key) {

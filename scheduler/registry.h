@@ -33,8 +33,11 @@ class Registry {
     std::uint64_t epoch = 0;
     bool came_up = false;  // it was not known, or gone, or is in a new life
   };
-  // Takes in a report, its values clamped. An error is one line: why the report does not count.
-  Result<Taken> take(const wire::Report& report, Time now);
+  // Takes in a report, its values clamped; `route`: the connection that it came over. An error is one line: why the
+  // report does not count.
+  Result<Taken> take(const wire::Report& report, const std::string& route, Time now);
+
+  void forget(const std::string& guest);  // it was revoked
 
   // All guests that are not forgotten, the gone ones too (see Machine::silent), in order of name.
   std::vector<Machine> machines(Time now) const;
@@ -43,10 +46,14 @@ class Registry {
   struct Promise {
     std::uint64_t job = 0, epoch = 0;
     std::string address, guest_key;
+    bool dials_out = false;
   };
   // Reserves processors for a job of `home_key` on a guest that is up. cpus 0: all.
   Promise promise(const std::string& guest, const std::string& home_key, std::uint32_t cpus,
                   std::uint64_t memory, Time now);
+
+  // The connection of the guest where this job of `home_key` is promised; empty: there is none.
+  std::string route_of(std::uint64_t job, const std::string& home_key) const;
 
   // The job's reservation is over. False when it is not known, or belongs to another home.
   bool end(std::uint64_t job, const std::string& home_key);
@@ -67,7 +74,9 @@ class Registry {
   struct Guest {
     wire::Report report;
     std::uint64_t epoch = 0;
+    std::string route;
     std::vector<std::uint64_t> earlier_boots;
+    std::vector<std::string> earlier_routes;  // of this boot
     Time heard = 0;
     bool gone = false;
     std::map<std::uint64_t, Reserved> reserved;  // by job

@@ -13,6 +13,7 @@ namespace {
 // A guest that reports, each time a little later.
 struct Guest {
   wire::Report report;
+  std::string route = "route";
   explicit Guest(const std::string& name, std::uint64_t boot = 1) {
     report.name = name;
     report.key = std::string(32, 'k');
@@ -24,7 +25,7 @@ struct Guest {
   }
   Result<Registry::Taken> to(Registry& registry, Registry::Time now) {
     ++report.sequence;
-    return registry.take(report, now);
+    return registry.take(report, route, now);
   }
 };
 
@@ -87,7 +88,7 @@ TEST_CASE("the elder of two agents with one key is not heard") {
   CHECK(younger.to(registry, 10)->epoch == 101);
   const auto refused = elder.to(registry, 20);
   REQUIRE_FALSE(refused);
-  CHECK(refused.error().text() == "g: another agent with this name and key has taken its place");
+  CHECK(refused.error().text() == "two guests have the key of g: the newer one counts");
   CHECK(younger.to(registry, 30)->epoch == 101);
 }
 
@@ -99,7 +100,7 @@ TEST_CASE("a report that was overtaken says nothing") {
   guest.report.busy = 3;
   guest.to(registry, 500);
   late.busy = 1;
-  CHECK(registry.take(late, 600));
+  CHECK(registry.take(late, guest.route, 600));
   CHECK(machine(registry, 600).busy == 3);
 }
 
@@ -197,4 +198,38 @@ TEST_CASE("promises end with the guest's life") {
   guest.report.boot = 2;
   guest.to(registry, 10);
   CHECK(machine(registry, 10).reserved == 0);
+}
+
+TEST_CASE("one boot that reports from two places is a copy: the newer one counts, until it is gone") {
+  Registry registry(100, 1);
+  Guest guest("g");
+  CHECK(guest.to(registry, 0));
+  guest.route = "the copy";
+  CHECK(guest.to(registry, 500));
+  guest.route = "route";
+  const auto refused = guest.to(registry, 1'000);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().text() == "two guests have the key of g: the newer one counts");
+  // A connection that was lost and made anew is no copy: the old one says nothing any more.
+  guest.route = "the copy, connected again";
+  CHECK(guest.to(registry, 1'500));
+  for (Registry::Time now = 1'500; now < 5'000; now += 200) registry.sweep(now);
+  guest.route = "route";
+  CHECK(guest.to(registry, 5'000));
+}
+
+TEST_CASE("a promise leads to its guest's connection, for its own home only") {
+  Registry registry(100, 1);
+  Guest guest("g");
+  guest.report.dials_out = 1;
+  guest.to(registry, 0);
+  const auto promise = registry.promise("g", home, 1, 0, 100);
+  CHECK(promise.dials_out);
+  CHECK(registry.route_of(promise.job, home) == "route");
+  CHECK(registry.route_of(promise.job, std::string(32, 'x')).empty());
+  CHECK(registry.route_of(promise.job + 1, home).empty());
+  registry.forget("g");
+  CHECK(registry.route_of(promise.job, home).empty());
+  CHECK(registry.machines(200).empty());
+  CHECK(guest.to(registry, 300)->epoch == 101);
 }

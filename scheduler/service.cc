@@ -41,11 +41,6 @@ std::string nonce() {
   return bytes;
 }
 
-// Neighbours may be one version older or newer.
-bool speaks(std::uint32_t version) {
-  return version >= 1 && version <= wire::version + 1 && version + 1 >= wire::version;
-}
-
 bool is_key_of(const wire::Bytes& key, const ControlServer::Peer& peer) {
   const auto curve = curve_key_of(key);
   return curve && *curve == peer.curve_key;
@@ -56,9 +51,27 @@ double plausible(double value, double most) {
 }
 
 Demand demand_of(const wire::Place& place) {
-  return {place.guest,    place.never_home,
-          place.may_wait, std::min<std::uint32_t>(place.cpus, 4096),
-          place.memory,   plausible(place.cpu_seconds, 1e9)};
+  return {place.guest,
+          place.never_home,
+          place.may_wait,
+          std::min<std::uint32_t>(place.cpus, 4096),
+          place.memory,
+          plausible(place.cpu_seconds, 1e9),
+          place.can_be_called != 0};
+}
+
+// What its sender knows the message by; 0: nothing.
+std::uint64_t request_of(const wire::Control& message) {
+  return std::visit(
+      [](const auto& kind) -> std::uint64_t {
+        if constexpr (requires { kind.request; }) return kind.request;
+        return 0;
+      },
+      message);
+}
+
+bool places_jobs(const Member& member) {
+  return member.role == Role::deputy || member.role == Role::admin;
 }
 
 std::optional<Machine> home_of(const wire::Place& place) {
@@ -73,20 +86,22 @@ std::optional<Machine> home_of(const wire::Place& place) {
 
 }  // namespace
 
-Service::Service(Loop& loop, Identity self, Admission admission)
+Service::Service(Loop& loop, Identity self, Admission admission, Tokens tokens)
     : loop_(loop),
       self_(std::move(self)),
       admission_(std::move(admission)),
+      enrolment_(admission_, std::move(tokens)),
       registry_(first_epoch(), first_job()),
       sweep_(loop) {}
 
 Result<std::unique_ptr<Service>> Service::start(Loop& loop, const std::string& address, Identity self,
-                                                Admission admission) {
-  std::unique_ptr<Service> made(new Service(loop, std::move(self), std::move(admission)));
+                                                Admission admission, Tokens tokens) {
+  std::unique_ptr<Service> made(new Service(loop, std::move(self), std::move(admission), std::move(tokens)));
   auto* service = made.get();
   auto server = ControlServer::listen(
       loop, address, service->self_,
-      {[service](std::string_view key) { return service->admission_.find(key) != nullptr; },
+      // Any key may connect, since guests join by themselves; take() hears of a stranger nothing but that.
+      {[](std::string_view) { return true; },
        [service](const ControlServer::Peer& peer, wire::Control&& message) {
          service->take(peer, std::move(message));
        },
@@ -98,6 +113,7 @@ Result<std::unique_ptr<Service>> Service::start(Loop& loop, const std::string& a
   service->server_ = std::move(*server);
   service->sweep_.every(sweep_ms, [service] {
     const auto went = service->registry_.sweep(service->now());
+    service->enrolment_.sweep(service->now());
     for (const auto& name : went) log::warning("guest={} gone: no report for 3 s", name);
     if (!went.empty()) service->retry_waiting();  // who waits for a guest that is gone hears so
   });
@@ -109,37 +125,50 @@ std::int64_t Service::now() const {
 }
 
 void Service::take(const ControlServer::Peer& peer, wire::Control&& message) {
+  if (const auto* join = std::get_if<wire::Join>(&message))
+    return server_->send(peer.route, enrolment_.join(peer, *join, now()));
   const auto* found = admission_.find(peer.curve_key);
-  if (!found) return;
+  if (!found) return turn_away(peer, message);
   const auto member = *found;
   std::visit([&](const auto& kind) { on(peer, member, kind); }, message);
 }
 
-void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::Report& report) {
-  const auto refuse_report = [&](std::string why) {
-    refuse(peer, member.name, report.sequence, std::move(why));
+void Service::turn_away(const ControlServer::Peer& peer, const wire::Control& message) {
+  const wire::Bytes* key = nullptr;
+  if (const auto* report = std::get_if<wire::Report>(&message)) key = &report->key;
+  if (const auto* place = std::get_if<wire::Place>(&message)) key = &place->home_key;
+  const auto which = key && is_key_of(*key, peer) ? " " + fingerprint(*key) : std::string();
+  server_->send(peer.route, wire::Refused{request_of(message), "the scheduler refused our key" + which +
+                                                                   ": it is not admitted there"});
+}
+
+void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::Report& received) {
+  auto report = received;
+  const auto refuse_report = [&](const std::string& why) {
+    if (member.role != Role::guest) return refuse(peer, member.name, report.sequence, why);
+    enrolment_.note_refused(member, peer, why, now());
+    server_->send(peer.route, wire::Refused{report.sequence, why});
   };
-  if (!speaks(report.version))
-    return refuse_report("version " + std::to_string(report.version) + " is not spoken here");
+  if (auto spoken = check_version(report.version); !spoken) return refuse_report(spoken.error().text());
   if (member.role != Role::guest) return refuse_report("this key is a deputy's: it cannot report as a guest");
   if (!is_key_of(report.key, peer)) return refuse_report("the report's key is not the connection's");
-  if (report.name != member.name) return refuse_report("this key belongs to guest " + member.name);
-  if (report.address.empty() || report.address.size() > 300)
+  if ((report.address.empty() && !report.dials_out) || report.address.size() > 300)
     return refuse_report("the report names no address");
-  const auto taken = registry_.take(report, now());
+  report.name = member.name;
+  const auto taken = registry_.take(report, peer.route, now());
   if (!taken) return refuse_report(taken.error().text());
   if (taken->came_up)
-    log::info("guest={} up at {} cpus={} speed={:.2f} epoch={}", report.name, report.address, report.cpus,
-              report.speed, taken->epoch);
+    log::info("guest={} up {} cpus={} speed={:.2f} epoch={}", report.name,
+              report.dials_out ? "and dials out" : "at " + report.address, report.cpus, report.speed,
+              taken->epoch);
   server_->send(peer.route, wire::ReportTaken{report.sequence, taken->epoch});
   retry_waiting();
 }
 
 void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::Place& place) {
-  if (!speaks(place.version))
-    return refuse(peer, member.name, place.request,
-                  "version " + std::to_string(place.version) + " is not spoken here");
-  if (member.role != Role::deputy) return refuse(peer, member.name, place.request, "a guest places no jobs");
+  if (auto spoken = check_version(place.version); !spoken)
+    return refuse(peer, member.name, place.request, spoken.error().text());
+  if (!places_jobs(member)) return refuse(peer, member.name, place.request, "a guest places no jobs");
   if (!is_key_of(place.home_key, peer))
     return refuse(peer, member.name, place.request, "the request's home key is not the connection's");
   server_->send(peer.route, wire::PlaceTaken{place.request});
@@ -150,13 +179,60 @@ void Service::on(const ControlServer::Peer& peer, const Member& member, const wi
 }
 
 void Service::on(const ControlServer::Peer&, const Member& member, const wire::JobEnded& ended) {
-  if (member.role != Role::deputy || !registry_.end(ended.job, member.key)) return;
+  if (!places_jobs(member) || !registry_.end(ended.job, member.key)) return;
   log::info("job={} ended user={} cpu={:.2f}s", ended.job, member.name, plausible(ended.cpu_seconds, 1e9));
   retry_waiting();
 }
 
 void Service::on(const ControlServer::Peer& peer, const Member&, const wire::StatusRequest& request) {
   server_->send(peer.route, wire::StatusReply{request.request, registry_.status(now())});
+}
+
+void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::Callback& callback) {
+  const auto route = places_jobs(member) ? registry_.route_of(callback.job, member.key) : std::string();
+  if (route.empty())
+    return refuse(peer, member.name, 0, "no job of this home is placed at a guest that it calls");
+  server_->send(route, wire::Dial{callback.address, callback.rendezvous});
+}
+
+void Service::on(const ControlServer::Peer& peer, const Member&, const wire::GuestsRequest& request) {
+  server_->send(peer.route,
+                wire::GuestsReply{request.request, enrolment_.entries(registry_.status(now()), now())});
+}
+
+bool Service::is_admin(const ControlServer::Peer& peer, const Member& member, std::uint64_t request) {
+  if (member.role == Role::admin) return true;
+  refuse(peer, member.name, request,
+         "only an administrator may: the scheduler's --admit directory must have a file with 'admin KEY'");
+  return false;
+}
+
+void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::Admit& admit) {
+  if (!is_admin(peer, member, admit.request)) return;
+  std::string name;
+  if (admit.revoke) {
+    const auto guest = enrolment_.revoke(admit.who);
+    if (!guest) return refuse(peer, member.name, admit.request, guest.error().text());
+    name = guest->name;
+    registry_.forget(name);
+    log::info("guest={} revoked by {} key={}", name, member.name, fingerprint(guest->key));
+  } else {
+    const auto approved = enrolment_.approve(admit.who);
+    if (!approved) return refuse(peer, member.name, admit.request, approved.error().text());
+    name = approved->name;
+    if (!approved->route.empty())
+      server_->send(approved->route,
+                    wire::Joined{static_cast<std::uint8_t>(wire::Joining::admitted), name, ""});
+  }
+  server_->send(peer.route, wire::Admitted{admit.request, name});
+}
+
+void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::TokenRequest& request) {
+  if (!is_admin(peer, member, request.request)) return;
+  auto token = enrolment_.make_token(request.seconds);
+  if (!token) return refuse(peer, member.name, request.request, token.error().text());
+  log::info("{} made a token for {} s", member.name, request.seconds);
+  server_->send(peer.route, wire::TokenReply{request.request, *token});
 }
 
 template <class Other>
@@ -209,6 +285,7 @@ wire::Placed Service::admit_job(const Waiting& asked, const Decision& decision) 
   placed.guest_key = promise.guest_key;
   placed.epoch = promise.epoch;
   placed.ticket = ticket.seal(self_);
+  placed.dials_out = promise.dials_out;
   return placed;
 }
 

@@ -12,6 +12,7 @@
 #include "common/identity.h"
 #include "common/loop.h"
 #include "scheduler/admission.h"
+#include "scheduler/enrolment.h"
 #include "scheduler/registry.h"
 
 namespace ssi {
@@ -19,7 +20,7 @@ namespace ssi {
 class Service {
  public:
   static Result<std::unique_ptr<Service>> start(Loop& loop, const std::string& address, Identity self,
-                                                Admission admission);
+                                                Admission admission, Tokens tokens);
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
 
@@ -30,7 +31,7 @@ class Service {
     std::string user;  // as admitted
   };
 
-  Service(Loop& loop, Identity self, Admission admission);
+  Service(Loop& loop, Identity self, Admission admission, Tokens tokens);
   std::int64_t now() const;  // ms; does not jump
 
   void take(const ControlServer::Peer& peer, wire::Control&& message);
@@ -38,11 +39,17 @@ class Service {
   void on(const ControlServer::Peer& peer, const Member& member, const wire::Place& place);
   void on(const ControlServer::Peer& peer, const Member& member, const wire::JobEnded& ended);
   void on(const ControlServer::Peer& peer, const Member& member, const wire::StatusRequest& request);
+  void on(const ControlServer::Peer& peer, const Member& member, const wire::Callback& callback);
+  void on(const ControlServer::Peer& peer, const Member& member, const wire::GuestsRequest& request);
+  void on(const ControlServer::Peer& peer, const Member& member, const wire::Admit& admit);
+  void on(const ControlServer::Peer& peer, const Member& member, const wire::TokenRequest& request);
   template <class Other>
   void on(const ControlServer::Peer& peer, const Member& member, const Other&);
 
   void refuse(const ControlServer::Peer& peer, const std::string& name, std::uint64_t request,
               std::string reason);
+  bool is_admin(const ControlServer::Peer& peer, const Member& member, std::uint64_t request);
+  void turn_away(const ControlServer::Peer& peer, const wire::Control& message);
   bool answer(const Waiting& asked, bool is_first);  // false: it waits on
   wire::Placed admit_job(const Waiting& asked, const Decision& decision);
   void retry_waiting();
@@ -50,6 +57,7 @@ class Service {
   Loop& loop_;
   Identity self_;
   Admission admission_;
+  Enrolment enrolment_;
   Registry registry_;
   std::deque<Waiting> waiting_;       // first come, first served
   std::set<std::string> complained_;  // refusals that were logged: a guest repeats its mistake twice a second

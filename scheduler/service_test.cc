@@ -1,158 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The scheduler as its peers meet it: real sockets, real CURVE, real files.
+// The scheduler as its peers meet it.
 #include "scheduler/service.h"
 
-#include <arpa/inet.h>
 #include <doctest/doctest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <time.h>
 
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
+#include <map>
 
-#include "common/fd.h"
 #include "common/ticket.h"
+#include "scheduler/test_pool.h"
 
 using namespace ssi;
-
-namespace {
-
-std::string free_address() {
-  const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof at;
-  REQUIRE(::bind(socket.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0);
-  REQUIRE(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&at), &size) == 0);
-  return "127.0.0.1:" + std::to_string(ntohs(at.sin_port));
-}
-
-struct Pool {
-  std::string directory, address = free_address();
-  Identity self = Identity::generate();
-  Loop loop;
-  std::unique_ptr<Service> service;
-
-  Pool() {
-    char name[] = "/tmp/ssi-service-test.XXXXXX";
-    REQUIRE(::mkdtemp(name));
-    directory = name;
-    start();
-  }
-  ~Pool() { std::filesystem::remove_all(directory); }
-  void start() {
-    service.reset();
-    auto made = Service::start(loop, address, self, *Admission::open(directory));
-    REQUIRE_MESSAGE(made, made.error().text());
-    service = std::move(*made);
-  }
-  void admit(const std::string& name, const char* role, const Identity& who) const {
-    std::ofstream(directory + "/" + name + ".pub") << role << " " << key_text(who.public_key()) << "\n";
-  }
-  bool run_until(const std::function<bool()>& done, std::uint64_t ms = 10'000) {
-    Timer look(loop), end(loop);
-    look.every(5, [&] {
-      if (done()) loop.stop();
-    });
-    end.once(ms, [&] { loop.stop(); });
-    loop.run();
-    return done();
-  }
-  void run_for(std::uint64_t ms) {
-    run_until([] { return false; }, ms);
-  }
-};
-
-struct Peer {
-  Pool& pool;
-  Identity self = Identity::generate();
-  std::vector<wire::Control> heard;
-  std::unique_ptr<ControlClient> socket;
-
-  Peer(Pool& of, const std::string& name, const char* role) : pool(of) {
-    pool.admit(name, role, self);
-    auto made = ControlClient::connect(
-        pool.loop, pool.address, pool.self.public_key(), self,
-        {[this](wire::Control&& message) { heard.push_back(std::move(message)); }, {}});
-    REQUIRE(made);
-    socket = std::move(*made);
-  }
-  // The next message heard of a kind.
-  template <class Kind>
-  Kind next() {
-    std::optional<Kind> found;
-    const auto look = [&] {
-      for (auto at = heard.begin(); at != heard.end() && !found; ++at)
-        if (auto* kind = std::get_if<Kind>(&*at)) {
-          found = std::move(*kind);
-          heard.erase(at);
-          break;
-        }
-      return found.has_value();
-    };
-    REQUIRE(pool.run_until(look));
-    return *found;
-  }
-  template <class Kind>
-  bool hears_none(std::uint64_t ms = 200) {
-    pool.run_for(ms);
-    for (const auto& message : heard)
-      if (std::holds_alternative<Kind>(message)) return false;
-    return true;
-  }
-};
-
-struct Guest : Peer {
-  wire::Report report;
-  Guest(Pool& of, const std::string& name) : Peer(of, name, "guest") {
-    report.name = name;
-    report.key = self.public_key();
-    report.address = "198.18.0.2:7000";
-    report.boot = 1;
-    report.cpus = 4;
-    report.speed = 1;
-    report.memory_total = report.memory_free = 1 << 30;
-  }
-  std::uint64_t tell() {
-    ++report.sequence;
-    socket->send(report);
-    return next<wire::ReportTaken>().epoch;
-  }
-};
-
-struct Deputy : Peer {
-  explicit Deputy(Pool& of, const std::string& name = "ann") : Peer(of, name, "deputy") {}
-  wire::Place question() const {
-    static std::uint64_t request = 100;
-    wire::Place place;
-    place.request = ++request;
-    place.user = "whoever";
-    place.home = "desk";
-    place.home_key = self.public_key();
-    place.command = "ffmpeg";
-    place.never_home = true;
-    return place;
-  }
-  wire::Placed place(const wire::Place& place) {
-    socket->send(place);
-    CHECK(next<wire::PlaceTaken>().request == place.request);
-    auto placed = next<wire::Placed>();
-    CHECK(placed.request == place.request);
-    return placed;
-  }
-};
-
-std::int64_t real_ms() {
-  return std::int64_t{::time(nullptr)} * 1000;
-}
-wire::Verdict verdict(const wire::Placed& placed) {
-  return static_cast<wire::Verdict>(placed.verdict);
-}
-
-}  // namespace
+using namespace ssi::test;
 
 TEST_CASE("a job is placed with a ticket that the guest can check") {
   Pool pool;
@@ -227,17 +86,23 @@ TEST_CASE("a report counts only for the guest whose key sent it") {
   auto forged = guest.report;
   CHECK(refused(rogue, forged) == "the report's key is not the connection's");
   forged.key = rogue.self.public_key();
-  CHECK(refused(rogue, forged) == "this key belongs to guest guest2");
+  forged.name = "guest1";  // as it may call itself: it counts for guest2 all the same
+  rogue.socket->send(forged);
+  rogue.next<wire::ReportTaken>();
+  deputy.socket->send(wire::StatusRequest{4});
+  const auto heard = deputy.next<wire::StatusReply>().guests;
+  REQUIRE(heard.size() == 1);
+  CHECK(heard[0].name == "guest2");
   forged.key = deputy.self.public_key();
   CHECK(refused(deputy, forged) == "this key is a deputy's: it cannot report as a guest");
   auto odd = guest.report;
   odd.version = 9;
-  CHECK(refused(guest, odd) == "version 9 is not spoken here");
+  CHECK(refused(guest, odd) == "version 9 is not spoken here, but 1");
   odd = guest.report;
   odd.address = "";
   CHECK(refused(guest, odd) == "the report names no address");
   deputy.socket->send(wire::StatusRequest{5});
-  CHECK(deputy.next<wire::StatusReply>().guests.empty());
+  CHECK(deputy.next<wire::StatusReply>().guests.size() == 1);
 }
 
 TEST_CASE("a guest places no jobs, and a deputy none for another home") {
@@ -261,8 +126,12 @@ TEST_CASE("a revoked deputy places no more") {
   Deputy deputy(pool);
   deputy.place(deputy.question());
   std::filesystem::remove(pool.directory + "/ann.pub");
-  deputy.socket->send(deputy.question());
-  CHECK(deputy.next<wire::Refused>().reason == "the scheduler no longer admits this key");
+  const auto question = deputy.question();
+  deputy.socket->send(question);
+  const auto refused = deputy.next<wire::Refused>();
+  CHECK(refused.request == question.request);
+  CHECK(refused.reason == "the scheduler refused our key " + fingerprint(deputy.self.public_key()) +
+                              ": it is not admitted there");
   CHECK(deputy.hears_none<wire::Placed>());
 }
 
