@@ -1,38 +1,47 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include <arpa/inet.h>
 #include <getopt.h>
-#include <netinet/in.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 
+#include "agent/agent_config.h"
+#include "agent/domain_key.h"
 #include "agent/parent.h"
 #include "common/identity.h"
 #include "common/log.h"
+#include "common/tcp.h"
 
 namespace {
 
 using namespace ssi;
 
 constexpr const char* help =
-    R"(usage: ssi-agent --name NAME --scheduler HOST:PORT --scheduler-key KEY --listen HOST:PORT --key FILE
+    R"(usage: ssi-agent --config FILE
+       ssi-agent --name NAME --scheduler HOST:PORT --scheduler-key KEY --key FILE (--listen HOST:PORT | --dial-out)
 Runs jobs for the homes that the scheduler sends here. Needs root; the one program that a guest needs.
-  --name NAME           the guest's name in the pool
+  --config FILE         TOML with name, scheduler, scheduler_key, key, listen or dial = "out", and token; what the
+                        command line says counts more
+  --name NAME           the name that this guest would like to have in the pool
   --scheduler HOST:PORT where the scheduler listens
   --scheduler-key KEY   its public key, 64 hexadecimal digits (ssi key show)
   --listen HOST:PORT    where homes connect to, as they can reach it
-  --key FILE            this guest's own key; made when it is not there
+  --dial-out            homes cannot connect here: connect to those that ask for it
+  --key FILE            this guest's own key; made when it is not there, or was made in another Xen domain
+  --token-file FILE     the enrolment token (ssi guests token); without one it waits for 'ssi guests approve'
   --version, --help
 )";
 
-constexpr option options_table[] = {{"name", required_argument, nullptr, 'n'},
+constexpr option options_table[] = {{"config", required_argument, nullptr, 'c'},
+                                    {"name", required_argument, nullptr, 'n'},
                                     {"scheduler", required_argument, nullptr, 's'},
                                     {"scheduler-key", required_argument, nullptr, 'k'},
                                     {"listen", required_argument, nullptr, 'l'},
+                                    {"dial-out", no_argument, nullptr, 'd'},
                                     {"key", required_argument, nullptr, 'f'},
+                                    {"token-file", required_argument, nullptr, 't'},
                                     {"version", no_argument, nullptr, 'V'},
                                     {"help", no_argument, nullptr, 'h'},
                                     {}};
@@ -42,8 +51,25 @@ constexpr option options_table[] = {{"name", required_argument, nullptr, 'n'},
   std::exit(1);
 }
 
+// The file first, wherever it stands: each option counts more.
+void read_config(int argc, char** argv, AgentOptions& options) {
+  for (int c; (c = ::getopt_long(argc, argv, "+", options_table, nullptr)) != -1;) {
+    if (c == '?') die("try 'ssi-agent --help'");
+    if (c != 'c') continue;
+    if (auto loaded = load_agent_config(optarg, options); !loaded) die(loaded.error().text());
+  }
+  optind = 0;  // glibc starts anew
+}
+
+std::string read_token(const char* file) {
+  std::string token;
+  if (!(std::ifstream(file) >> token)) die(std::string("--token-file ") + file + ": holds no token");
+  return token;
+}
+
 AgentOptions parse(int argc, char** argv) {
   AgentOptions options;
+  read_config(argc, argv, options);
   for (int c; (c = ::getopt_long(argc, argv, "+", options_table, nullptr)) != -1;) {
     switch (c) {
       case 'n':
@@ -54,6 +80,16 @@ AgentOptions parse(int argc, char** argv) {
         break;
       case 'l':
         options.listen = optarg;
+        options.dials_out = false;
+        break;
+      case 'd':
+        options.listen.clear();
+        options.dials_out = true;
+        break;
+      case 't':
+        options.token = read_token(optarg);
+        break;
+      case 'c':
         break;
       case 'f':
         options.key_file = optarg;
@@ -75,26 +111,9 @@ AgentOptions parse(int argc, char** argv) {
     }
   }
   if (optind < argc) die(std::string("unexpected argument '") + argv[optind] + "'; try 'ssi-agent --help'");
-  if (options.name.empty() || options.scheduler.empty() || options.scheduler_key.empty() ||
-      options.listen.empty() || options.key_file.empty())
-    die("--name, --scheduler, --scheduler-key, --listen and --key are all needed; try 'ssi-agent --help'");
+  if (auto complete = check_complete(options); !complete) die(complete.error().text());
+  options.uuid = domain_uuid();
   return options;
-}
-
-Result<Fd> listen_on(const std::string& address) {
-  const auto colon = address.rfind(':');
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  if (colon == std::string::npos || ::inet_pton(AF_INET, address.substr(0, colon).c_str(), &at.sin_addr) != 1)
-    return failure("--listen " + address + ": expected an address like 198.18.0.11:7701");
-  at.sin_port = htons(static_cast<std::uint16_t>(std::atoi(address.c_str() + colon + 1)));
-  Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const int on = 1;
-  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 ||
-      ::listen(socket.get(), 64) != 0)
-    return os_error("listen on " + address);
-  return socket;
 }
 
 // Jobs get their home's limits, and a limit can only be lowered in a user namespace: so ours are as high as can be.
@@ -114,13 +133,17 @@ int main(int argc, char** argv) {
   const auto options = parse(argc, argv);
   log::start("ssi-agent");
   if (::geteuid() != 0) die("needs root (a guest's agent mounts and makes namespaces)");
-  const auto self = Identity::load_or_create(options.key_file);
+  const auto self = domain_key(options.key_file, options.uuid);
   if (!self) die(self.error().text());
-  auto listener = listen_on(options.listen);
-  if (!listener) die(listener.error().text());
+  Fd listener;
+  if (!options.dials_out) {
+    auto listening = listen_tcp(options.listen);
+    if (!listening) die("--listen: " + listening.error().text());
+    listener = std::move(*listening);
+  }
   raise_limits();
-  log::info("guest={} key={} takes sessions on {}", options.name, fingerprint(self->public_key()),
-            options.listen);
-  if (const auto run = run_parent(options, *self, std::move(*listener)); !run) die(run.error().text());
+  log::info("guest={} key={} {}", options.name, fingerprint(self->public_key()),
+            options.dials_out ? "dials out" : "takes sessions on " + options.listen);
+  if (const auto run = run_parent(options, *self, std::move(listener)); !run) die(run.error().text());
   return 0;
 }

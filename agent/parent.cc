@@ -122,6 +122,8 @@ class Parent {
   Status start_reporter();
   bool take_signal();  // false: end
   void accept_connection();
+  void take_dialled();
+  void serve_connection(Fd connection);
   bool serve(Home& home);  // false: gone
   void make_stem(Home& home);
   void job_changed(Home& home, std::uint64_t job, bool running);
@@ -178,7 +180,17 @@ Status Parent::start_reporter() {
 }
 
 void Parent::accept_connection() {
-  Fd connection(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  serve_connection(Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)));
+}
+
+// The reporter has connected to a home that asked for it.
+void Parent::take_dialled() {
+  char byte;
+  auto got = receive_with_fds(reporter_.get(), {&byte, 1});
+  if (got && got->fds.size() == 1) serve_connection(std::move(got->fds.front()));
+}
+
+void Parent::serve_connection(Fd connection) {
   const auto strangers =
       std::count_if(homes_.begin(), homes_.end(), [](const Home& home) { return !home.has_stem; });
   if (!connection || homes_.size() >= max_homes || static_cast<std::size_t>(strangers) >= max_strangers)
@@ -280,17 +292,20 @@ Status Parent::run() {
   if (auto watching = watch_signals(); !watching) return watching;
   if (auto reporting = start_reporter(); !reporting) return reporting;
   for (;;) {
-    std::vector<pollfd> wanted{{signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
+    // poll(2) ignores descriptors that are not there: no listener in a guest that dials out.
+    std::vector<pollfd> wanted{
+        {signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}, {reporter_.get(), POLLIN, 0}};
     for (const auto& home : homes_) wanted.push_back({home.socket.get(), POLLIN, 0});
     const bool busy = !ending_.empty() || !reporter_;
     if (::poll(wanted.data(), wanted.size(), busy ? 200 : -1) < 0 && errno != EINTR) return os_error("poll");
-    std::size_t at = 2;
+    std::size_t at = 3;
     for (auto home = homes_.begin(); home != homes_.end() && at < wanted.size(); ++at) {
       const bool gone = wanted[at].revents != 0 && !serve(*home);
       if (gone) home_gone(*home);
       home = gone ? homes_.erase(home) : std::next(home);
     }
     if (wanted[1].revents) accept_connection();
+    if (wanted[2].revents & POLLIN) take_dialled();
     if (wanted[0].revents && !take_signal()) return {};
     end_cgroups();
     if (!reporter_ && now_ms() - reporter_started_ms_ > 1000)

@@ -4,11 +4,14 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <memory>
 #include <set>
 
+#include "agent/dialler.h"
 #include "agent/inside.h"
 #include "common/control_socket.h"
+#include "common/fd_passing.h"
 #include "common/load.h"
 #include "common/log.h"
 #include "common/loop.h"
@@ -17,6 +20,7 @@ namespace ssi {
 namespace {
 
 constexpr std::uint64_t report_ms = 500;
+constexpr std::uint64_t first_retry_ms = 1'000, last_retry_ms = 60'000;  // of joining; doubled each time
 
 class Reporter {
  public:
@@ -27,23 +31,18 @@ class Reporter {
         parent_(std::move(parent)),
         load_(speed),
         timer_(loop),
+        retry_(loop),
+        dialler_(loop, [this](Fd connection) { pass_on(std::move(connection)); }),
         poll_(loop, parent_.get(), [this](int) { take_jobs(); }) {
     if (::getrandom(&boot_, sizeof boot_, 0) != sizeof boot_)
       boot_ = static_cast<std::uint64_t>(::time(nullptr));
   }
 
   Status start() {
-    auto client =
-        ControlClient::connect(loop_, options_.scheduler, options_.scheduler_key, self_,
-                               {[](wire::Control&& message) {
-                                  if (const auto* refused = std::get_if<wire::Refused>(&message))
-                                    log::warning("the scheduler refused a report: {}", refused->reason);
-                                },
-                                [this](ControlClient::Link link, const std::string& why) {
-                                  if (link == ControlClient::Link::up) report();
-                                  if (link == ControlClient::Link::down)
-                                    log::warning("no scheduler at {}: {}", options_.scheduler, why);
-                                }});
+    auto client = ControlClient::connect(
+        loop_, options_.scheduler, options_.scheduler_key, self_,
+        {[this](wire::Control&& message) { take(std::move(message)); },
+         [this](ControlClient::Link link, const std::string& why) { link_changed(link, why); }});
     if (!client) return tl::make_unexpected(client.error());
     client_ = std::move(*client);
     poll_.want(UV_READABLE);
@@ -52,6 +51,62 @@ class Reporter {
   }
 
  private:
+  void link_changed(ControlClient::Link link, const std::string& why) {
+    joined_ = false;
+    retry_.stop();
+    retry_ms_ = first_retry_ms;
+    if (link == ControlClient::Link::up) join();
+    if (link == ControlClient::Link::down) say("no scheduler at " + options_.scheduler + ": " + why);
+  }
+
+  void take(wire::Control&& message) {
+    if (const auto* joined = std::get_if<wire::Joined>(&message)) answered(*joined);
+    if (const auto* dial = std::get_if<wire::Dial>(&message); dial && options_.dials_out)
+      dialler_.dial(*dial);
+    if (const auto* refused = std::get_if<wire::Refused>(&message)) {
+      say("the scheduler refused a report: " + refused->reason);
+      join_later();
+    }
+  }
+
+  void join() {
+    client_->send(
+        wire::Join{wire::version, options_.name, self_.public_key(), options_.uuid, options_.token});
+  }
+
+  void answered(const wire::Joined& joined) {
+    const auto state = static_cast<wire::Joining>(joined.state);
+    if (state != wire::Joining::admitted) {
+      say(std::string(state == wire::Joining::pending ? "pending: " : "refused: ") + joined.reason);
+      return join_later();
+    }
+    if (joined_) return;
+    joined_ = true;
+    retry_.stop();
+    say("joined as " + joined.name);
+    report();
+  }
+
+  // Also after a refused report: that ends by itself when an administrator, or a twin's end, has mended it.
+  void join_later() {
+    joined_ = false;
+    retry_.once(retry_ms_, [this] { join(); });
+    retry_ms_ = std::min(2 * retry_ms_, last_retry_ms);
+  }
+
+  // For the guest's console: once, until something else is to be said.
+  void say(const std::string& line) {
+    if (line != said_) log::warning("{}", line);
+    said_ = line;
+  }
+
+  // The parent serves it as if it had come to the listener.
+  void pass_on(Fd connection) {
+    const char byte = 0;
+    const int passed = connection.get();
+    (void)send_with_fds(parent_.get(), {&byte, 1}, {&passed, 1}, MSG_DONTWAIT);
+  }
+
   void take_jobs() {
     for (;;) {
       inside::JobsChanged change;
@@ -67,11 +122,12 @@ class Reporter {
   }
 
   void report() {
-    if (!client_ || client_->link() != ControlClient::Link::up) return;
+    if (!joined_) return;
     auto report = load_.sample();
     report.name = options_.name;
     report.key = self_.public_key();
     report.address = options_.listen;
+    report.dials_out = options_.dials_out;
     report.boot = boot_;
     report.sequence = ++sequence_;
     report.jobs.assign(jobs_.begin(), jobs_.end());
@@ -84,8 +140,12 @@ class Reporter {
   const Identity& self_;
   Fd parent_;
   Load load_;
-  Timer timer_;
+  Timer timer_, retry_;
+  Dialler dialler_;
   Poll poll_;
+  bool joined_ = false;
+  std::uint64_t retry_ms_ = first_retry_ms;
+  std::string said_;
   std::unique_ptr<ControlClient> client_;
   std::multiset<std::uint64_t> jobs_;
   std::uint64_t boot_ = 0, sequence_ = 0;

@@ -9,6 +9,7 @@
 #include "cli/allow.h"
 #include "cli/doctor.h"
 #include "cli/guest_build.h"
+#include "cli/guests.h"
 #include "cli/key.h"
 #include "cli/options.h"
 #include "cli/pool.h"
@@ -27,6 +28,9 @@ struct Command {
 constexpr Command commands[] = {
     {"pool", ssi::pool_command, "pool up [--guests N] | pool down", "the embedded pool on this machine"},
     {"status", ssi::status_command, "status [--json]", "the guests: state, load, memory, jobs"},
+    {"guests", ssi::guests_command, "guests list | token [--for 30m]",
+     "who is in the pool; a token to join it"},
+    {"guests", ssi::guests_command, "guests approve | revoke GUEST", "take a machine in, or send it away"},
     {"doctor", ssi::doctor_command, "doctor", "what is missing here, and the cure"},
     {"shell", ssi::shell_command, "shell [COMMAND]", "a shell whose heavy commands run in guests"},
     {"allow", ssi::allow_command, "allow check PATH [ARG...]", "which rule matches, what would happen"},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Whom the embedded pool's scheduler admits: its own guests, and the deputies of whoever called `ssi pool
-// up`.
+// Whom the embedded pool's scheduler admits: its own guests, and whoever called `ssi pool up`,
+// as administrators.
 #pragma once
 
 #include <string>
@@ -19,7 +19,7 @@ struct KnownUser {
 // user.
 Result<std::vector<KnownUser>> invoking_users();
 
-// Writes DIR/NAME.pub. `role`: "guest" or "deputy".
+// Writes DIR/NAME.pub. `role`: "guest", "deputy" or "admin".
 Status admit(const std::string& directory, const std::string& name, const std::string& role,
              const std::string& public_key);
 

@@ -134,7 +134,7 @@ Status Pool::start_scheduler(const Programs& programs) {
   auto users = invoking_users();
   if (!users) return tl::make_unexpected(users.error());
   for (const auto& user : *users)
-    if (auto done = admit(dir_ + "/admit", user.name, "deputy", user.public_key); !done) return done;
+    if (auto done = admit(dir_ + "/admit", user.name, "admin", user.public_key); !done) return done;
   auto port = free_port(record_.network.home_address(), scheduler_port);
   if (!port) return tl::make_unexpected(port.error());
   record_.address = fmt::format("{}:{}", record_.network.home_address(), *port);

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -12,28 +11,21 @@
 #include "cli/key.h"
 #include "cli/options.h"
 #include "cli/status_query.h"
+#include "cli/table.h"
 
 namespace ssi {
 namespace {
 
 constexpr int timeout_ms = 2000;
-constexpr std::size_t columns = 8;
-using Row = std::array<std::string, columns>;
-
-// Names come from guests' reports: nothing in them may steer the terminal.
-std::string printable(const std::string& text) {
-  std::string result;
-  for (char c : text) result += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
-  return result;
-}
+using Row = std::vector<std::string>;
 
 std::string gibibytes(std::uint64_t bytes) {
   return fmt::format("{:.1f}", static_cast<double>(bytes) / (1 << 30));
 }
 
 Row row_of(const wire::GuestStatus& guest) {
-  return {printable(guest.name),
-          guest.state == "up" ? guest.state : fmt::format("{} {:.0f}s", printable(guest.state), guest.silent),
+  return {guest.name,
+          guest.state == "up" ? guest.state : fmt::format("{} {:.0f}s", guest.state, guest.silent),
           std::to_string(guest.cpus),
           fmt::format("{:.2f}", guest.speed),
           fmt::format("{:.1f}", guest.load),
@@ -64,17 +56,7 @@ std::string status_json(const std::vector<wire::GuestStatus>& guests) {
 std::string status_table(const std::vector<wire::GuestStatus>& guests) {
   std::vector<Row> rows = {{"NAME", "STATE", "CPUS", "SPEED", "LOAD", "STEAL", "MEMORY", "JOBS"}};
   for (const auto& guest : guests) rows.push_back(row_of(guest));
-  std::array<std::size_t, columns> widths{};
-  for (const auto& row : rows)
-    for (std::size_t i = 0; i < columns; i++) widths[i] = std::max(widths[i], row[i].size());
-  std::string text;
-  for (const auto& row : rows) {
-    std::string line;
-    for (std::size_t i = 0; i < columns; i++) line += fmt::format("{:<{}}  ", row[i], widths[i]);
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-  }
-  return text;
+  return table(std::move(rows));
 }
 
 int status_command(int argc, char** argv) {

@@ -13,21 +13,20 @@
 namespace ssi {
 namespace {
 
-using Answer = Result<wire::StatusReply>;
-
+template <class Reply>
 struct Query {
   Loop loop;
   std::unique_ptr<ControlClient> client;
-  std::optional<Answer> answer;
-  std::optional<wire::StatusReply> latest;
+  std::optional<Result<Reply>> answer;
+  std::optional<Reply> latest;
 
-  void finish(Answer with) {
+  void finish(Result<Reply> with) {
     if (!answer) answer = std::move(with);
     loop.stop();
   }
 };
 
-Answer refused(const std::string& address, const std::string& why) {
+tl::unexpected<Error> refused(const std::string& address, const std::string& why) {
   return failure("scheduler " + address + ": " + why);
 }
 
@@ -46,13 +45,15 @@ Result<SchedulerAddress> known_scheduler() {
   return **scheduler;
 }
 
-Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Identity& self,
-                                     int timeout_ms) {
-  Query query;
+Result<wire::Control> ask_scheduler(const SchedulerAddress& scheduler, const Identity& self,
+                                    const wire::Control& question, int timeout_ms) {
+  Query<wire::Control> query;
   ControlClient::Events events;
   events.message = [&](wire::Control&& message) {
-    if (auto* reply = std::get_if<wire::StatusReply>(&message)) query.finish(std::move(*reply));
-    if (auto* no = std::get_if<wire::Refused>(&message)) query.finish(refused(scheduler.address, no->reason));
+    if (auto* no = std::get_if<wire::Refused>(&message))
+      query.finish(refused(scheduler.address, no->reason));
+    else
+      query.finish(std::move(message));
   };
   events.link = [&](ControlClient::Link link, const std::string& why) {
     if (link == ControlClient::Link::down) query.finish(refused(scheduler.address, why));
@@ -60,7 +61,7 @@ Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Id
   auto client = ControlClient::connect(query.loop, scheduler.address, scheduler.key, self, std::move(events));
   if (!client) return tl::make_unexpected(client.error());
   query.client = std::move(*client);
-  query.client->send(wire::StatusRequest{1});
+  query.client->send(question);
   Timer limit(query.loop);
   limit.once(static_cast<std::uint64_t>(timeout_ms), [&] {
     query.finish(refused(scheduler.address, fmt::format("no answer within {} s", timeout_ms / 1000.0)));
@@ -70,12 +71,20 @@ Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Id
   return std::move(*query.answer);
 }
 
+Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Identity& self,
+                                     int timeout_ms) {
+  auto reply = ask_scheduler(scheduler, self, wire::StatusRequest{1}, timeout_ms);
+  if (!reply) return tl::make_unexpected(reply.error());
+  if (auto* status = std::get_if<wire::StatusReply>(&*reply)) return std::move(*status);
+  return refused(scheduler.address, "an answer to another question");
+}
+
 Result<wire::StatusReply> watch_status(const SchedulerAddress& scheduler, const Identity& self,
                                        int timeout_ms,
                                        std::function<Result<bool>(const wire::StatusReply&)> enough,
                                        std::function<Status()> still_wanted) {
   constexpr int turn_ms = 50;
-  Query query;
+  Query<wire::StatusReply> query;
   ControlClient::Events events;
   events.message = [&](wire::Control&& message) {
     auto* reply = std::get_if<wire::StatusReply>(&message);

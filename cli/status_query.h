@@ -16,6 +16,10 @@ namespace ssi {
 Result<SchedulerAddress> known_scheduler();
 
 // Asks once. Ends with the first answer, or with the reason why the link is down, or after `timeout_ms`.
+// The scheduler's answer to one question; its refusal is an error.
+Result<wire::Control> ask_scheduler(const SchedulerAddress& scheduler, const Identity& self,
+                                    const wire::Control& question, int timeout_ms);
+
 Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Identity& self, int timeout_ms);
 
 // Asks again and again, over one connection and whatever becomes of the link, until `enough` says true or it

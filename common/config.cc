@@ -62,6 +62,15 @@ bool is_address(std::string_view address) {
   return read.ec == std::errc() && read.ptr == end && port >= 1 && port <= 65535;
 }
 
+Read host_and_port(std::string& into) {
+  return [&into](const toml::node& node) -> Status {
+    const auto value = node.value_exact<std::string>();
+    if (!value || !is_address(*value)) return failure("must be \"HOST:PORT\"");
+    into = *value;
+    return {};
+  };
+}
+
 // One scheduler, or several of which the first is used (a spare one is not tried yet).
 Read scheduler(std::string& into) {
   return [&into](const toml::node& node) -> Status {
@@ -128,12 +137,15 @@ Status overlay(const std::string& file, const toml::table& table, Config& config
                       {"min_seconds", number(config.min_seconds)}};
   const Keys exports{{"hidden", texts(config.exports.hidden)},
                      {"read_only", texts(config.exports.read_only)}};
+  const Keys home{{"listen", host_and_port(config.home.listen)},
+                  {"address", host_and_port(config.home.address)}};
   const Read later = [](const toml::node&) -> Status { return {}; };
   auto status = read_table(file, table,
                            {{"scheduler", scheduler(address.address)},
                             {"scheduler_key", public_key(address.key)},
                             {"defaults", table_of(file, defaults)},
                             {"export", table_of(file, exports)},
+                            {"home", table_of(file, home)},
                             {"app", later}});
   if (!status) return status;
   if (const auto* key = table.get("scheduler_key"); key && address.address.empty())

@@ -32,12 +32,18 @@ struct ExportRules {                           // [export]; paths may start with
   std::vector<std::string> hidden, read_only;  // added to the defaults
 };
 
+struct HomeAddress {    // [home]: for guests that dial out
+  std::string listen;   // HOST:PORT where this home takes their connections, numeric; empty: nowhere
+  std::string address;  // HOST:PORT by which they reach it; empty: the same
+};
+
 struct Config {
   std::optional<SchedulerAddress> scheduler;  // scheduler = "HOST:PORT", scheduler_key = "hex"
   Policy policy = Policy::automatic;          // [defaults]
   Fallback fallback = Fallback::local;
   double min_seconds = 2;
   ExportRules exports;
+  HomeAddress home;
   std::vector<Rule> apps;
 };
 

@@ -160,9 +160,9 @@ TEST_CASE("what is wrong is said with its line") {
   CHECK(error_of("[defaults]\npolciy = \"auto\"\n") ==
         "2: unknown key 'polciy' (known: policy, fallback, min_seconds)");
   CHECK(error_of("\n\nschduler = 1\n") ==
-        "3: unknown key 'schduler' (known: scheduler, scheduler_key, defaults, export, app)");
+        "3: unknown key 'schduler' (known: scheduler, scheduler_key, defaults, export, home, app)");
   CHECK(error_of("[deffaults]\n") ==
-        "1: unknown key 'deffaults' (known: scheduler, scheduler_key, defaults, export, app)");
+        "1: unknown key 'deffaults' (known: scheduler, scheduler_key, defaults, export, home, app)");
   CHECK(error_of("[defaults]\npolicy = \"never\"\n") ==
         "2: 'policy' must be one of \"auto\", \"local\", \"remote\"");
   CHECK(error_of("[defaults]\npolicy = 1\n") == "2: 'policy' must be one of \"auto\", \"local\", \"remote\"");
@@ -256,4 +256,15 @@ TEST_CASE("sizes") {
     CAPTURE(text);
     CHECK_FALSE(parse_size(text));
   }
+}
+
+TEST_CASE("where guests that dial out reach this home") {
+  const Directory directory;
+  const auto file =
+      directory.file("c", "[home]\nlisten = \"127.0.0.1:7702\"\naddress = \"10.0.2.101:7702\"\n");
+  const auto config = load_config("/nonexistent", file);
+  REQUIRE(config);
+  CHECK(config->home.listen == "127.0.0.1:7702");
+  CHECK(config->home.address == "10.0.2.101:7702");
+  CHECK(error_of("[home]\nlisten = \"7702\"\n") == "2: 'listen' must be \"HOST:PORT\"");
 }

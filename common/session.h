@@ -123,7 +123,4 @@ class Session {
   std::uint64_t last_heard_ = 0, last_sent_ = 0;                                  // loop time, ms
 };
 
-// Opens a non-blocking TCP connection to "HOST:PORT" (numeric). Source: connect(2); EINPROGRESS is success.
-Result<Fd> dial_tcp(const std::string& address);
-
 }  // namespace ssi

@@ -181,6 +181,8 @@ struct Joined {
   MSGPACK_DEFINE(state, name, reason)
 };
 
+inline constexpr std::size_t rendezvous_size = 16;  // bytes
+
 // deputy -> scheduler: have this guest, where a job of ours is placed, connect to us.
 struct Callback {
   std::uint64_t job = 0;

@@ -86,13 +86,36 @@ Result<SchedulerLink*> Deputy::scheduler(const Config& config, const std::string
   return link.get();
 }
 
-Result<std::shared_ptr<GuestLink>> Deputy::guest(const wire::Placed& placed) {
+std::string Deputy::callback_address(const Config& config) {
+  const auto& home = config.home;
+  if (home.listen != called_at_.listen) {
+    callbacks_.reset();
+    called_at_.listen = home.listen;
+    if (!home.listen.empty()) {
+      auto listening = Callbacks::listen(loop_, home.listen);
+      if (listening)
+        callbacks_ = std::move(*listening);
+      else
+        log::error("[home] listen: {}", listening.error().text());
+    }
+  }
+  called_at_.address = home.address.empty() ? home.listen : home.address;
+  return callbacks_ ? called_at_.address : std::string();
+}
+
+Result<std::shared_ptr<GuestLink>> Deputy::guest(const wire::Placed& placed, SchedulerLink& scheduler) {
   const auto name = placed.guest_key + std::to_string(placed.epoch);
   auto& link = guests_[name];
   if (link && link->jobs() == 0 && link->outdated()) link.reset();
   if (link) return link;
-  auto dialled = GuestLink::dial(loop_, identity_, placed, effects_, policy_,
-                                 [this, name] { loop_.defer([this, name] { guests_.erase(name); }); });
+  const auto closed = [this, name] { loop_.defer([this, name] { guests_.erase(name); }); };
+  if (placed.dials_out && callbacks_) {
+    link = GuestLink::await(loop_, identity_, placed, effects_, policy_, closed, [&](auto connected) {
+      scheduler.call_back({placed.job, called_at_.address, callbacks_->expect(std::move(connected))});
+    });
+    return link;
+  }
+  auto dialled = GuestLink::dial(loop_, identity_, placed, effects_, policy_, closed);
   if (!dialled) {
     guests_.erase(name);
     return tl::make_unexpected(dialled.error());

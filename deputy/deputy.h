@@ -11,6 +11,7 @@
 #include "common/identity.h"
 #include "common/load.h"
 #include "common/loop.h"
+#include "deputy/callbacks.h"
 #include "deputy/context.h"
 #include "deputy/effects.h"
 #include "deputy/export_policy.h"
@@ -33,7 +34,9 @@ class Deputy {
   // What the jobs ask of it.
   Result<Config> config(const std::string& user_file) const;  // "": the usual file
   Result<SchedulerLink*> scheduler(const Config& config, const std::string& from_environment);
-  Result<std::shared_ptr<GuestLink>> guest(const wire::Placed& placed);
+  Result<std::shared_ptr<GuestLink>> guest(const wire::Placed& placed, SchedulerLink& scheduler);
+  // Where guests that dial out reach us; empty: nowhere. Listens there from the first question on.
+  std::string callback_address(const Config& config);
   void describe_home(wire::Place& question);  // processors, speed and load of this machine
   void log_end(const wire::Placed& placed, const std::string& command, const wire::Exited& exited) const;
   void forget(Job& job);  // destroys it
@@ -57,6 +60,8 @@ class Deputy {
   Load load_{0};
   std::map<std::string, std::unique_ptr<SchedulerLink>> schedulers_;  // by address and key
   std::map<std::string, std::shared_ptr<GuestLink>> guests_;          // by key and epoch
+  std::unique_ptr<Callbacks> callbacks_;
+  HomeAddress called_at_;
   std::list<std::unique_ptr<Job>> jobs_;
   Poll poll_;
   Timer idle_;

@@ -7,11 +7,13 @@
 #include <utility>
 
 #include "common/log.h"
+#include "common/tcp.h"
 
 namespace ssi {
 namespace {
 
-constexpr std::uint64_t dial_ms = 3'000;  // to connect, authenticate and be welcomed
+// To connect, authenticate and be welcomed. One that dials out must first hear of it.
+constexpr std::uint64_t dial_ms = 3'000, await_ms = 15'000;
 
 // Mounts lists longer than one message's array limit are sent in pieces.
 constexpr std::size_t batch = 500;
@@ -38,16 +40,40 @@ Result<std::unique_ptr<GuestLink>> GuestLink::dial(Loop& loop, const Identity& s
   std::unique_ptr<GuestLink> link(new GuestLink(loop, placed, std::move(closed)));
   auto* raw = link.get();
   raw->policy_ = &policy;
-  raw->session_ = std::make_unique<Session>(
-      loop, std::move(*socket), TlsStream::Side::home, self, placed.guest_key,
-      Session::Events{[raw] { raw->greet(); }, [raw](const Session::Incoming& frame) { raw->take(frame); },
-                      [raw](const Error& why) { raw->lost(why); }});
-  raw->files_ = std::make_unique<FileServer>(loop, *raw->session_, effects, policy);
+  raw->open_session(std::move(*socket), self, placed.guest_key, effects);
   raw->patience_.once(dial_ms, [raw] {
     raw->session_->close(
         {std::error_code(ETIMEDOUT, std::generic_category()), "open a session with " + raw->guest_});
   });
   return link;
+}
+
+std::unique_ptr<GuestLink> GuestLink::await(Loop& loop, const Identity& self, const wire::Placed& placed,
+                                            Effects& effects, ExportPolicy& policy,
+                                            std::function<void()> closed, const Expect& expect) {
+  std::unique_ptr<GuestLink> link(new GuestLink(loop, placed, std::move(closed)));
+  auto* raw = link.get();
+  raw->policy_ = &policy;
+  expect([raw, alive = raw->alive_, &self, &effects, key = placed.guest_key](Fd socket) {
+    if (*alive && raw->state_ == State::dialling) raw->open_session(std::move(socket), self, key, effects);
+  });
+  raw->patience_.once(await_ms, [raw] {
+    const Error why{std::error_code(ETIMEDOUT, std::generic_category()), "wait for a call of " + raw->guest_};
+    if (raw->session_)
+      raw->session_->close(why);
+    else
+      raw->lost(why);
+  });
+  return link;
+}
+
+void GuestLink::open_session(Fd socket, const Identity& self, const wire::Bytes& guest_key,
+                             Effects& effects) {
+  session_ = std::make_unique<Session>(
+      loop_, std::move(socket), TlsStream::Side::home, self, guest_key,
+      Session::Events{[this] { greet(); }, [this](const Session::Incoming& frame) { take(frame); },
+                      [this](const Error& why) { lost(why); }});
+  files_ = std::make_unique<FileServer>(loop_, *session_, effects, *policy_);
 }
 
 void GuestLink::greet() {

@@ -36,6 +36,12 @@ class GuestLink {
   static Result<std::unique_ptr<GuestLink>> dial(Loop& loop, const Identity& self, const wire::Placed& placed,
                                                  Effects& effects, ExportPolicy& policy,
                                                  std::function<void()> closed);
+
+  // The same, when the guest connects to us: `expect` is given what takes its connection.
+  using Expect = std::function<void(std::function<void(Fd)> connected)>;
+  static std::unique_ptr<GuestLink> await(Loop& loop, const Identity& self, const wire::Placed& placed,
+                                          Effects& effects, ExportPolicy& policy,
+                                          std::function<void()> closed, const Expect& expect);
   ~GuestLink();
 
   const std::string& guest() const { return guest_; }
@@ -60,6 +66,7 @@ class GuestLink {
  private:
   enum class State { dialling, open, closed };
   GuestLink(Loop& loop, const wire::Placed& placed, std::function<void()> closed);
+  void open_session(Fd socket, const Identity& self, const wire::Bytes& guest_key, Effects& effects);
   void greet();
   void take(const Session::Incoming& frame);
   void settle(const Status& status);

@@ -115,6 +115,7 @@ void Job::place(const Config& config) {
   question.cpus = request_.fields.cpus;
   question.memory = request_.fields.memory;
   deputy_.describe_home(question);
+  question.can_be_called = !deputy_.callback_address(config).empty();
   question_ = scheduler_->place(
       std::move(question),
       [this, alive = alive_](Result<wire::Placed> answer) {
@@ -149,7 +150,7 @@ void Job::placed(Result<wire::Placed> answer) {
 
 void Job::open_guest() {
   state_ = State::dialling;
-  auto link = deputy_.guest(place_);
+  auto link = deputy_.guest(place_, *scheduler_);
   if (!link) {
     scheduler_->ended(place_.job, 0);
     return home(link.error().text());

@@ -29,6 +29,7 @@ class SchedulerLink {
   std::uint64_t place(wire::Place question, Answer answer, std::function<void()> waiting);
   void cancel(std::uint64_t request);
   void ended(std::uint64_t job, double cpu_seconds);
+  void call_back(const wire::Callback& callback) { client_->send(callback); }
 
  private:
   struct Question {

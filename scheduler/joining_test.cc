@@ -102,7 +102,7 @@ TEST_CASE("wrong and expired tokens, other versions, copied keys: refused, and l
   pool.run_for(2'100);
   const auto expired = guest.join();
   CHECK(state(expired) == wire::Joining::refused);
-  CHECK(expired.reason.starts_with("the token expired "));
+  CHECK(expired.reason.starts_with("the token has expired"));
   guest.wish.version = 7;
   CHECK(guest.join().reason ==
         "version 7 is not spoken here, but 1: build its image anew with 'ssi guest build'");

@@ -20,7 +20,7 @@ class Tokens {
   // A new token, 32 hexadecimal digits. `now`: seconds since the epoch, here and below.
   Result<std::string> make(std::uint32_t seconds, std::int64_t now);
 
-  // Good, or why not: "the token expired 12 s ago", "the token is not one of this scheduler's".
+  // Good, or why not: "the token has expired", "the token is not one of this scheduler's".
   Status check(std::string_view token, std::int64_t now) const;
 
  private:

@@ -106,7 +106,7 @@ class Pool(Home):
         self.guests, self.record = guests, None
 
     def __enter__(self):
-        done = self.ssi("pool", "up", "--guests", self.guests)
+        done = self.ssi("pool", "up", *(["--guests", self.guests] if self.guests else ["--scheduler-only"]))
         if done.returncode:
             self.close()
             raise AssertionError(f"ssi pool up: {(done.stdout + done.stderr).decode(errors='replace')}")
@@ -121,6 +121,10 @@ class Pool(Home):
         done = self.ssi("status", "--json")
         assert done.returncode == 0, done.stderr
         return {guest["name"]: guest for guest in json.loads(done.stdout)["guests"]}
+
+    def scheduler(self):
+        """(address, key) of its scheduler."""
+        return self.record["address"], self.record["key"]
 
     def logs(self):
         return "".join(f"--- {log.name}\n{log.read_text(errors='replace')}" for log in sorted(self.dir.rglob("*.log")))

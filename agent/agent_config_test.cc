@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "agent/agent_config.h"
+
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "common/identity.h"
+
+using namespace ssi;
+
+namespace {
+
+Status load(const std::string& text, AgentOptions& options) {
+  char name[] = "/tmp/ssi-agent-config-test.XXXXXX";
+  REQUIRE(::mkdtemp(name));
+  const std::string file = std::string(name) + "/agent.toml";
+  std::ofstream(file) << text;
+  ::chmod(file.c_str(), 0600);
+  auto loaded = load_agent_config(file, options);
+  std::filesystem::remove_all(name);
+  return loaded;
+}
+
+}  // namespace
+
+TEST_CASE("all that an agent is told can stand in its file") {
+  const auto key = Identity::generate().public_key();
+  AgentOptions options;
+  REQUIRE(load("name = \"g\"\nscheduler = \"10.0.0.1:7700\"\nscheduler_key = \"" + key_text(key) +
+                   "\"\ndial = \"out\"\nkey = \"/k\"\ntoken = \"t\"\n",
+               options));
+  CHECK(options.name == "g");
+  CHECK(options.scheduler == "10.0.0.1:7700");
+  CHECK(options.scheduler_key == key);
+  CHECK(options.dials_out);
+  CHECK(options.key_file == "/k");
+  CHECK(options.token == "t");
+  CHECK(check_complete(options));
+  options.listen = "10.0.0.2:7701";
+  CHECK_FALSE(check_complete(options));
+  options.dials_out = false;
+  CHECK(check_complete(options));
+  options.name.clear();
+  CHECK_FALSE(check_complete(options));
+}
+
+TEST_CASE("what is wrong in it is one line") {
+  AgentOptions options;
+  CHECK(load("dial = \"up\"\n", options)
+            .error()
+            .text()
+            .ends_with("agent.toml:1: 'dial' must be one of \"in\", \"out\""));
+  CHECK(load("\nscheduler_key = \"12\"\n", options)
+            .error()
+            .text()
+            .ends_with("agent.toml:2: 'scheduler_key' must be a public key (64 hexadecimal digits)"));
+  CHECK_FALSE(load("colour = 1\n", options));
+  CHECK(load_agent_config("/nonexistent", options).error().text() ==
+        "/nonexistent: No such file or directory");
+}
