@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 import unittest
 
-TIMEOUT = 1000
+TIMEOUT = 2500
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
 

@@ -19,7 +19,7 @@ COMMANDS = {
     "photo": ["env", "MAGICK_THREAD_LIMIT=1", "OMP_NUM_THREADS=1", CONVERT, "photo.jpg", "-strip", "-resize", "50%", "-quality", "85", "jpg:made"],
     "compile": ["gcc", "-O2", "-c", "registers.c", "-o", "made"],
 }
-PATIENCE = 240
+PATIENCE = 900
 
 
 @dataclasses.dataclass
@@ -71,7 +71,10 @@ class Jobs:
         (self.work / "part.c").write_text("int part(void) { return 0; }\n")
 
     def on(self, guest, *command, **options):
-        done = self.home.ssirun("-v", "--on", guest, *command, timeout=PATIENCE, **options)
+        try:
+            done = self.home.ssirun("-v", "--on", guest, *command, timeout=PATIENCE, **options)
+        except subprocess.TimeoutExpired:
+            return Done(255, "", f"no end after {PATIENCE} s: {command}")
         return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def kernel(self, guest):

@@ -4,7 +4,6 @@ import os
 import pathlib
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import threading
@@ -82,6 +81,11 @@ class Machine:
 
     def seconds(self):
         return time.monotonic() - self.start
+
+    def processor_seconds(self):
+        """What QEMU has used so far: what a step costs, whatever else runs on this machine."""
+        fields = pathlib.Path(f"/proc/{self.qemu.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def note(self, line):
         with self.changed:
