@@ -17,6 +17,8 @@ struct AgentOptions {
   std::string key_file;
   std::string token;  // of enrolment; empty: none
   std::string uuid;   // of our Xen domain; empty: none
+  // Not given but found out: we are root of a user namespace that lacks ids, not of the machine. A home gets one id.
+  bool squash_ids = false;
 };
 
 // Reads `file` into `options`. Keys: name, scheduler, scheduler_key, listen, dial = "out", key, token.

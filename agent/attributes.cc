@@ -28,13 +28,13 @@ std::int64_t to_ns(const timespec& time) {
 
 }  // namespace
 
-struct stat to_stat(const wire::Attr& attr) {
+struct stat to_stat(const wire::Attr& attr, const std::optional<Ids>& squashed) {
   struct stat out {};
   out.st_ino = attr.ino;
   out.st_mode = attr.mode;
   out.st_nlink = attr.nlink;
-  out.st_uid = attr.uid;
-  out.st_gid = attr.gid;
+  out.st_uid = squashed ? squashed->uid : attr.uid;
+  out.st_gid = squashed ? squashed->gid : attr.gid;
   out.st_rdev = attr.rdev;
   out.st_size = static_cast<off_t>(attr.size);
   out.st_blocks = static_cast<blkcnt_t>(attr.blocks);

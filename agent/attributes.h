@@ -5,11 +5,16 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <optional>
+
+#include "common/user_namespace.h"
 #include "common/wire.h"
 
 namespace ssi {
 
-struct stat to_stat(const wire::Attr& attr);
+// `squashed`: the only ids that there are here. All files are shown as theirs: the kernel refuses every write to a file
+// whose owner it cannot name, also where home allows it. (Home judges rights by the real owner.)
+struct stat to_stat(const wire::Attr& attr, const std::optional<Ids>& squashed = {});
 struct statvfs to_statvfs(const wire::Space& space);
 
 // The `fields` and values of a Setattr, from FUSE's FUSE_SET_ATTR_* bits and its struct stat.

@@ -18,6 +18,17 @@ TEST_CASE("times before 1970 and with nanoseconds") {
   CHECK(stat.st_ctim.tv_nsec == 123'456'789);
 }
 
+TEST_CASE("owners are home's, or squashed") {
+  ssi::wire::Attr attr;
+  attr.uid = 0;
+  attr.gid = 50;
+  CHECK(ssi::to_stat(attr).st_uid == 0);
+  CHECK(ssi::to_stat(attr).st_gid == 50);
+  const auto squashed = ssi::to_stat(attr, ssi::Ids{1000, 1001});
+  CHECK(squashed.st_uid == 1000);
+  CHECK(squashed.st_gid == 1001);
+}
+
 TEST_CASE("setattr's fields, one by one") {
   using Set = ssi::wire::Setattr;
   struct stat stat {};

@@ -62,8 +62,7 @@ Result<inside::ToStem> packet_for(const wire::Start& start, const std::string& h
 }  // namespace
 
 GuestJob::GuestJob(Loop& loop, Session& session, std::uint64_t id, Fd control, Events events)
-    : loop_(loop),
-      session_(session),
+    : session_(session),
       id_(id),
       control_(std::move(control)),
       events_(std::move(events)),

@@ -46,7 +46,6 @@ class GuestJob {
   void when_quiet();
   std::uint64_t stdin_taken() const;
 
-  Loop& loop_;
   Session& session_;
   const std::uint64_t id_;
   Fd control_;

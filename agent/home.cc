@@ -169,7 +169,8 @@ void HomeProcess::hello(const wire::Hello& hello, std::uint32_t id) {
   epoch_ = ticket->epoch;
   hello_ = hello;
   hello_id_ = id;
-  tell_parent({inside::ToParent::want_stem, 0});
+  if (options_.squash_ids) view_.squash({hello.uid, hello.gid});
+  tell_parent({inside::ToParent::want_stem, 0, hello.uid, hello.gid});
 }
 
 void HomeProcess::stem_ready() {
@@ -297,7 +298,7 @@ void HomeProcess::job_over(std::uint64_t job) {
 }  // namespace
 
 int run_home(const AgentOptions& options, const Identity& self, Fd connection, Fd parent) {
-  if (const auto given_up = give_up_privileges(); !given_up) {
+  if (const auto given_up = give_up_privileges(options); !given_up) {
     log::error("{}", given_up.error().text());
     return 1;
   }

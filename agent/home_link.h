@@ -10,6 +10,7 @@
 
 #include "common/loop.h"
 #include "common/session.h"
+#include "common/user_namespace.h"
 #include "common/wire.h"
 
 namespace ssi {
@@ -24,6 +25,10 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   Session* session() { return session_; }
   int error() const { return error_; }
   void lose(int error);
+
+  // The only ids of this guest, if it has no others; see to_stat().
+  const std::optional<Ids>& squashed() const { return squashed_; }
+  void squash(const Ids& ids) { squashed_ = ids; }
 
   // A handle never used before. Its lowest bit says whether the file is open for writing: FLUSH has no flags.
   std::uint64_t new_handle(bool writable) { return ++handles_ << 1 | (writable ? 1u : 0u); }
@@ -41,6 +46,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   Loop& loop_;
   Session* session_;
   int error_ = 0;
+  std::optional<Ids> squashed_;
   std::uint64_t handles_ = 0;
   std::vector<wire::Forgotten> forgotten_;
 };

@@ -27,6 +27,8 @@ struct ToParent {
   };
   Kind kind;
   std::uint64_t job;
+  // want_stem: the user of the jobs. Where there is one id only it is to be this one.
+  std::uint32_t uid = ~0U, gid = ~0U;
 };
 
 struct StemReady {

@@ -53,7 +53,7 @@ void give_streams(const inside::StartJob& start, const std::vector<Fd>& fds) {
   for (std::size_t i = 2; i < fds.size(); ++i) ::fchown(fds[i].get(), start.uid, start.gid);
 }
 
-Status drop_rights(const inside::StartJob& start) {
+Status drop_rights(const inside::StartJob& start, bool squash_ids) {
   const bool root = start.uid == 0;
   cap_t kept = ::cap_init();
   for (int cap = 0; ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; ++cap) {
@@ -61,7 +61,7 @@ Status drop_rights(const inside::StartJob& start) {
     for (const int wanted : root_keeps) keep = keep || (root && cap == wanted);
     if (!keep && ::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0) return os_error("drop capabilities");
   }
-  if (::setgroups(start.group_count, start.groups) != 0) return os_error("setgroups");
+  if (!squash_ids && ::setgroups(start.group_count, start.groups) != 0) return os_error("setgroups");
   if (::setresgid(start.gid, start.gid, start.gid) != 0) return os_error("setresgid");
   if (::setresuid(start.uid, start.uid, start.uid) != 0) return os_error("setresuid");
   if (root)
@@ -219,14 +219,14 @@ class JobInit {
 
 }  // namespace
 
-void run_job_init(const inside::StartJob& request, std::vector<Fd> fds) {
+void run_job_init(const inside::StartJob& request, std::vector<Fd> fds, bool squash_ids) {
   inside::StartJob start = request;
   start.group_count = std::min(start.group_count, inside::max_groups);
   if (fds.size() < 2) ::_exit(1);
   ::signal(SIGCHLD, SIG_DFL);
   if (const auto done = finish_namespaces(start); !done) give_up(fds, done.error().code.value());
   give_streams(start, fds);
-  if (const auto done = drop_rights(start); !done) give_up(fds, done.error().code.value());
+  if (const auto done = drop_rights(start, squash_ids); !done) give_up(fds, done.error().code.value());
   auto spec = JobSpec::from_memory(fds[1].get());
   if (!spec) give_up(fds, EPROTO);
 

@@ -10,7 +10,8 @@
 
 namespace ssi {
 
-// Never returns. `fds`: control socket, spec, passed streams (see inside::StartJob).
-[[noreturn]] void run_job_init(const inside::StartJob& start, std::vector<Fd> fds);
+// Never returns. `fds`: control socket, spec, passed streams (see inside::StartJob). `squash_ids`: there are no groups to
+// be set here; what the agent was started with stays, without a name and without a use: home judges rights.
+[[noreturn]] void run_job_init(const inside::StartJob& start, std::vector<Fd> fds, bool squash_ids);
 
 }  // namespace ssi

@@ -10,9 +10,11 @@
 #include "agent/agent_config.h"
 #include "agent/domain_key.h"
 #include "agent/parent.h"
+#include "agent/rootless.h"
 #include "common/identity.h"
 #include "common/log.h"
 #include "common/tcp.h"
+#include "common/user_namespace.h"
 
 namespace {
 
@@ -21,7 +23,8 @@ using namespace ssi;
 constexpr const char* help =
     R"(usage: ssi-agent --config FILE
        ssi-agent --name NAME --scheduler HOST:PORT --scheduler-key KEY --key FILE (--listen HOST:PORT | --dial-out)
-Runs jobs for the homes that the scheduler sends here. Needs root; the one program that a guest needs.
+Runs jobs for the homes that the scheduler sends here. The one program that a guest needs. As root every user keeps his
+ids; as an ordinary user (user namespaces, and a /dev/fuse that all may open) a home has one id.
   --config FILE         TOML with name, scheduler, scheduler_key, key, listen or dial = "out", and token; what the
                         command line says counts more
   --name NAME           the name that this guest would like to have in the pool
@@ -130,9 +133,11 @@ void raise_limits() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto options = parse(argc, argv);
+  auto options = parse(argc, argv);
   log::start("ssi-agent");
-  if (::geteuid() != 0) die("needs root (a guest's agent mounts and makes namespaces)");
+  if (::geteuid() != 0)
+    if (const auto entered = become_root_of_own_namespaces(); !entered) die(entered.error().text());
+  options.squash_ids = !has_all_ids();
   const auto self = domain_key(options.key_file, options.uuid);
   if (!self) die(self.error().text());
   Fd listener;

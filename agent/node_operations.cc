@@ -18,8 +18,8 @@ void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   const auto request = superblock.begin(req, ino, ESTALE);
   if (!request) return;
   superblock.ask(request, wire::Getattr{superblock.node(ino), info ? info->fh : 0},
-                 [request](const wire::Attr& attr, std::string_view) {
-                   const auto stat = to_stat(attr);
+                 [&superblock, request](const wire::Attr& attr, std::string_view) {
+                   const auto stat = superblock.stat_of(attr);
                    request->answer(fuse_reply_attr, &stat, fresh_for(request->asked()));
                  });
 }
@@ -34,8 +34,8 @@ void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* attr, int to_set, fuse
   message.caller = request->caller();
   set_fields(message, *attr, to_set);
   if (to_set & FUSE_SET_ATTR_SIZE) superblock.contents().forget(message.node);
-  superblock.ask(request, message, [request](const wire::Attr& changed, std::string_view) {
-    const auto stat = to_stat(changed);
+  superblock.ask(request, message, [&superblock, request](const wire::Attr& changed, std::string_view) {
+    const auto stat = superblock.stat_of(changed);
     request->answer(fuse_reply_attr, &stat, fresh_for(request->asked()));
   });
 }

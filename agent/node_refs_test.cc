@@ -60,7 +60,7 @@ TEST_CASE("clear gives everything back") {
 
 TEST_CASE("names on the way to a node") {
   NodeRefs refs(16);
-  for (const std::uint64_t node : {20, 21, 22}) refs.hold(node);
+  for (const std::uint64_t node : {20U, 21U, 22U}) refs.hold(node);
   refs.place(20, {16, "mnt"});
   refs.place(21, {20, "data"});
   refs.place(22, {16, "home"});

@@ -22,10 +22,12 @@
 #include "agent/home.h"
 #include "agent/inside.h"
 #include "agent/reporter.h"
+#include "agent/rootless.h"
 #include "agent/stem.h"
 #include "common/fd_passing.h"
 #include "common/log.h"
 #include "common/speed.h"
+#include "common/user_namespace.h"
 
 namespace ssi {
 namespace {
@@ -125,7 +127,7 @@ class Parent {
   void take_dialled();
   void serve_connection(Fd connection);
   bool serve(Home& home);  // false: gone
-  void make_stem(Home& home);
+  void make_stem(Home& home, const Ids& user);
   void job_changed(Home& home, std::uint64_t job, bool running);
   void home_gone(Home& home);
   void end_cgroups();
@@ -205,7 +207,7 @@ void Parent::serve_connection(Fd connection) {
 }
 
 // The child makes its user namespace; only we may write its maps.
-void Parent::make_stem(Home& home) {
+void Parent::make_stem(Home& home, const Ids& user) {
   auto data = packet_pair(), sync = packet_pair();
   if (!data || !sync || home.has_stem) {
     send_packet(home.socket.get(), inside::StemReady{EAGAIN});
@@ -218,16 +220,17 @@ void Parent::make_stem(Home& home) {
     if (::unshare(CLONE_NEWUSER) != 0 || ::write(theirs.get(), &byte, 1) != 1 ||
         ::read(theirs.get(), &byte, 1) != 1)
       return 1;
-    if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) return 1;
+    if (!options_.squash_ids && (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0)) return 1;
     theirs.reset();
-    return run_stem(std::move(for_stem));
+    return run_stem(std::move(for_stem), options_.squash_ids);
   });
   theirs.reset();
-  const auto ids = id_map(first_outer_root + homes_made_++ % max_outer_roots);
+  const auto root = first_outer_root + homes_made_++ % max_outer_roots;
   char byte = 0;
   bool mapped = pid > 0 && ::read(ours.get(), &byte, 1) == 1;
-  for (const char* file : {"uid_map", "gid_map"}) {
+  for (const auto& [file, only] : {std::pair("uid_map", user.uid), std::pair("gid_map", user.gid)}) {
     if (!mapped) break;
+    const auto ids = options_.squash_ids ? std::to_string(only) + " 0 1\n" : id_map(root);
     const Fd map(::open(("/proc/" + std::to_string(pid) + "/" + file).c_str(), O_WRONLY | O_CLOEXEC));
     mapped = ::write(map.get(), ids.data(), ids.size()) == static_cast<ssize_t>(ids.size());
   }
@@ -247,7 +250,7 @@ bool Parent::serve(Home& home) {
   if (got < 0) return errno == EAGAIN || errno == EINTR;
   if (got != sizeof packet) return false;
   if (packet.kind == inside::ToParent::want_stem)
-    make_stem(home);
+    make_stem(home, {packet.uid, packet.gid});
   else if (packet.kind == inside::ToParent::job_started)
     job_changed(home, packet.job, true);
   else
@@ -315,7 +318,8 @@ Status Parent::run() {
 
 }  // namespace
 
-Status give_up_privileges() {
+Status give_up_privileges(const AgentOptions& options) {
+  if (options.squash_ids) return give_up_capabilities();
   if (::setgroups(0, nullptr) != 0 || ::setresgid(nobody, nobody, nobody) != 0 ||
       ::setresuid(nobody, nobody, nobody) != 0)
     return os_error("become nobody");

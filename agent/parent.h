@@ -14,6 +14,6 @@ namespace ssi {
 Status run_parent(const AgentOptions& options, const Identity& self, Fd listener);
 
 // An account without rights for the processes that parse what comes from the network. Call once, in the child.
-Status give_up_privileges();
+Status give_up_privileges(const AgentOptions& options);
 
 }  // namespace ssi

@@ -154,7 +154,7 @@ class Reporter {
 }  // namespace
 
 int run_reporter(const AgentOptions& options, const Identity& self, double speed, Fd parent) {
-  if (const auto given_up = give_up_privileges(); !given_up) {
+  if (const auto given_up = give_up_privileges(options); !given_up) {
     log::error("{}", given_up.error().text());
     return 1;
   }

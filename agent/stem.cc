@@ -91,7 +91,7 @@ Status build_synthetic(const std::string& view) {
 
 class Stem {
  public:
-  explicit Stem(Fd home) : home_(std::move(home)) {}
+  Stem(Fd home, bool squash_ids) : home_(std::move(home)), squash_ids_(squash_ids) {}
   int run();
 
  private:
@@ -100,6 +100,7 @@ class Stem {
   void start_job(const inside::StartJob& start, std::vector<Fd> fds);
 
   Fd home_;
+  const bool squash_ids_;
   std::vector<Fd> roots_;  // of the mounted file systems, to reach them when no path can be resolved any more
 };
 
@@ -110,8 +111,10 @@ Status Stem::mount_one(const inside::MountFs& request, Fd& fuse) {
   const std::string path(request.path, ::strnlen(request.path, sizeof request.path));
   const auto where = path == "/" ? std::string(inside::view_path) : inside::view_path + path;
   if (auto mounted = mount_at("ssi", where, "fuse.ssi", MS_NOSUID | MS_NODEV,
+                              // Of the owner there must be a name here: root's, or the only one.
                               "fd=" + std::to_string(fuse.get()) +
-                                  ",rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072");
+                                  ",rootmode=40000,user_id=" + std::to_string(::getuid()) +
+                                  ",group_id=" + std::to_string(::getgid()) + ",allow_other,max_read=131072");
       !mounted)
     return mounted;
   roots_.emplace_back(::open(where.c_str(), O_PATH | O_CLOEXEC));
@@ -140,7 +143,7 @@ void Stem::start_job(const inside::StartJob& start, std::vector<Fd> fds) {
   const long pid = ::syscall(SYS_clone3, &args, sizeof args);
   if (pid == 0) {
     home_.reset();
-    run_job_init(start, std::move(fds));
+    run_job_init(start, std::move(fds), squash_ids_);
   }
   if (pid < 0 && !fds.empty())
     send_packet(fds[0].get(), inside::FromInit{inside::FromInit::failed, errno, 0, 0, 0, 0});
@@ -174,8 +177,8 @@ int Stem::run() {
 
 }  // namespace
 
-int run_stem(Fd home) {
-  return Stem(std::move(home)).run();
+int run_stem(Fd home, bool squash_ids) {
+  return Stem(std::move(home), squash_ids).run();
 }
 
 }  // namespace ssi

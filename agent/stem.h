@@ -8,7 +8,7 @@
 namespace ssi {
 
 // Runs in a fresh child of the parent, already inside the mapped user namespace. `home` is the SOCK_SEQPACKET socket to
-// the home process; its end ends the stem. Returns the exit status.
-int run_stem(Fd home);
+// the home process; its end ends the stem. `squash_ids`: see AgentOptions. Returns the exit status.
+int run_stem(Fd home, bool squash_ids);
 
 }  // namespace ssi

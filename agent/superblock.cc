@@ -149,9 +149,13 @@ fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry&
   if (S_ISDIR(entry.attr.mode)) refs_.place(entry.node, name);
   fuse_entry_param param{};
   param.ino = entry.node;
-  param.attr = to_stat(entry.attr);
+  param.attr = stat_of(entry.attr);
   param.attr_timeout = param.entry_timeout = fresh_for(asked);
   return param;
+}
+
+struct stat Superblock::stat_of(const wire::Attr& attr) const {
+  return to_stat(attr, home_->squashed());
 }
 
 void Superblock::settle(fuse_ino_t node, bool taken) {
@@ -167,7 +171,7 @@ void Superblock::settle(fuse_ino_t node, bool taken) {
 fuse_entry_param Superblock::stub_param(const Stubs::Stub& stub) const {
   fuse_entry_param param{};
   param.ino = stub.node;
-  param.attr = to_stat(stub.attr);
+  param.attr = stat_of(stub.attr);
   param.attr_timeout = param.entry_timeout = for_ever;
   return param;
 }

@@ -96,6 +96,8 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   fuse_entry_param describe(const wire::Name& name, const wire::Entry& entry, std::uint64_t asked);
   void settle(fuse_ino_t node, bool taken);
 
+  // As the jobs see it.
+  struct stat stat_of(const wire::Attr& attr) const;
   fuse_entry_param stub_param(const Stubs::Stub& stub) const;
   void forget(fuse_ino_t node, std::uint64_t count);
 

@@ -15,6 +15,10 @@ View::~View() {
   lost(EIO);
 }
 
+void View::squash(const Ids& ids) {
+  home_->squash(ids);
+}
+
 Status View::add(std::uint32_t fs, std::uint64_t root_node, bool is_root, Fd fuse) {
   auto made = Superblock::open(home_, fs, root_node, is_root, std::move(fuse));
   if (!made) return tl::make_unexpected(made.error());

@@ -12,6 +12,7 @@
 #include "common/fd.h"
 #include "common/loop.h"
 #include "common/session.h"
+#include "common/user_namespace.h"
 #include "common/wire.h"
 
 namespace ssi {
@@ -27,8 +28,11 @@ class View {
   View(const View&) = delete;
   View& operator=(const View&) = delete;
 
+  // This guest has these ids and no others: all files are shown as theirs. Before the first add().
+  void squash(const Ids& ids);
+
   // Serves home file system `fs`, with `root_node` as its root, on a /dev/fuse descriptor that another
-  // process has mounted (fd=,rootmode=40000,user_id=0,group_id=0,allow_other,max_read=131072). `is_root`: it
+  // process has mounted (fd=,rootmode=40000,user_id=,group_id=,allow_other,max_read=131072). `is_root`: it
   // is home's "/", and gets the guest's own /proc, /sys and /dev as empty directories to mount upon.
   Status add(std::uint32_t fs, std::uint64_t root_node, bool is_root, Fd fuse);
 

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -22,6 +23,7 @@
 #include "common/allow_table.h"
 #include "common/config.h"
 #include "common/fd.h"
+#include "common/input_size.h"
 #include "common/paths.h"
 #include "common/rules.h"
 
@@ -73,12 +75,12 @@ AllowedNames allowed_names(const Config& config) {
   std::set<std::string> settled;  // an earlier rule keeps them at home whatever their arguments are
   for (std::size_t i = 0; i < config.apps.size(); i++) {
     const auto& rule = config.apps[i];
-    const bool always = rule.not_args.empty() && rule.when_args.empty();
+    const bool stays = !reason_for_home(rule).empty();
     for (const auto& pattern : rule.match)
       for (const auto& name : names_for(pattern)) {
-        if (rule.policy != Policy::local && !is_own(name) && !settled.count(name))
+        if (!stays && !is_own(name) && !settled.count(name))
           names.emplace(name, static_cast<std::uint32_t>(i));
-        else if (rule.policy == Policy::local && always && pattern.find('/') == std::string::npos)
+        else if (stays && is_unconditional(rule) && pattern.find('/') == std::string::npos)
           settled.insert(name);
       }
   }
@@ -121,6 +123,7 @@ std::string find_program(const std::string& name) {
 
 std::string what_happens(const Rule& rule) {
   if (rule.policy == Policy::local) return "runs at home";
+  if (rule.gui) return "shows windows (gui): runs at home";
   const char* where =
       rule.policy == Policy::remote ? "runs in a guest" : "runs in a guest when that is faster";
   switch (rule.fallback) {
@@ -138,14 +141,19 @@ int check(const Options& options, std::vector<std::string> argv) {
   auto config = load_config();
   if (!config) return options.failed(config.error().text());
   const auto path = find_program(argv[0]);
-  const auto found = match_rule(*config, path, argv);
-  if (!found) {
+  const auto cwd = std::filesystem::current_path().string();
+  std::vector<std::string> environment;
+  for (char** variable = environ; *variable; variable++) environment.emplace_back(*variable);
+  const auto ruling = judge(*config, {path, argv, cwd, environment, [&] { return input_size(cwd, argv); }});
+  for (const auto& miss : ruling.missed)
+    fmt::print("{}: {} (\"{}\"): does not match: {}\n", path, place_of(*miss.rule), miss.pattern, miss.why);
+  if (!ruling.rule) {
     fmt::print("{}: no rule matches: runs at home\n", path);
     return 0;
   }
-  const auto& rule = config->apps[found->index];
-  fmt::print("{}: rule {} (\"{}\"): {}\n", path, found->index + 1, found->pattern, what_happens(rule));
-  if (rule.policy == Policy::local) return 0;
+  fmt::print("{}: {} (\"{}\"): {}\n", path, place_of(*ruling.rule), ruling.pattern,
+             what_happens(*ruling.rule));
+  if (!reason_for_home(*ruling.rule).empty()) return 0;
   auto file = table_file();
   std::ifstream table(file ? *file : "", std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(table), {}};
@@ -160,8 +168,9 @@ int compile(const Options& options) {
   if (*count)
     fmt::print("{} names are diverted\n", *count);
   else
-    fmt::print("nothing is diverted: there is no [[app]] in {} nor in {}\n", paths::user_config(),
-               paths::system_config);
+    fmt::print(
+        "nothing is diverted: there is no [[app]] for it in {} nor in {}, and the shipped rules are off\n",
+        paths::user_config(), paths::system_config);
   return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "cli/key.h"
 #include "cli/options.h"
 #include "cli/pool_cgroup.h"
+#include "cli/pool_guest.h"
 #include "cli/pool_tool.h"
 #include "cli/status_query.h"
 #include "common/config.h"
@@ -72,19 +73,36 @@ void print(const std::vector<Finding>& findings, bool& is_missing) {
 
 }  // namespace
 
+std::string squash_note() {
+  return fmt::format(
+      "without root a guest has one user id and one group id: its jobs have uid {} and gid {}, files of all "
+      "others look as if they were theirs, other groups have no name (home judges rights by the real ones)",
+      ::geteuid(), ::getegid());
+}
+
 std::vector<Finding> check_pool_needs() {
-  if (::geteuid() != 0) return {{false, true, "root", "'sudo ssi doctor' and 'sudo ssi pool up'"}};
+  const bool rootless = is_rootless_here();
   std::vector<Finding> all;
-  all.push_back(finding("iproute2", find_tool("ip"), "apt install iproute2"));
-  all.push_back(finding("/dev/fuse", try_fuse_device(), "modprobe fuse"));
-  all.push_back(finding("namespaces", try_namespaces(),
-                        "the kernel or a container forbids them; run on the machine itself"));
-  if (all[0].is_met)
-    all.push_back(finding("bridge and veth devices", try_network(),
-                          "modprobe bridge veth; in a container: run on the machine itself"));
-  if (all[1].is_met)
+  auto fuse = finding("/dev/fuse", try_fuse_device(),
+                      rootless ? "as root: modprobe fuse; chmod 666 /dev/fuse" : "modprobe fuse");
+  const bool has_fuse = fuse.is_met;
+  all.push_back(std::move(fuse));
+  all.push_back(
+      finding("namespaces", try_namespaces(),
+              rootless ? "as root: sysctl user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1; "
+                         "not in a container"
+                       : "the kernel or a container forbids them; run on the machine itself"));
+  if (!rootless) {
+    auto ip = finding("iproute2", find_tool("ip"), "apt install iproute2");
+    if (ip.is_met)
+      all.push_back(finding("bridge and veth devices", try_network(),
+                            "modprobe bridge veth; in a container: run on the machine itself"));
+    all.push_back(std::move(ip));
+  }
+  if (has_fuse)
     all.push_back(finding("FUSE in a user namespace", try_fuse_mount(),
                           "sysctl user.max_user_namespaces=10000; wants Linux 4.18 or newer"));
+  if (rootless) all.push_back({false, false, "ids", squash_note()});
   for (const char* name : {"ssi-scheduler", "ssi-agent"})
     all.push_back(finding(name, paths::sibling(name), "build or install all of ssi"));
   return all;
@@ -120,11 +138,12 @@ std::vector<Finding> check_comforts() {
 }
 
 int doctor_command(int argc, char** argv) {
-  Options options("ssi doctor",
-                  "usage: ssi doctor\n"
-                  "Looks whether jobs can run in guests, and says the cure for each thing that is missing. "
-                  "Exit status 0\n"
-                  "when nothing is. As root it also tries what an embedded pool needs.\n");
+  Options options(
+      "ssi doctor",
+      "usage: ssi doctor\n"
+      "Looks whether jobs can run in guests, and says the cure for each thing that is missing. "
+      "Exit status 0\n"
+      "when nothing is. As root it tries what root's embedded pool needs, else what your own does.\n");
   if (auto status = options.parse(argc, argv)) return *status;
   if (!options.words().empty())
     return options.usage_error("'" + options.words()[0] + "' is one word too many");

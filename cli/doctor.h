@@ -17,6 +17,9 @@ struct Finding {
 // What `ssi pool up` needs; all of it is tried for real, in children that vanish with what they made.
 std::vector<Finding> check_pool_needs();
 
+// What is not as it is at home for the jobs of a pool that is made without root.
+std::string squash_note();
+
 // What every user of a pool needs, this machine's or another.
 std::vector<Finding> check_user_needs();
 

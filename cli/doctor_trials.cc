@@ -8,13 +8,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <functional>
 #include <string>
 
 #include "cli/pool_guest.h"
 #include "cli/pool_tool.h"
 #include "common/fd.h"
+#include "common/user_namespace.h"
 
 namespace ssi {
 namespace {
@@ -42,12 +42,6 @@ Status in_child(const std::function<Status()>& trial) {
   return failure(text.empty() ? "the trial crashed" : text);
 }
 
-bool write_map(const char* file, const std::string& text) {
-  std::ofstream out(file);
-  out << text << std::flush;
-  return static_cast<bool>(out);
-}
-
 Result<Fd> open_fuse() {
   Fd fuse(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
   if (!fuse) return os_error("open /dev/fuse");
@@ -55,19 +49,30 @@ Result<Fd> open_fuse() {
 }
 
 Status mount_fuse_here() {
-  uid_t uid = ::geteuid();
-  gid_t gid = ::getegid();
+  const Ids outside{::geteuid(), ::getegid()};
   if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return os_error("make a user namespace");
-  if (!write_map("/proc/self/setgroups", "deny") ||
-      !write_map("/proc/self/uid_map", fmt::format("0 {} 1", uid)) ||
-      !write_map("/proc/self/gid_map", fmt::format("0 {} 1", gid)))
-    return failure("map ids in a user namespace");
+  if (auto mapped = become_root_inside(outside); !mapped) return mapped;
   auto fuse = open_fuse();  // here: the kernel refuses one that was opened in another user namespace
   if (!fuse) return tl::make_unexpected(fuse.error());
   // No server answers, and none is asked: the mount itself is the trial. It goes with the namespace.
   std::string options = fmt::format("fd={},rootmode=40000,user_id=0,group_id=0", fuse->get());
   if (::mount("ssi", "/tmp", "fuse", MS_NOSUID | MS_NODEV, options.c_str()) != 0) return os_error("mount");
   return {};
+}
+
+Status make_namespaces_here() {
+  const Ids outside{::geteuid(), ::getegid()};
+  if (!is_rootless_here()) {
+    if (::unshare(static_cast<int>(guest_namespaces)) != 0) return os_error("make namespaces");
+    return {};
+  }
+  if (::unshare(static_cast<int>(rootless_namespaces)) != 0) return os_error("make namespaces");
+  if (auto mapped = become_root_inside(outside); !mapped) return mapped;
+  return in_child([]() -> Status {  // only a child is in the new pid namespace
+    if (::mount("proc", "/tmp", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
+      return os_error("mount /proc");
+    return {};
+  });
 }
 
 Status make_devices_here() {
@@ -91,10 +96,7 @@ Status try_fuse_mount() {
 }
 
 Status try_namespaces() {
-  return in_child([]() -> Status {
-    if (::unshare(static_cast<int>(guest_namespaces)) != 0) return os_error("make namespaces");
-    return {};
-  });
+  return in_child(make_namespaces_here);
 }
 
 Status try_network() {

@@ -8,7 +8,7 @@ namespace ssi {
 
 Status try_fuse_device();  // /dev/fuse is there and opens
 Status try_fuse_mount();   // a FUSE file system mounts in a fresh user namespace
-Status try_namespaces();   // all that a guest has
+Status try_namespaces();   // all that a guest has; without root a /proc as well, which containers forbid
 Status try_network();      // a bridge and a veth pair
 
 }  // namespace ssi

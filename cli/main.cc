@@ -43,8 +43,8 @@ int print_help() {
   fmt::print("usage: ssi COMMAND ...    runs heavy commands on idle machines; see also ssirun --help\n\n");
   for (const auto& command : commands) fmt::print("  ssi {:<34} {}\n", command.usage, command.what);
   fmt::print(
-      "\nTo start, as root:\n"
-      "  ssi pool up                            two guests on this machine\n"
+      "\nTo start:\n"
+      "  ssi pool up                            two guests on this machine; root's are for everybody\n"
       "  ssirun -v --remote ffmpeg -version     runs in one of them, on your own files\n"
       "  ssi pool down\n"
       "\n  --help after any command says more; --version\n");

@@ -11,6 +11,7 @@
 #include "cli/doctor.h"
 #include "cli/options.h"
 #include "cli/pool_life.h"
+#include "common/paths.h"
 
 namespace ssi {
 namespace {
@@ -19,8 +20,9 @@ constexpr int max_guests = 64;
 constexpr char help[] =
     "usage: ssi pool up [--guests N] [--scheduler-only]\n"
     "       ssi pool down\n"
-    "The embedded pool: a scheduler and guests on this machine, each guest in namespaces of its own. Wants "
-    "root.\n"
+    "The embedded pool: a scheduler and guests on this machine, each guest in namespaces of its own.\n"
+    "Root's is for everybody, with a network of its own. Any other user's is for him alone, on home's\n"
+    "loopback, and its jobs have one user id and one group id.\n"
     "  --guests N         so many guests (default 2, at most 64)\n"
     "  --scheduler-only   no guests\n";
 
@@ -74,13 +76,15 @@ int up(const Options& options, Pool& pool, int wanted) {
   if (*standing) return already_up(options, pool, **standing, wanted);
   std::string missing;
   for (const auto& finding : check_pool_needs())
-    if (!finding.is_met) missing += fmt::format("\n  {}: {}", finding.what, finding.cure);
+    if (!finding.is_met && finding.is_needed)
+      missing += fmt::format("\n  {}: {}", finding.what, finding.cure);
   if (!missing.empty()) return options.failed("this machine lacks something that a pool needs:" + missing);
   int guests = wanted < 0 ? 2 : wanted;
   if (auto done = pool.up(guests, still_wanted); !done) return options.failed(done.error().text());
   say(guests
           ? fmt::format("{} up; try: ssirun -v --remote uname -n", counted(static_cast<std::size_t>(guests)))
           : "up, with no guests");
+  if (guests && pool.is_rootless()) say("note: " + squash_note());
   return 0;
 }
 
@@ -88,7 +92,9 @@ int down(const Options& options, Pool& pool) {
   auto standing = pool.standing();
   if (!standing) return options.failed(standing.error().text());
   if (!*standing) {
-    say("none is up");
+    const bool is_roots = pool.is_rootless() && ::access(paths::pool_file, F_OK) == 0;
+    say(is_roots ? fmt::format("none of yours is up; {} is root's: sudo ssi pool down", paths::pool_file)
+                 : "none is up");
     return 0;
   }
   if (auto done = pool.down(**standing); !done) return options.failed(done.error().text());
@@ -112,9 +118,6 @@ int pool_command(int argc, char** argv) {
   if (!is_up && (guests >= 0 || scheduler_only)) return options.usage_error("'down' takes no options");
   if (guests >= 0 && scheduler_only)
     return options.usage_error("--guests and --scheduler-only exclude each other");
-  if (::geteuid() != 0)
-    return options.failed(
-        fmt::format("only root can make namespaces and networks here: sudo ssi pool {}", words[0]));
   catch_interrupts();
   auto pool = Pool::open(say);
   if (!pool) return options.failed(pool.error().text());

@@ -68,19 +68,47 @@ Status make_directories(const std::string& root) {
   return {};
 }
 
-Status make_devices(const std::string& dev) {
+Status bind_from_home(const std::string& path, const std::string& root) {
+  if (::mount(path.c_str(), (root + path).c_str(), nullptr, MS_BIND, nullptr) != 0)
+    return os_error("bind " + path);
+  return {};
+}
+
+Status make_device(const Device& device, const std::string& root, bool is_rootless) {
+  const std::string path = std::string("/dev/") + device.name;
+  const mode_t type = is_rootless ? S_IFREG : S_IFCHR;
+  if (::mknod((root + path).c_str(), type | device.mode, makedev(device.major, device.minor)) != 0)
+    return os_error("mknod " + path);
+  return is_rootless ? bind_from_home(path, root) : Status();
+}
+
+Status make_devices(const std::string& root, bool is_rootless) {
+  const std::string dev = root + "/dev";
   ::umask(0);
   auto done = mount_at("tmpfs", dev, MS_NOSUID, "mode=755,size=64k");
   if (!done) return done;
   for (const auto& device : devices)
-    if (::mknod((dev + "/" + device.name).c_str(), S_IFCHR | device.mode,
-                makedev(device.major, device.minor)) != 0)
-      return os_error(std::string("mknod /dev/") + device.name);
+    if (done = make_device(device, root, is_rootless); !done) return done;
   for (const auto& [name, target] : links)
     if (::symlink(target, (dev + "/" + name).c_str()) != 0)
       return os_error(std::string("symlink /dev/") + name);
-  done = mount_at("devpts", dev + "/pts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620,gid=5");
+  done = mount_at(
+      "devpts", dev + "/pts", MS_NOSUID | MS_NOEXEC,
+      is_rootless ? "newinstance,ptmxmode=0666,mode=620" : "newinstance,ptmxmode=0666,mode=620,gid=5");
   if (done) done = mount_at("tmpfs", dev + "/shm", MS_NOSUID | MS_NODEV, "mode=1777");
+  return done;
+}
+
+Status make_sys(const std::string& root, bool is_rootless) {
+  constexpr unsigned long harmless = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (!is_rootless) return mount_at("sysfs", root + "/sys", harmless | MS_RDONLY, nullptr);
+  const std::string processors = "/sys/devices/system";
+  std::error_code error;
+  fs::create_directories(root + processors, error);
+  auto done = bind_from_home(processors, root);
+  if (done && ::mount(nullptr, (root + processors).c_str(), nullptr,
+                      MS_REMOUNT | MS_BIND | MS_RDONLY | harmless, nullptr) != 0)
+    done = os_error("remount " + processors);
   return done;
 }
 
@@ -95,8 +123,8 @@ Status fill_root(const GuestPlan& plan) {
   if (done) done = copy_in(plan.key_file, root + "/etc/ssi/agent.key", 0600);
   constexpr unsigned long harmless = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   if (done) done = mount_at("proc", root + "/proc", harmless, nullptr);
-  if (done) done = mount_at("sysfs", root + "/sys", harmless | MS_RDONLY, nullptr);
-  if (done) done = make_devices(root + "/dev");
+  if (done) done = make_sys(root, plan.only.has_value());
+  if (done) done = make_devices(root, plan.only.has_value());
   return done;
 }
 
@@ -129,6 +157,8 @@ void raise_limits() {
 
 const std::uint64_t guest_namespaces =
     CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC;
+const std::uint64_t rootless_namespaces =
+    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
 
 std::vector<std::string> paths_in_ldd(const std::string& text) {
   std::vector<std::string> paths;
@@ -144,12 +174,17 @@ Result<std::vector<std::string>> libraries_of(const std::string& program) {
   return paths_in_ldd(*text);
 }
 
+bool is_rootless_here() {
+  return ::geteuid() != 0 || !has_all_ids();
+}
+
 Status enter_guest(const GuestPlan& plan) {
-  auto done = configure_guest_end(plan.network, plan.number);
+  auto done = plan.only ? become_root_inside(*plan.only) : Status();
+  if (done) done = configure_guest_end(plan.network, plan.number);
   if (done && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     done = os_error("make mounts private");
   if (done) done = fill_root(plan);
-  if (done) enter_cgroup(plan.cgroup, plan.mount_point + "/sys/fs/cgroup");
+  if (done && !plan.cgroup.empty()) enter_cgroup(plan.cgroup, plan.mount_point + "/sys/fs/cgroup");
   if (done) done = leave_home(plan.mount_point);
   if (!done) return done;
   std::string name = plan.name();

@@ -53,6 +53,7 @@ std::vector<std::string> last_lines(const std::string& text, std::size_t count) 
 Result<Pool> Pool::open(Say say) {
   Pool pool;
   pool.say_ = std::move(say);
+  pool.rootless_ = is_rootless_here();
   auto state = paths::state_dir();
   if (!state) return tl::make_unexpected(state.error());
   pool.dir_ = *state + "/pool";
@@ -111,9 +112,11 @@ Status Pool::bring_up(int guests, const Wanted& wanted) {
   record_ = PoolRecord();
   record_.boot = boot_id();
   record_.planned = guests;
-  auto network = make_bridge();
-  if (!network) return tl::make_unexpected(network.error());
-  record_.network = *network;
+  if (!rootless_) {
+    auto network = make_bridge();
+    if (!network) return tl::make_unexpected(network.error());
+    record_.network = *network;
+  }
   auto done = save();
   if (done) done = start_scheduler(programs);
   for (int number = 1; done && number <= guests; number++) {
@@ -127,6 +130,20 @@ Status Pool::bring_up(int guests, const Wanted& wanted) {
   return done;
 }
 
+Result<std::string> Pool::fresh_address(const std::string& host, int first_port) {
+  auto port = reserve_port(host, first_port);
+  if (!port) return tl::make_unexpected(port.error());
+  ports_.push_back(std::move(port->held));
+  return fmt::format("{}:{}", host, port->number);
+}
+
+// Every guest of root's has an address of its own, which nobody else can have taken a port of.
+Result<std::string> Pool::guest_listens(int number) {
+  const auto host = record_.network.guest_address(number);
+  if (rootless_) return fresh_address(host, agent_port);
+  return fmt::format("{}:{}", host, agent_port);
+}
+
 Status Pool::start_scheduler(const Programs& programs) {
   std::string key_file = dir_ + "/scheduler.key";
   auto identity = Identity::load_or_create(key_file);
@@ -135,9 +152,9 @@ Status Pool::start_scheduler(const Programs& programs) {
   if (!users) return tl::make_unexpected(users.error());
   for (const auto& user : *users)
     if (auto done = admit(dir_ + "/admit", user.name, "admin", user.public_key); !done) return done;
-  auto port = free_port(record_.network.home_address(), scheduler_port);
-  if (!port) return tl::make_unexpected(port.error());
-  record_.address = fmt::format("{}:{}", record_.network.home_address(), *port);
+  auto address = fresh_address(record_.network.home_address(), scheduler_port);
+  if (!address) return tl::make_unexpected(address.error());
+  record_.address = *address;
   record_.key = key_text(identity->public_key());
   record_.program = programs.scheduler;
   auto log = fresh_log("scheduler");
@@ -163,14 +180,15 @@ Status Pool::start_guest(const Programs& programs, int number) {
   plan.libraries = programs.libraries;
   plan.key_file = dir_ + "/" + plan.name() + ".key";
   plan.mount_point = dir_ + "/root";
-  plan.cgroup = cgroup_name(record_.network, number);
+  if (rootless_)
+    plan.only = Ids{::geteuid(), ::getegid()};
+  else
+    plan.cgroup = cgroup_name(record_.network, number);
   plan.environment = environment();
-  plan.arguments = {
-      "--name",          plan.name(),
-      "--scheduler",     record_.address,
-      "--scheduler-key", record_.key,
-      "--listen",        fmt::format("{}:{}", record_.network.guest_address(number), agent_port),
-      "--key",           "/etc/ssi/agent.key"};
+  auto address = guest_listens(number);
+  if (!address) return tl::make_unexpected(address.error());
+  plan.arguments = {"--name",    plan.name(), "--scheduler", record_.address, "--scheduler-key",
+                    record_.key, "--listen",  *address,      "--key",         "/etc/ssi/agent.key"};
   auto identity = Identity::load_or_create(plan.key_file);
   if (!identity) return tl::make_unexpected(identity.error());
   auto done = admit(dir_ + "/admit", plan.name(), "guest", identity->public_key());
@@ -178,7 +196,8 @@ Status Pool::start_guest(const Programs& programs, int number) {
   auto log = fresh_log(plan.name());
   if (!log) return tl::make_unexpected(log.error());
   plan.log = std::move(*log);
-  auto child = HeldChild::make(guest_namespaces, [&] { return enter_guest(plan); });
+  auto child =
+      HeldChild::make(rootless_ ? rootless_namespaces : guest_namespaces, [&] { return enter_guest(plan); });
   if (!child) return tl::make_unexpected(child.error());
   record_.guests.push_back(child->id());
   done = save();
@@ -226,7 +245,7 @@ Status Pool::wait_for_guests(const Wanted& wanted) {
 Status Pool::publish() {
   std::string text = published_text(record_);
   auto done = write_whole(dir_ + "/pool.toml", text, 0644);
-  if (!done) return done;
+  if (!done || rootless_) return done;
   auto shared = publish_for_everybody(text);
   if (!shared) return tl::make_unexpected(shared.error());
   if (!*shared)
@@ -238,7 +257,7 @@ Status Pool::publish() {
 
 void Pool::unpublish(const PoolRecord& record) {
   ::unlink((dir_ + "/pool.toml").c_str());
-  unpublish_for_everybody(published_text(record));
+  if (!rootless_) unpublish_for_everybody(published_text(record));
 }
 
 Status Pool::down(const PoolRecord& record) {
@@ -250,7 +269,7 @@ Status Pool::down(const PoolRecord& record) {
   // Guests before the scheduler, so that it can still hear where their jobs have gone.
   keep(end_processes(record.guests, grace_ms));
   if (record.scheduler.pid > 0) keep(end_processes({record.scheduler}, grace_ms));
-  if (record.network.subnet >= 0) {
+  if (!record.network.is_loopback()) {
     for (int number = 1; number <= record.planned; number++)
       keep(remove_cgroup(cgroup_name(record.network, number)));
     keep(remove_network(record.network, record.planned));

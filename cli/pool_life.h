@@ -31,6 +31,9 @@ class Pool {
   // Ends all, removes all, and looks that nothing is left.
   Status down(const PoolRecord& record);
 
+  // Without root: guests have this user's ids only, and home's network.
+  bool is_rootless() const { return rootless_; }
+
   std::string log_file(const std::string& name) const { return dir_ + "/" + name + ".log"; }
 
  private:
@@ -40,6 +43,8 @@ class Pool {
   };
 
   Status save() { return save_record(dir_ + "/pool.json", record_); }
+  Result<std::string> fresh_address(const std::string& host, int first_port);
+  Result<std::string> guest_listens(int number);
   Result<Fd> fresh_log(const std::string& name) const;
   Status bring_up(int guests, const Wanted& wanted);
   Status start_scheduler(const Programs& programs);
@@ -54,7 +59,9 @@ class Pool {
   Say say_;
   std::string dir_;
   Fd lock_;
+  bool rootless_ = false;
   PoolRecord record_;
+  std::vector<Fd> ports_;          // held until all daemons have theirs
   std::vector<std::string> seen_;  // guests that were said to be up
 };
 

@@ -56,10 +56,10 @@ Status remove_device(const std::string& device) {
 }  // namespace
 
 std::string PoolNetwork::home_address() const {
-  return fmt::format("198.18.{}.1", subnet);
+  return is_loopback() ? "127.0.0.1" : fmt::format("198.18.{}.1", subnet);
 }
 std::string PoolNetwork::guest_address(int number) const {
-  return fmt::format("198.18.{}.{}", subnet, 10 + number);
+  return is_loopback() ? "127.0.0.1" : fmt::format("198.18.{}.{}", subnet, 10 + number);
 }
 std::string PoolNetwork::home_end(int number) const {
   return fmt::format("{}-g{}", bridge, number);
@@ -85,6 +85,7 @@ Result<PoolNetwork> make_bridge() {
 }
 
 Status connect_guest(const PoolNetwork& network, int number, pid_t pid) {
+  if (network.is_loopback()) return {};
   std::string device = network.home_end(number);
   auto done =
       ip({"link", "add", device, "type", "veth", "peer", "name", "eth0", "netns", std::to_string(pid)});
@@ -93,6 +94,7 @@ Status connect_guest(const PoolNetwork& network, int number, pid_t pid) {
 }
 
 Status configure_guest_end(const PoolNetwork& network, int number) {
+  if (network.is_loopback()) return {};
   auto done = ip({"link", "set", "lo", "up"});
   if (done) done = ip({"addr", "add", network.guest_address(number) + "/24", "dev", "eth0"});
   if (done) done = ip({"link", "set", "eth0", "up"});
@@ -101,7 +103,7 @@ Status configure_guest_end(const PoolNetwork& network, int number) {
 }
 
 Status remove_network(const PoolNetwork& network, int guests) {
-  if (::if_nametoindex(network.bridge.c_str()) != network.index) return {};
+  if (network.is_loopback() || ::if_nametoindex(network.bridge.c_str()) != network.index) return {};
   Status worst;
   for (int number = 1; number <= guests; number++)
     if (auto done = remove_device(network.home_end(number)); !done) worst = done;
@@ -109,17 +111,21 @@ Status remove_network(const PoolNetwork& network, int guests) {
   return worst;
 }
 
-Result<int> free_port(const std::string& address, int first) {
-  for (int port = first; port <= first + 100; port++) {
+Result<ReservedPort> reserve_port(const std::string& address, int first) {
+  for (int port = first; port <= first + 1000; port++) {
     Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in place{};
     place.sin_family = AF_INET;
     place.sin_port = htons(static_cast<std::uint16_t>(port));
     ::inet_pton(AF_INET, address.c_str(), &place.sin_addr);
+    // Bound without SO_REUSEADDR it excludes all others; given afterwards, that lets a daemon in that has it too.
+    if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&place), sizeof place) != 0) {
+      if (errno != EADDRINUSE) return os_error("bind " + address);
+      continue;
+    }
     int on = 1;
     ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&place), sizeof place) == 0) return port;
-    if (errno != EADDRINUSE) return os_error("bind " + address);
+    return ReservedPort{port, std::move(socket)};
   }
   return failure(fmt::format("no free port at {}", address));
 }

@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The embedded pool's network: a bridge at home with 198.18.N.1/24, and a pair of virtual Ethernet devices
+// The embedded pool's network. Of root's: a bridge at home with 198.18.N.1/24, and a pair of virtual Ethernet devices
 // for each guest. 198.18.0.0/15 is set aside for such things by RFC 2544; nothing is routed out of it.
+// Of an ordinary user's: home's loopback. A network namespace can be had without root, but no way into it: one
+// end of a pair of devices must be made in home's.
 #pragma once
 
 #include <sys/types.h>
 
 #include <string>
 
+#include "common/fd.h"
 #include "common/result.h"
 
 namespace ssi {
 
 struct PoolNetwork {
   std::string bridge;  // "ssiN"
-  int subnet = -1;     // N of 198.18.N.0/24
+  int subnet = -1;     // N of 198.18.N.0/24; -1: home's loopback
   unsigned index = 0;  // of the bridge; the kernel does not give it to the next device of that name
 
+  bool is_loopback() const { return subnet < 0; }
   std::string home_address() const;
   std::string guest_address(int number) const;  // number: 1…64
   std::string home_end(int number) const;       // the device at home of guest `number`
@@ -35,7 +39,11 @@ Status configure_guest_end(const PoolNetwork& network, int number);
 // pool has made since under the same name is left alone.
 Status remove_network(const PoolNetwork& network, int guests);
 
-// A TCP port that nobody listens on at this address: `first` or one of the hundred behind it.
-Result<int> free_port(const std::string& address, int first);
+// A TCP port that nobody has at this address: `first` or one of the thousand behind it.
+struct ReservedPort {
+  int number;
+  Fd held;  // until a daemon listens on it; it can do so meanwhile, but no other reservation gets it
+};
+Result<ReservedPort> reserve_port(const std::string& address, int first);
 
 }  // namespace ssi

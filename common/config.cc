@@ -6,6 +6,7 @@
 
 #include "common/identity.h"
 #include "common/paths.h"
+#include "common/shipped_rules_toml.h"
 #include "common/toml_table.h"
 
 namespace ssi {
@@ -53,6 +54,20 @@ Read public_key(std::string& into) {
   };
 }
 
+Read patterns_by_name(std::vector<std::pair<std::string, std::string>>& into) {
+  return [&into](const toml::node& node) -> Status {
+    const auto wrong = [] { return failure("must be a table of strings like { SSI_CLASS = \"batch*\" }"); };
+    const auto* table = node.as_table();
+    if (!table) return wrong();
+    for (const auto& [name, value] : *table) {
+      const auto pattern = value.value_exact<std::string>();
+      if (!pattern) return wrong();
+      into.emplace_back(name.str(), *pattern);
+    }
+    return {};
+  };
+}
+
 bool is_address(std::string_view address) {
   const auto colon = address.rfind(':');
   if (colon == std::string_view::npos || colon == 0) return false;
@@ -91,7 +106,6 @@ Read scheduler(std::string& into) {
 // not called wrong, nor a wrong one right.
 Status read_app(const std::string& file, const toml::table& table, Rule& rule) {
   std::vector<std::string> list;
-  double seconds = 0;
   std::string word;
   bool yes = false;
   const Read resources = [&](const toml::node& node) -> Status {
@@ -99,30 +113,22 @@ Status read_app(const std::string& file, const toml::table& table, Rule& rule) {
     if (!inner) return failure("must be a table like { cpus = 8, mem = \"4G\" }");
     return read_table(file, *inner, {{"cpus", processors(rule.cpus)}, {"mem", bytes(rule.memory)}});
   };
-  const Read when_env = [](const toml::node& node) -> Status {
-    const auto* inner = node.as_table();
-    if (inner)
-      for (const auto& [name, value] : *inner)
-        if (!value.is_string()) inner = nullptr;
-    if (!inner) return failure("must be a table of strings like { SSI_CLASS = \"batch*\" }");
-    return {};
-  };
   auto status = read_table(file, table,
                            {{"match", texts(rule.match)},
                             {"not_args", texts(rule.not_args)},
                             {"when_args", texts(rule.when_args)},
-                            {"when_env", when_env},
-                            {"not_env", texts(list)},
-                            {"cwd_under", texts(list)},
-                            {"min_input_mb", number(seconds)},
-                            {"min_seconds", number(seconds)},
+                            {"when_env", patterns_by_name(rule.when_env)},
+                            {"not_env", texts(rule.not_env)},
+                            {"cwd_under", texts(rule.cwd_under)},
+                            {"min_input_mb", number(rule.min_input_mb)},
+                            {"min_seconds", number(rule.min_seconds)},
                             {"policy", policy(rule.policy)},
                             {"fallback", fallback(rule.fallback)},
                             {"resources", resources},
-                            {"env_drop", texts(list)},
+                            {"env_drop", texts(rule.env_drop)},
                             {"files", texts(list)},
                             {"net", text(word)},
-                            {"gui", flag(yes)},
+                            {"gui", flag(rule.gui)},
                             {"detach", flag(yes)}});
   if (!status) return status;
   if (rule.match.empty()) return failure(at(file, table.source()) + "[[app]] needs 'match'");
@@ -134,7 +140,8 @@ Status overlay(const std::string& file, const toml::table& table, Config& config
   SchedulerAddress address;
   const Keys defaults{{"policy", policy(config.policy)},
                       {"fallback", fallback(config.fallback)},
-                      {"min_seconds", number(config.min_seconds)}};
+                      {"min_seconds", number(config.min_seconds)},
+                      {"shipped", flag(config.shipped)}};
   const Keys exports{{"hidden", texts(config.exports.hidden)},
                      {"read_only", texts(config.exports.read_only)}};
   const Keys home{{"listen", host_and_port(config.home.listen)},
@@ -162,14 +169,25 @@ Status read_apps(const std::string& file, const toml::table& table, const Config
   const auto* array = node->as_array();
   if (!array || !array->is_array_of_tables())
     return failure(at(file, node->source()) + "'app' must be written as [[app]]");
+  std::size_t number = 0;
   for (const auto& element : *array) {
     Rule rule;
+    rule.file = file;
+    rule.number = ++number;
     rule.policy = config.policy;
     rule.fallback = config.fallback;
+    rule.min_seconds = config.min_seconds;
     if (auto status = read_app(file, *element.as_table(), rule); !status) return status;
     into.push_back(std::move(rule));
   }
   return {};
+}
+
+// They say themselves what they need; of [defaults] only what they leave open is taken.
+Status read_shipped(Config& config) {
+  const auto table = parse_text(shipped_rules, shipped_rules_toml);
+  if (!table) return tl::make_unexpected(table.error());
+  return read_apps(shipped_rules, *table, config, config.apps);
 }
 
 // ------------------------------------------------------------------------------------------ the scheduler
@@ -223,6 +241,7 @@ Result<Config> load_config(const std::string& system_file, const std::string& us
   // First match wins, so the user's rules stand before the system's.
   if (status && *user) status = read_apps(user_file, **user, config, config.apps);
   if (status && *system) status = read_apps(system_file, **system, config, config.apps);
+  if (status && config.shipped) status = read_shipped(config);
   if (!status) return tl::make_unexpected(status.error());
   return config;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// config.toml: /etc/ssi/config.toml, overlaid by the user's.
+// config.toml: the shipped rules, overlaid by /etc/ssi/config.toml, overlaid by the user's.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/result.h"
@@ -14,13 +15,22 @@ namespace ssi {
 enum class Policy { automatic, local, remote };  // "auto" | "local" | "remote"
 enum class Fallback { local, fail, wait };
 
-struct Rule {                                    // one [[app]]
-  std::vector<std::string> match;                // basenames, absolute paths or globs
-  std::vector<std::string> not_args, when_args;  // globs
+struct Rule {                                                 // one [[app]]
+  std::string file;                                           // that it stands in, or shipped_rules
+  std::size_t number = 0;                                     // in that file, from 1
+  std::vector<std::string> match;                             // basenames, absolute paths or globs
+  std::vector<std::string> not_args, when_args;               // globs
+  std::vector<std::pair<std::string, std::string>> when_env;  // variable, glob of its value
+  std::vector<std::string> not_env;                           // globs of variables' names
+  std::vector<std::string> cwd_under;                         // globs of folders
+  double min_input_mb = 0;                                    // MB of 10^6 bytes; 0: not given
   Policy policy = Policy::automatic;
   Fallback fallback = Fallback::local;
-  std::uint32_t cpus = 0;    // resources.cpus; 0: not given
-  std::uint64_t memory = 0;  // resources.mem in bytes ("4G"); 0: not given
+  double min_seconds = 2;             // predicted below this: stays home
+  bool gui = false;                   // shows windows: stays home
+  std::vector<std::string> env_drop;  // globs of variables that do not go to a guest
+  std::uint32_t cpus = 0;             // resources.cpus; 0: not given
+  std::uint64_t memory = 0;           // resources.mem in bytes ("4G"); 0: not given
 };
 
 struct SchedulerAddress {
@@ -42,10 +52,13 @@ struct Config {
   Policy policy = Policy::automatic;          // [defaults]
   Fallback fallback = Fallback::local;
   double min_seconds = 2;
+  bool shipped = true;  // the rules that come with ssi hold, after all others
   ExportRules exports;
   HomeAddress home;
   std::vector<Rule> apps;
 };
+
+inline constexpr const char* shipped_rules = "shipped rules";  // common/shipped_rules.toml, as Rule::file
 
 // Reads both files; a missing one is empty. An error is one line: "FILE:LINE: what is wrong". A file that belongs to
 // neither the user nor root, or that others may write, is an error; so is an unknown key.

@@ -63,7 +63,6 @@ TEST_CASE("no files: the defaults") {
   CHECK(config->policy == Policy::automatic);
   CHECK(config->fallback == Fallback::local);
   CHECK(config->min_seconds == 2);
-  CHECK(config->apps.empty());
   CHECK_FALSE(config->scheduler);
   CHECK(load_config("/dev/null", "/dev/null"));
 }
@@ -78,6 +77,7 @@ scheduler_key = ")" + own + R"("
 policy = "remote"
 fallback = "wait"
 min_seconds = 3
+shipped = false
 [export]
 hidden = ["~/secret"]
 read_only = ["~/mail", "/srv"]
@@ -115,10 +115,22 @@ fallback = "fail"
   CHECK(ffmpeg.match == std::vector<std::string>{"ffmpeg", "/opt/ff*/bin/ffmpeg"});
   CHECK(ffmpeg.not_args == std::vector<std::string>{"-version", "/dev/*"});
   CHECK(ffmpeg.when_args == std::vector<std::string>{"-i"});
+  CHECK(ffmpeg.when_env == std::vector<std::pair<std::string, std::string>>{{"SSI_CLASS", "batch*"}});
+  CHECK(ffmpeg.not_env == std::vector<std::string>{"SSI_LOCAL"});
+  CHECK(ffmpeg.cwd_under == std::vector<std::string>{"/home/*"});
+  CHECK(ffmpeg.min_input_mb == 20);
+  CHECK(ffmpeg.env_drop == std::vector<std::string>{"DISPLAY"});
+  CHECK(ffmpeg.gui);
   CHECK(ffmpeg.cpus == 8);
   CHECK(ffmpeg.memory == std::uint64_t{4} << 30);
   CHECK(ffmpeg.policy == Policy::remote);  // of [defaults]
   CHECK(ffmpeg.fallback == Fallback::wait);
+  CHECK(ffmpeg.min_seconds == 3);
+  CHECK(ffmpeg.number == 1);
+  CHECK(config->apps[1].file == file);
+  CHECK(config->apps[1].number == 2);
+  CHECK(config->apps[1].min_seconds == 0.5);
+  CHECK_FALSE(config->apps[1].gui);
   CHECK(config->apps[1].match == std::vector<std::string>{"cc1plus"});
   CHECK(config->apps[1].policy == Policy::local);
   CHECK(config->apps[1].fallback == Fallback::fail);
@@ -150,7 +162,11 @@ match = ["two"]
   CHECK(config->policy == Policy::remote);
   CHECK(config->min_seconds == 9);
   CHECK(config->exports.hidden == std::vector<std::string>{"/a", "/b"});
-  REQUIRE(config->apps.size() == 2);
+  REQUIRE(config->apps.size() > 2);
+  CHECK(config->apps[2].file == shipped_rules);
+  CHECK(config->apps[2].number == 1);
+  CHECK(config->apps[2].policy == Policy::remote);
+  CHECK(config->apps[2].min_seconds == 1);  // it says so itself
   CHECK(config->apps[0].match.front() == "two");
   CHECK(config->apps[1].match.front() == "one");
   CHECK(config->apps[1].policy == Policy::remote);
@@ -158,7 +174,7 @@ match = ["two"]
 
 TEST_CASE("what is wrong is said with its line") {
   CHECK(error_of("[defaults]\npolciy = \"auto\"\n") ==
-        "2: unknown key 'polciy' (known: policy, fallback, min_seconds)");
+        "2: unknown key 'polciy' (known: policy, fallback, min_seconds, shipped)");
   CHECK(error_of("\n\nschduler = 1\n") ==
         "3: unknown key 'schduler' (known: scheduler, scheduler_key, defaults, export, home, app)");
   CHECK(error_of("[deffaults]\n") ==
@@ -170,6 +186,11 @@ TEST_CASE("what is wrong is said with its line") {
         "2: 'min_seconds' must be a number that is not negative");
   CHECK(error_of("[defaults]\nmin_seconds = nan\n") ==
         "2: 'min_seconds' must be a number that is not negative");
+  CHECK(error_of("[defaults]\nshipped = 0\n") == "2: 'shipped' must be true or false");
+  CHECK(error_of("[[app]]\nmatch = \"x\"\nmin_input_mb = -1\n") ==
+        "3: 'min_input_mb' must be a number that is not negative");
+  CHECK(error_of("[[app]]\nmatch = \"x\"\nwhen_env = { A = 1 }\n")
+            .starts_with("3: 'when_env' must be a table of strings"));
   CHECK(error_of("defaults = 1\n") == "1: 'defaults' must be a table");
   CHECK(error_of("app = 1\n") == "1: 'app' must be written as [[app]]");
   CHECK(error_of("[app]\nmatch = \"x\"\n") == "1: 'app' must be written as [[app]]");

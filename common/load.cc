@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <string>
 
 #include "common/fd.h"
@@ -46,7 +47,7 @@ std::string_view next_line(std::string_view& text) {
 // Cuts the next number off `line`; 0 when there is none.
 template <class Number>
 Number next_number(std::string_view& line) {
-  line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+  line.remove_prefix(std::min(line.find_first_not_of(" \n"), line.size()));
   Number number{};
   const auto read = std::from_chars(line.data(), line.data() + line.size(), number);
   line.remove_prefix(static_cast<std::size_t>(read.ptr - line.data()));
@@ -65,6 +66,13 @@ std::set<unsigned> our_processors() {
   }
   for (long cpu = 0; cpu < ::sysconf(_SC_NPROCESSORS_ONLN); ++cpu) ours.insert(static_cast<unsigned>(cpu));
   return ours;
+}
+
+// Of the cgroup that is the root of what we see: a container's or a pool guest's own. v2, then v1.
+std::string own_quota() {
+  if (auto max = read_proc("/sys/fs/cgroup/cpu.max"); !max.empty()) return max;
+  return read_proc("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") + " " +
+         read_proc("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
 }
 
 }  // namespace
@@ -114,6 +122,13 @@ double parse_pressure(std::string_view text) {
   return -1;
 }
 
+std::optional<double> parse_quota(std::string_view text) {
+  if (text.starts_with("max") || text.starts_with("-")) return std::nullopt;
+  const auto quota = next_number<double>(text), period = next_number<double>(text);
+  if (!(quota > 0) || !(period > 0)) return std::nullopt;
+  return quota / period;
+}
+
 Use use_between(const CpuTimes& before, const CpuTimes& after, std::uint32_t cpus) {
   // Counters may step back a little (idle and iowait are estimates: proc(5)), and much when a guest was
   // migrated.
@@ -136,6 +151,8 @@ wire::Report Load::sample() {
   const auto memory = parse_meminfo(read_proc("/proc/meminfo"));
   wire::Report report;
   report.cpus = static_cast<std::uint32_t>(ours.size());
+  if (const auto quota = parse_quota(own_quota()); quota && *quota < report.cpus)
+    report.cpus = static_cast<std::uint32_t>(std::ceil(*quota));
   if (const auto now = now_ms(); now - before_ms_ >= shortest_ms) {
     use_ = use_between(before_, times, report.cpus);
     before_ = times;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string_view>
 
@@ -30,6 +31,10 @@ struct Use {
   double busy = 0, steal = 0;
 };
 Use use_between(const CpuTimes& before, const CpuTimes& after, std::uint32_t cpus);
+
+// A cgroup's quota in processors, from cpu.max ("20000 100000", "max 100000") or the same two numbers of cgroup v1
+// (a quota of -1: none). Nothing when there is none. Source: Documentation/admin-guide/cgroup-v2.rst.
+std::optional<double> parse_quota(std::string_view text);
 
 class Load {
  public:

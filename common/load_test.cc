@@ -63,6 +63,16 @@ TEST_CASE("pressure") {
   CHECK(parse_pressure("") == -1);
 }
 
+TEST_CASE("a cgroup's quota") {
+  CHECK(parse_quota("20000 100000\n") == doctest::Approx(0.2));
+  CHECK(parse_quota("400000 100000\n") == doctest::Approx(4));
+  CHECK(parse_quota("150000\n 100000\n") == doctest::Approx(1.5));  // v1: two files
+  for (const char* none : {"max 100000\n", "-1\n 100000\n", "", " ", "20000", "20000 0", "0 100000", "x y"}) {
+    CAPTURE(none);
+    CHECK_FALSE(parse_quota(none));
+  }
+}
+
 TEST_CASE("this machine") {
   Load load(1.5);
   // A busy thread of ours must show; how much of a processor it gets is the machine's affair.

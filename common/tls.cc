@@ -80,7 +80,7 @@ int verify_peer_certificate(int, void* raw) {
 }
 
 TlsStream::TlsStream(Fd socket, Side side, const Identity& self, std::string peer)
-    : socket_(std::move(socket)), side_(side), peer_(std::move(peer)) {
+    : socket_(std::move(socket)), peer_(std::move(peer)) {
   const auto seed = self.seed();
   const Key key(must(EVP_PKEY_new_raw_private_key(
       EVP_PKEY_ED25519, nullptr, reinterpret_cast<const unsigned char*>(seed.data()), seed.size())));

@@ -47,7 +47,6 @@ class TlsStream {
   friend int verify_peer_certificate(int, void*);
 
   Fd socket_;
-  Side side_;
   std::string peer_;
   std::string refused_;  // why the peer's certificate was refused
   ssl_ctx_st* context_ = nullptr;

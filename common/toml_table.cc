@@ -119,15 +119,21 @@ Read table_of(const std::string& file, Keys keys) {
   };
 }
 
+Result<toml::table> parse_text(const std::string& name, std::string_view text) {
+  try {
+    return toml::parse(text, name);
+  } catch (const toml::parse_error& error) {
+    return failure(at(name, error.source()) + std::string(error.description()));
+  }
+}
+
 Result<std::optional<toml::table>> parse_file(const std::string& path) {
   const auto content = read_trusted(path);
   if (!content) return tl::make_unexpected(content.error());
   if (!*content) return std::nullopt;
-  try {
-    return toml::parse(**content, path);
-  } catch (const toml::parse_error& error) {
-    return failure(at(path, error.source()) + std::string(error.description()));
-  }
+  auto table = parse_text(path, **content);
+  if (!table) return tl::make_unexpected(table.error());
+  return std::move(*table);
 }
 
 }  // namespace ssi::toml_table

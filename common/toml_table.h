@@ -52,6 +52,9 @@ Read one_of(Enum& into, std::vector<std::pair<const char*, Enum>> names) {
   };
 }
 
+// `name` stands for the file in what is said of it.
+Result<toml::table> parse_text(const std::string& name, std::string_view text);
+
 // Nothing when there is no such file. One that belongs to neither the user nor root, or that others may write, is an error.
 Result<std::optional<toml::table>> parse_file(const std::string& path);
 

@@ -303,7 +303,10 @@ struct Hello {
   std::uint64_t epoch = 0;
   std::string home;    // host name
   std::string domain;  // domain name of uname(2)
-  MSGPACK_DEFINE(version, ticket, epoch, home, domain)
+  // Of all jobs of this session: what an agent without root maps its one id to.
+  std::uint32_t uid = no_id, gid = no_id;
+  static constexpr std::uint32_t no_id = ~0U;
+  MSGPACK_DEFINE(version, ticket, epoch, home, domain, uid, gid)
 };
 
 // Frames up to this stream position have been taken; the sender need not keep them.

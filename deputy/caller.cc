@@ -33,17 +33,34 @@ Result<std::string> take_strings(std::string_view& bytes, std::uint32_t count) {
   return strings;
 }
 
+std::vector<std::string> split(const std::string& strings) {
+  std::vector<std::string> list;
+  for (std::size_t at = 0; at < strings.size(); at += list.back().size() + 1)
+    list.emplace_back(strings.c_str() + at);
+  return list;
+}
+
 }  // namespace
 
 std::string RunRequest::command() const {
   return path.substr(path.rfind('/') + 1);
 }
 
+std::string RunRequest::command_line() const {
+  constexpr std::size_t longest = 400;
+  std::string line = arguments.substr(0, longest);
+  if (line.ends_with('\0')) line.pop_back();
+  for (auto& c : line)
+    if (static_cast<unsigned char>(c) < ' ') c = ' ';
+  return arguments.size() > longest ? line + "..." : line;
+}
+
 std::vector<std::string> RunRequest::argv() const {
-  std::vector<std::string> list;
-  for (std::size_t at = 0; at < arguments.size(); at += list.back().size() + 1)
-    list.emplace_back(arguments.c_str() + at);
-  return list;
+  return split(arguments);
+}
+
+std::vector<std::string> RunRequest::variables() const {
+  return split(environment);
 }
 
 Result<RunRequest> RunRequest::parse(std::string_view bytes, std::vector<Fd> fds) {

@@ -25,8 +25,10 @@ struct RunRequest {
   std::array<Fd, 3> stdio;             // empty: closed at the caller
 
   bool has(handover_flag flag) const { return fields.flags & flag; }
-  std::string command() const;  // basename of the path
+  std::string command() const;       // basename of the path
+  std::string command_line() const;  // for people: in one line of bounded length
   std::vector<std::string> argv() const;
+  std::vector<std::string> variables() const;  // of the environment: NAME=VALUE
 
   // From the bytes that follow the header; `fds` in ascending order of their numbers at the caller.
   static Result<RunRequest> parse(std::string_view bytes, std::vector<Fd> fds);

@@ -21,8 +21,7 @@ constexpr std::size_t batch = 500;
 }  // namespace
 
 GuestLink::GuestLink(Loop& loop, const wire::Placed& placed, std::function<void()> closed)
-    : loop_(loop),
-      guest_(placed.guest),
+    : guest_(placed.guest),
       ticket_(placed.ticket),
       epoch_(placed.epoch),
       closed_(std::move(closed)),
@@ -84,6 +83,8 @@ void GuestLink::greet() {
   ::uname(&names);
   hello.home = names.nodename;
   hello.domain = names.domainname;
+  hello.uid = ::geteuid();
+  hello.gid = ::getegid();
   session_->call(hello, {}, [this, alive = alive_](Result<wire::Welcome> welcome, std::string_view) {
     if (!*alive) return;
     patience_.stop();

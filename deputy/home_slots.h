@@ -34,6 +34,7 @@ class HomeSlots {
   // holder's pipe.
   void take(const Candidate& candidate, std::function<void()> go);
   std::size_t held() const { return holders_.size(); }
+  std::size_t wanted() const { return holders_.size() + waiting_.size(); }  // held, or waited for
 
   // The stdio of a candidate from its descriptors.
   static std::array<ino_t, 3> pipes(const std::array<Fd, 3>& stdio);

@@ -11,6 +11,7 @@
 
 #include <utility>
 
+#include "common/input_size.h"
 #include "common/log.h"
 #include "common/rules.h"
 #include "deputy/context.h"
@@ -68,6 +69,7 @@ void Job::take(RunRequest&& request) {
   state_ = State::placing;
   began_ = uv_now(loop_.uv());
   never_home_ = request_.has(HANDOVER_REMOTE);
+  may_wait_ = request_.has(HANDOVER_WAIT);
   if (auto& file = request_.config_file; !file.empty() && file[0] != '/') file = request_.cwd + "/" + file;
   auto config = deputy_.config(request_.config_file);
   if (!config) {
@@ -89,13 +91,37 @@ Result<std::string> Job::reason_for_home(const Config& config) {
   if (!theirs) return tl::make_unexpected(theirs.error());
   if (auto differs = difference(deputy_.context(), *theirs); !differs.empty()) return differs;
   if (!request_.has(HANDOVER_HAS_CWD)) return std::string("the current directory has been deleted");
-  const auto rule = find_rule(config, request_.path, request_.argv());
-  if (!rule && request_.has(HANDOVER_DIVERTED)) return "no rule diverts this " + request_.command();
-  const auto policy = rule ? rule->policy : config.policy;
-  if (policy == Policy::local && !never_home_)
-    return std::string("the rule for " + request_.command() + " says local");
-  if (rule && rule->fallback == Fallback::fail) never_home_ = true;
+  const auto argv = request_.argv();
+  const auto ruling = judge(config, {request_.path, argv, request_.cwd, request_.variables(),
+                                     [&] { return input_size(request_.cwd, argv); }});
+  if (ruling.rule) {
+    if (auto reason = ssi::reason_for_home(*ruling.rule); !reason.empty() && !never_home_) return reason;
+    obey(*ruling.rule);
+    return std::string();
+  }
+  if (request_.has(HANDOVER_DIVERTED)) {
+    const auto why = ruling.missed.empty()
+                         ? ""
+                         : fmt::format(" ({}: {})", place_of(*ruling.missed[0].rule), ruling.missed[0].why);
+    return "no rule diverts this " + request_.command() + why;
+  }
+  if (config.policy == Policy::local && !never_home_) return std::string("[defaults] says local");
+  prefers_guest_ = config.policy == Policy::remote;
   return std::string();
+}
+
+// What was typed for this one command comes before its rule.
+void Job::obey(const Rule& rule) {
+  auto& fields = request_.fields;
+  prefers_guest_ = rule.policy == Policy::remote;
+  if (rule.fallback == Fallback::fail) never_home_ = true;
+  if (rule.fallback == Fallback::wait && !may_wait_) {
+    may_wait_ = true;
+    fields.wait_seconds = -1;
+  }
+  if (fields.cpus == 0) fields.cpus = rule.cpus;
+  if (fields.memory == 0) fields.memory = rule.memory;
+  request_.environment = without_variables(request_.environment, rule.env_drop);
 }
 
 // ----------------------------------------------------------------------------------------------------- place
@@ -110,8 +136,8 @@ void Job::place(const Config& config) {
   question.home_key = deputy_.identity().public_key();
   question.command = request_.command();
   question.guest = request_.guest;
-  question.never_home = never_home_;
-  question.may_wait = request_.has(HANDOVER_WAIT);
+  question.never_home = never_home_ || prefers_guest_;
+  question.may_wait = may_wait_;
   question.cpus = request_.fields.cpus;
   question.memory = request_.fields.memory;
   deputy_.describe_home(question);
@@ -241,6 +267,7 @@ void Job::started(const Result<wire::Started>& answer) {
     return lost(answer.error());
   if (!answer) return home(place_.guest + " could not start it: " + answer.error().code.message());
   state_ = State::running;
+  log::info("job={} guest={} started: {}", place_.job, place_.guest, request_.command_line());
   caller_.started(place_.guest);
   connect_streams();
   for (const int number : std::exchange(early_signals_, {}))
@@ -358,7 +385,7 @@ void Job::home(const std::string& reason) {
   if (never_home_) return fail(reason);
   const auto pid = caller_.pid();
   if (!pid) return fail(pid.error().text());
-  log::info("home: {}: {}", request_.command(), reason);
+  log::info("home ({}): {}", reason, request_.command_line());
   deputy_.slots().take({*pid, HomeSlots::pipes(request_.stdio)}, [this, alive = alive_, reason] {
     if (!*alive) return;
     caller_.home(reason, request_.stdio);

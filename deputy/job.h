@@ -29,7 +29,8 @@ class Job {
 
   void take(RunRequest&& request);                     // 2. hand over
   Result<std::string> reason_for_home(const Config&);  //    "": none
-  void place(const Config& config);                    // 3. place
+  void obey(const Rule& rule);
+  void place(const Config& config);  // 3. place
   void wait();
   void placed(Result<wire::Placed> answer);
   void open_guest();
@@ -61,7 +62,7 @@ class Job {
   Timer patience_;  // with --wait=SECONDS
   RunRequest request_;
   State state_ = State::reading;
-  bool never_home_ = false;
+  bool never_home_ = false, prefers_guest_ = false, may_wait_ = false;
   SchedulerLink* scheduler_ = nullptr;
   std::uint64_t question_ = 0;
   wire::Placed place_;

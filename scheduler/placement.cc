@@ -36,6 +36,12 @@ double wanted(const Machine& machine, std::uint32_t cpus) {
   return std::min(cpus == 0 ? machine.cpus : cpus, machine.cpus);
 }
 
+// What a newcomer shares with. Each job placed there wants a processor at least: `busy` never tells more than there are,
+// and guests on one machine, or at home what was placed a moment ago, hide from it.
+double crowd(const Machine& machine) {
+  return std::max(machine.busy + machine.reserved, static_cast<double>(machine.jobs));
+}
+
 // Seconds until the job would have ended there.
 double finish(const Machine& machine, const Demand& demand, double overhead) {
   const double work = demand.cpu_seconds > 0 ? demand.cpu_seconds : heavy_work;
@@ -102,8 +108,8 @@ double processors(const Machine& machine, std::uint32_t cpus) {
   const double want = wanted(machine, cpus);
   if (want <= 0) return 0;
   // On a busy machine the kernel shares by runnable threads, of which the job brings `want`.
-  const double share = effective(machine) * want / (want + machine.busy + machine.reserved);
-  return std::min(want, std::max(free(machine), share));
+  const double others = crowd(machine), share = effective(machine) * want / (want + others);
+  return std::min(want, std::max(effective(machine) - others, share));
 }
 
 Decision place(const Demand& demand, const std::optional<Machine>& home, const std::vector<Machine>& guests) {

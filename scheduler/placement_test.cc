@@ -101,6 +101,39 @@ TEST_CASE("8 equal jobs spread evenly over equal guests, whatever they want") {
   }
 }
 
+TEST_CASE("jobs count where the load does not tell of them") {
+  auto machine = guest("a", 2);
+  machine.busy = 2;
+  machine.jobs = 6;
+  CHECK(placement::processors(machine, 2) == doctest::Approx(0.5));
+  machine.busy = 0;  // they sleep, or started just now
+  machine.jobs = 1;
+  CHECK(placement::processors(machine, 2) == doctest::Approx(4.0 / 3));
+  CHECK(placement::processors(machine, 1) == doctest::Approx(1));
+}
+
+// As on one real machine: all report the same load, and home's is what the deputy says.
+TEST_CASE("a batch spreads over equal guests, and home takes its part") {
+  std::vector<Machine> guests{guest("a", 2), guest("b", 2), guest("c", 2), guest("d", 2)};
+  auto home = guest("home", 2);
+  std::map<std::string, int> taken;
+  for (int job = 0; job < 10; ++job) {
+    const auto decision = placement::place({}, home, guests);
+    ++taken[decision.guest];
+    if (decision.verdict == Verdict::home) home.busy += 1;
+    for (auto& machine : guests) {
+      if (machine.name == decision.guest) ++machine.jobs;
+      machine.busy = 2;
+    }
+  }
+  CHECK(taken[""] >= 1);
+  CHECK(taken[""] <= 2);
+  for (const auto& machine : guests) {
+    CHECK(machine.jobs >= 2);
+    CHECK(machine.jobs <= 3);
+  }
+}
+
 TEST_CASE("home is one of the machines, a part of it") {
   auto home = guest("home");
   CHECK(placement::place({}, home, {guest("a")}).verdict == Verdict::guest);  // equal: the guest

@@ -79,7 +79,7 @@ std::optional<Machine> home_of(const wire::Place& place) {
   home.name = "home";
   home.cpus = std::min<std::uint32_t>(place.home_cpus, 4096);
   home.speed = plausible(place.home_speed, 100);
-  home.busy = plausible(place.home_busy, home.cpus);
+  home.busy = plausible(place.home_busy, 4096);  // with what waits there for a processor
   if (home.cpus == 0 || home.speed == 0) return std::nullopt;
   return home;
 }
@@ -87,8 +87,7 @@ std::optional<Machine> home_of(const wire::Place& place) {
 }  // namespace
 
 Service::Service(Loop& loop, Identity self, Admission admission, Tokens tokens)
-    : loop_(loop),
-      self_(std::move(self)),
+    : self_(std::move(self)),
       admission_(std::move(admission)),
       enrolment_(admission_, std::move(tokens)),
       registry_(first_epoch(), first_job()),

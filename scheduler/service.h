@@ -54,7 +54,6 @@ class Service {
   wire::Placed admit_job(const Waiting& asked, const Decision& decision);
   void retry_waiting();
 
-  Loop& loop_;
   Identity self_;
   Admission admission_;
   Enrolment enrolment_;

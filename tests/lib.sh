@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# For the scripts of this repository, which source it: packages and the build. Wants $top, the repository's folder.
+# For the scripts of this repository, which source it: packages, the build, a pool. Wants $top, the repository's folder.
 
 say() { printf '== %s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
@@ -26,12 +26,66 @@ install_packages() {
     die 'the packages cannot be installed (see above)'
 }
 
-# Builds into build/.
+# build [DIR [OPTION...]]: builds into DIR (build/), set up with these options of meson.
 build() {
-  say 'building in build/'
-  if [ -e "$top/build" ] && [ ! -w "$top/build" ]; then die "$top/build belongs to somebody else: remove it"; fi
-  [ -e "$top/build/build.ninja" ] || meson setup "$top/build" "$top" > "$top/build.log" 2>&1 ||
-    { cat "$top/build.log"; rm -f "$top/build.log"; die 'meson setup failed (see above)'; }
-  rm -f "$top/build.log"
-  meson compile -C "$top/build" || die 'the build failed (see above)'
+  local dir=$top/${1:-build}
+  say "building in ${dir##*/}/"
+  if [ -e "$dir" ] && [ ! -w "$dir" ]; then die "$dir belongs to somebody else: remove it"; fi
+  [ -e "$dir/build.ninja" ] || meson setup "$dir" "$top" "${@:2}" > "$dir.log" 2>&1 ||
+    { cat "$dir.log"; rm -f "$dir.log"; die 'meson setup failed (see above)'; }
+  rm -f "$dir.log"
+  meson compile -C "$dir" || die 'the build failed (see above)'
+}
+
+# build_sanitized DIR: by clang, with AddressSanitizer and UndefinedBehaviorSanitizer, whose first report ends a process.
+# Not optimised: half the seconds of -O1. b_lundef: the sanitizers' symbols come with the programs.
+build_sanitized() (
+  export CC=clang-14 CXX=clang++-14
+  build "$1" -Dbuildtype=plain -Db_sanitize=address,undefined -Db_lundef=false \
+    '-Dc_args=-g1 -fno-sanitize-recover=undefined' '-Dcpp_args=-g1 -fno-sanitize-recover=undefined'
+)
+
+seconds_since() { awk -v from="$1" -v to="$(date +%s.%N)" 'BEGIN { printf "%.1f", to - from }'; }
+
+# ------------------------------------------------------------------------------------ a pool for the time of a script
+
+own_pool=      # set when the pool is ours to take down
+deputies=      # that ran before
+
+# This build's deputies, of this user.
+running_deputies() {
+  local entry
+  for entry in /proc/[0-9]*; do
+    [ "$(readlink "$entry/exe" 2> /dev/null)" = "$top/build/deputy/ssi-deputy" ] && echo "${entry#/proc/}"
+  done
+}
+
+# A deputy would go by itself when it has been idle for ten minutes; we leave nothing running.
+end_our_deputies() {
+  local pid
+  for pid in $(running_deputies); do
+    case " $deputies " in *" $pid "*) continue ;; esac
+    kill "$pid" 2> /dev/null
+    for _ in $(seq 50); do [ -e "/proc/$pid/exe" ] || break; sleep 0.1; done
+  done
+}
+
+# own_pool_up N: of N guests, unless one is up.
+own_pool_up() {
+  if ssi status > /dev/null 2>&1; then
+    say 'a pool is up already: using it, and leaving it up'
+  else
+    say "bringing up a pool of $1 guests"
+    deputies=$(running_deputies | tr '\n' ' ')
+    own_pool=yes
+    as_root "$top/build/cli/ssi" pool up --guests "$1" || die 'no pool'
+  fi
+  ssi status
+}
+
+own_pool_down() {
+  [ -n "$own_pool" ] || return 0
+  say 'taking the pool down'
+  end_our_deputies
+  as_root "$top/build/cli/ssi" pool down
 }

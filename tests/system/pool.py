@@ -4,15 +4,34 @@ import atexit
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+import unittest
 
 BUILD = pathlib.Path(os.environ.get("SSI_BUILD") or pathlib.Path(__file__).resolve().parents[2] / "build")
 SSI = str(BUILD / "cli/ssi")
 SSIRUN = str(BUILD / "shim/ssirun")
+
+# What a sanitizer says, also when it cannot write its report.
+REPORT = re.compile(r"^.*(?:(?:Address|Leak|Thread|UndefinedBehavior)Sanitizer|: runtime error: |ERROR: Can't open file).*$", re.M)
+
+
+def is_sanitized():
+    options = BUILD / "meson-info/intro-buildoptions.json"
+    return options.exists() and any(option["name"] == "b_sanitize" and option["value"] != "none"
+                                    for option in json.loads(options.read_text()))
+
+
+SANITIZED = is_sanitized()
+
+
+def not_sanitized(why):
+    """Decorates a test that cannot pass on a sanitized build."""
+    return unittest.skipIf(SANITIZED, f"not with sanitizers: {why}")
 
 
 open_homes = []
@@ -38,6 +57,13 @@ class Home:
         self.env = {key: value for key, value in os.environ.items() if not key.startswith("SSI_")}
         self.env.update(XDG_STATE_HOME=str(self.dir / "state"), XDG_RUNTIME_DIR=str(self.dir / "run"),
                         XDG_CONFIG_HOME=str(self.dir / "config"))
+        if SANITIZED:  # the programs at home; a guest's environment is its own, and its stderr a log of the pool's
+            (self.dir / "reports").mkdir(mode=0o777)
+            for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+                self.env[name] = f"log_path={self.dir}/reports/{name}"
+            # It lives for one command and frees nothing on purpose.
+            (self.dir / "suppressed").write_text("leak:ssirun\n")
+            self.env["LSAN_OPTIONS"] = f"suppressions={self.dir}/suppressed:print_suppressions=0"
 
     def run(self, *command, **options):
         """subprocess.run with this home's environment and a time limit; output as bytes, status not checked."""
@@ -47,7 +73,11 @@ class Home:
         env = {**self.env, **options.pop("env", {})}
         if not options.keys() & {"stdout", "stderr"}:
             options.setdefault("capture_output", True)
-        return subprocess.run([str(word) for word in command], env=env, **options)
+        done = subprocess.run([str(word) for word in command], env=env, **options)
+        # A job's init already has the job's stderr.
+        said = SANITIZED and REPORT.search(str((done.stdout, done.stderr)))
+        assert not said, f"a sanitizer reports: {done.stderr}"
+        return done
 
     def ssi(self, *words, **options):
         return self.run(SSI, *words, **options)
@@ -65,6 +95,14 @@ class Home:
             except OSError:
                 pass
         return found
+
+    def reports(self):
+        """What the sanitizers found in this home's processes: in files of their own, or in the daemons' logs."""
+        if not SANITIZED:
+            return ""
+        files = [*(self.dir / "reports").iterdir(), *self.dir.rglob("*.log")]
+        texts = [(file, file.read_text(errors="replace")) for file in files if file.is_file()]
+        return "\n".join(f"--- {file.name}\n{text[-10000:]}" for file, text in texts if REPORT.search(text))
 
     def end_deputy(self):
         """SIGTERM to the deputy, and waits for it. The pid is one of this home's processes, found a moment before."""
@@ -87,7 +125,9 @@ class Home:
             os.kill(pid, signal.SIGKILL)
         for mount in reversed(mounts):
             subprocess.run(["umount", "-l", mount])
+        reports = self.reports()
         shutil.rmtree(self.dir, ignore_errors=True)
+        assert not reports, f"a sanitizer reports:\n{reports}"
         assert not left, f"processes left running: {left}"
         assert not mounts, f"left mounted: {mounts}"
 
@@ -141,7 +181,8 @@ class Pool(Home):
                 assert done.returncode == 0, said
                 for process in [self.record["scheduler"], *self.record["guests"]]:
                     assert not pathlib.Path(f"/proc/{process['pid']}").exists() or is_zombie(process["pid"]), said
-                assert not pathlib.Path(f"/sys/class/net/{self.record['bridge']}").exists(), said
+                if self.record["bridge"]:  # root's
+                    assert not pathlib.Path(f"/sys/class/net/{self.record['bridge']}").exists(), said
                 assert not (self.dir / "state/ssi/pool/pool.json").exists(), said
         finally:
             self.close()

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import pwd
 import re
 import signal
 import subprocess
@@ -95,17 +94,6 @@ class WithoutPool(Lines):
         missing = [line for line in done.stdout.decode().splitlines() if line.startswith("missing")]
         self.assertEqual(len(missing), 1, text(done))
         self.assertIn("ssi pool up", missing[0])
-
-    def test_not_root_says_what_to_do(self):
-        nobody = pwd.getpwnam("nobody")
-        self.home.dir.chmod(0o711)
-        for name in ("state", "run", "config"):
-            os.chown(self.home.dir / name, nobody.pw_uid, nobody.pw_gid)
-        if subprocess.run(["setpriv", "--reuid=nobody", "--clear-groups", "test", "-x", lab.SSI]).returncode:
-            self.skipTest("this build cannot be reached by other users")
-        done = self.home.run("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", lab.SSI, "pool", "up",
-                             cwd="/")
-        self.check(done, 1, "sudo ssi pool up")
 
 
 class WithPool(Lines):
