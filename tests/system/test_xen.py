@@ -5,11 +5,14 @@ import pathlib
 import subprocess
 import unittest
 
+from pool import not_sanitized
+
 TIMEOUT = 2500
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Xen(unittest.TestCase):
+    @not_sanitized("an emulated guest of 256 MiB is too small and too slow for it")
     def test_guests_in_a_real_xen(self):
         guests = "2" if os.environ.get("SSI_TEST_FULL") else "1"
         done = subprocess.run([str(TOP / "tests/xen/run"), "--guests", guests], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
