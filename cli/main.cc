@@ -8,6 +8,7 @@
 
 #include "cli/allow.h"
 #include "cli/doctor.h"
+#include "cli/guest_build.h"
 #include "cli/guests.h"
 #include "cli/history.h"
 #include "cli/key.h"
@@ -39,6 +40,7 @@ constexpr Command commands[] = {
     {"shell", ssi::shell_command, "shell [COMMAND]", "a shell whose heavy commands run in guests"},
     {"allow", ssi::allow_command, "allow check PATH [ARG...]", "which rule matches, what would happen"},
     {"allow", ssi::allow_command, "allow compile", "make the shim's table from the config"},
+    {"guest", ssi::guest_command, "guest build DIR", "the Xen guest to copy: kernel, initramfs, cfg"},
     {"key", ssi::key_command, "key show", "the public key of this user's deputy"},
 };
 

@@ -215,19 +215,19 @@ Result<std::optional<SchedulerAddress>> find_pool() {
   return read_pool(paths::pool_file);
 }
 
+}  // namespace
+
 Result<SchedulerAddress> parse_scheduler(const std::string& text) {
   const auto hash = text.find('#');
   SchedulerAddress address{text.substr(0, hash), {}};
   if (!is_address(address.address))
-    return failure("SSI_SCHEDULER: '" + text + "' is not HOST:PORT or HOST:PORT#KEY");
+    return failure("'" + text + "' is not HOST:PORT or HOST:PORT#KEY");
   if (hash == std::string::npos) return address;
   auto key = parse_key(std::string_view(text).substr(hash + 1));
-  if (!key) return because("SSI_SCHEDULER", key.error());
+  if (!key) return tl::make_unexpected(key.error());
   address.key = *key;
   return address;
 }
-
-}  // namespace
 
 Result<Config> load_config(const std::string& system_file, const std::string& user_file) {
   const auto system = parse_file(system_file);
@@ -255,7 +255,7 @@ Result<std::optional<SchedulerAddress>> find_scheduler(const Config& config,
   auto chosen = config.scheduler;
   if (!from_environment.empty()) {
     auto named = parse_scheduler(from_environment);
-    if (!named) return tl::make_unexpected(named.error());
+    if (!named) return because("SSI_SCHEDULER", named.error());
     if (named->key.empty() && chosen && chosen->address == named->address) named->key = chosen->key;
     chosen = *named;
   }

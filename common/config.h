@@ -65,6 +65,9 @@ inline constexpr const char* shipped_rules = "shipped rules";  // common/shipped
 Result<Config> load_config(const std::string& system_file, const std::string& user_file);
 Result<Config> load_config();  // the usual files; SSI_CONFIG replaces the user's
 
+// "HOST:PORT" or "HOST:PORT#KEY".
+Result<SchedulerAddress> parse_scheduler(const std::string& text);
+
 // SSI_SCHEDULER ("HOST:PORT" or "HOST:PORT#KEY"), then the config, then the embedded pool's file. A key that is not
 // given is taken from the pool's file when that names the same address. None: no pool is known.
 Result<std::optional<SchedulerAddress>> find_scheduler(const Config& config,

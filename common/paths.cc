@@ -90,6 +90,7 @@ Result<std::string> sibling(const std::string& name) {
   std::vector<fs::path> places{here};
   for (const char* part : {"shim", "deputy", "agent", "scheduler", "cli"})
     places.push_back(here.parent_path() / part);
+  places.push_back(here.parent_path());  // for "guest/build"
   // Installed: programs in PREFIX/bin, the rest in PREFIX/LIBDIR/ssi; LIBDIR may be several folders deep.
   const fs::path libdir(SSI_LIBDIR);
   places.push_back(libdir);

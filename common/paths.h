@@ -19,7 +19,7 @@ inline constexpr const char* pool_file = "/run/ssi/pool.toml";
 
 std::string home_dir();  // of the effective user, from the password database when HOME is not set
 
-// The full path of a sibling program or library ("ssi-agent", "libssi-shim.so"): beside this one, in the build tree's
+// The full path of a sibling program or library ("ssi-agent", "libssi-shim.so", "guest/build"): beside this one, in the build tree's
 // folders, or where `meson install` puts it. Source: /proc/self/exe.
 Result<std::string> sibling(const std::string& name);
 

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "cli/guest_build.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstring>
+
+#include "cli/options.h"
+#include "cli/status_query.h"
+#include "common/identity.h"
+#include "common/paths.h"
+
+namespace ssi {
+namespace {
+
+constexpr char help[] =
+    "usage: ssi guest build DIR [--scheduler HOST:PORT[#KEY]] [--token TOKEN]\n"
+    "Makes DIR: kernel, initramfs, xl configurations and README. Copy it to a Xen host and start it there.\n"
+    "  --scheduler HOST:PORT   where guests reach the scheduler; else the one known here. Without #KEY, the "
+    "key\n"
+    "                          is that of the scheduler known here\n"
+    "  --token TOKEN           admits the guest at its first boot ('ssi guests token'); lies in guest.cfg "
+    "only\n"
+    "Debian's packages are downloaded with apt-get and unpacked; nothing is installed.\n";
+
+// It becomes a word of a kernel's command line within quotes.
+bool is_token(const std::string& text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) || std::strchr("-_.:=+/", c);
+  });
+}
+
+// The scheduler as guests are to reach it; they may know it by another address than we do.
+Result<SchedulerAddress> scheduler_for_guests(const std::string& named) {
+  if (named.empty()) return known_scheduler();
+  auto scheduler = parse_scheduler(named);
+  if (!scheduler) return because("--scheduler", scheduler.error());
+  if (!scheduler->key.empty()) return scheduler;
+  const auto known = known_scheduler();
+  if (!known)
+    return failure("--scheduler " + named + ": its key is not known: give HOST:PORT#KEY (" +
+                   known.error().text() + ")");
+  scheduler->key = known->key;
+  fmt::print("guest: {} with the key of the scheduler that is known here, {}\n", named,
+             fingerprint(known->key));
+  return scheduler;
+}
+
+int become(const std::vector<std::string>& words) {
+  std::vector<char*> argv;
+  for (const auto& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  std::fflush(stdout);
+  ::execv(argv[0], argv.data());
+  return errno;
+}
+
+}  // namespace
+
+int guest_command(int argc, char** argv) {
+  std::string named, token;
+  Options options("ssi guest build", help);
+  options.value("scheduler", [&](const std::string& text) { return !(named = text).empty(); });
+  options.value("token", [&](const std::string& text) { return is_token(token = text); });
+  if (auto status = options.parse(argc, argv)) return *status;
+  const auto& words = options.words();
+  if (words.empty() || words[0] != "build") return options.usage_error("which? 'build' is all there is");
+  if (words.size() != 2 || words[1].empty()) return options.usage_error("name one directory");
+
+  const auto script = paths::sibling("guest/build");
+  if (!script) return options.failed(script.error().text());
+  const auto agent = paths::sibling("ssi-agent");
+  if (!agent) return options.failed(agent.error().text());
+  const auto scheduler = scheduler_for_guests(named);
+  if (!scheduler) return options.failed(scheduler.error().text());
+  // The script shall not take a directory for an option of the tools that it calls.
+  const auto directory = words[1][0] == '-' ? "./" + words[1] : words[1];
+  const int error = become({*script, directory, *agent, scheduler->address, key_text(scheduler->key), token});
+  return options.failed(*script + ": " + std::strerror(error));
+}
+
+}  // namespace ssi
