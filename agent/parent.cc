@@ -172,7 +172,7 @@ Status Parent::watch_signals() {
 Status Parent::start_reporter() {
   auto pair = packet_pair();
   if (!pair) return tl::make_unexpected(pair.error());
-  auto& [ours, theirs] = *pair;
+  Fd ours = std::move((*pair)[0]), theirs = std::move((*pair)[1]);
   reporter_pid_ =
       fork_child({theirs.get()}, [&] { return run_reporter(options_, self_, speed_, std::move(theirs)); });
   if (reporter_pid_ < 0) return os_error("fork");
@@ -199,7 +199,7 @@ void Parent::serve_connection(Fd connection) {
     return;  // the peer sees the connection closed
   auto pair = packet_pair();
   if (!pair) return;
-  auto& [ours, theirs] = *pair;
+  Fd ours = std::move((*pair)[0]), theirs = std::move((*pair)[1]);
   const pid_t pid = fork_child({connection.get(), theirs.get()}, [&] {
     return run_home(options_, self_, std::move(connection), std::move(theirs));
   });
@@ -213,8 +213,8 @@ void Parent::make_stem(Home& home, const Ids& user) {
     send_packet(home.socket.get(), inside::StemReady{EAGAIN});
     return;
   }
-  auto& [for_home, for_stem] = *data;
-  auto& [ours, theirs] = *sync;
+  Fd for_home = std::move((*data)[0]), for_stem = std::move((*data)[1]);
+  Fd ours = std::move((*sync)[0]), theirs = std::move((*sync)[1]);
   const pid_t pid = fork_child({for_stem.get(), theirs.get()}, [&] {
     char byte = 0;
     if (::unshare(CLONE_NEWUSER) != 0 || ::write(theirs.get(), &byte, 1) != 1 ||

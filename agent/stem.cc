@@ -35,8 +35,9 @@ Status deny_terminal_injection() {
   const scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_ALLOW);
   if (!filter) return os_error("seccomp_init", ENOMEM);
   int failed = 0;
-  for (const std::uint32_t arch : {SCMP_ARCH_X86, SCMP_ARCH_X32})
-    if (::seccomp_arch_native() == SCMP_ARCH_X86_64) failed |= ::seccomp_arch_add(filter, arch);
+  for (const auto arch : {SCMP_ARCH_X86, SCMP_ARCH_X32})  // of either sign, as the header's macros have it
+    if (::seccomp_arch_native() == SCMP_ARCH_X86_64)
+      failed |= ::seccomp_arch_add(filter, static_cast<std::uint32_t>(arch));
   for (const std::uint64_t request : {std::uint64_t{TIOCSTI}, std::uint64_t{TIOCLINUX}})
     failed |= ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
                                  SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffUL, request));

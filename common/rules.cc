@@ -46,11 +46,11 @@ std::string arguments_miss(const Rule& rule, const std::vector<std::string>& arg
 }
 
 std::string environment_miss(const Rule& rule, const std::vector<std::string>& environment) {
-  for (const auto& [name, pattern] : rule.when_env) {
-    const auto set = std::ranges::find_if(environment, [&, start = name + "="](const auto& it) {
-      return it.starts_with(start) && fits(pattern, it.substr(start.size()));
+  for (const auto& wanted : rule.when_env) {
+    const auto set = std::ranges::find_if(environment, [&, start = wanted.first + "="](const auto& it) {
+      return it.starts_with(start) && fits(wanted.second, it.substr(start.size()));
     });
-    if (set == environment.end()) return fmt::format("when_env wants {}={}", name, pattern);
+    if (set == environment.end()) return fmt::format("when_env wants {}={}", wanted.first, wanted.second);
   }
   for (const auto& variable : environment)
     if (const auto name = variable.substr(0, variable.find('=')); fits_any(rule.not_env, name))
