@@ -128,6 +128,8 @@ void GuestJob::on_control() {
   } else if (packet.kind == inside::FromInit::failed) {
     poll_.want(0);
     events_.failed(packet.error);
+  } else if (packet.kind == inside::FromInit::used) {
+    events_.used(packet.cpu_us, packet.max_rss);
   } else if (!ended_) {
     leader_ended(packet);
   }

@@ -49,7 +49,7 @@ class HomeProcess {
   void take(const wire::Invalidate& changed);
   void take(const wire::SpecPart& part, std::string_view body);
   void start(wire::Start&& start, std::uint32_t id);
-  void launch(const JobSpec& spec, std::uint32_t id);
+  void launch(const JobSpec& spec, const std::string& user, std::uint32_t id);
   void kill(std::uint64_t job);
   void job_over(std::uint64_t job);
   void run_waiting();
@@ -81,6 +81,7 @@ class HomeProcess {
   int invalidating_ = 0;
   struct Waiting {
     JobSpec spec;
+    std::string user;
     std::uint32_t id;
   };
   std::deque<Waiting> waiting_;   // for the view to be mounted and coherent
@@ -170,7 +171,7 @@ void HomeProcess::hello(const wire::Hello& hello, std::uint32_t id) {
   hello_ = hello;
   hello_id_ = id;
   if (options_.squash_ids) view_.squash({hello.uid, hello.gid});
-  tell_parent({inside::ToParent::want_stem, 0, hello.uid, hello.gid});
+  tell_parent({inside::ToParent::want_stem, 0, {}, 0, 0, hello.uid, hello.gid});
 }
 
 void HomeProcess::stem_ready() {
@@ -230,7 +231,7 @@ void HomeProcess::run_waiting() {
   while (!waiting_.empty() && mounting_.empty()) {
     const auto next = std::move(waiting_.front());
     waiting_.pop_front();
-    launch(next.spec, next.id);
+    launch(next.spec, next.user, next.id);
   }
 }
 
@@ -270,11 +271,11 @@ void HomeProcess::start(wire::Start&& start, std::uint32_t id) {
   }
   if (find(start.job) || !nonces_.insert(ticket->nonce).second) return session_.fail(id, EALREADY);
   spec.start = std::move(start);
-  waiting_.push_back({std::move(spec), id});
+  waiting_.push_back({std::move(spec), ticket->user, id});
   run_waiting();
 }
 
-void HomeProcess::launch(const JobSpec& spec, std::uint32_t id) {
+void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint32_t id) {
   const auto number = spec.start.job;
   auto job = GuestJob::start(loop_, session_, *stem_, spec, hello_.home, hello_.domain,
                              {[this, id] { session_.reply(id, wire::Started{}); },
@@ -282,17 +283,24 @@ void HomeProcess::launch(const JobSpec& spec, std::uint32_t id) {
                                 session_.fail(id, error);
                                 loop_.defer([this, number] { job_over(number); });
                               },
+                              [this, number](std::uint64_t cpu_us, std::uint64_t memory) {
+                                tell_parent({inside::ToParent::job_used, number, {}, cpu_us, memory});
+                              },
                               [this, number] {
                                 session_.post(wire::Gone{number}, {}, Session::Lane::bulk);
                                 loop_.defer([this, number] { job_over(number); });
                               }});
   if (!job) return session_.fail(id, job.error().code ? job.error().code.value() : EIO);
   jobs_.emplace(number, std::move(*job));
-  tell_parent({inside::ToParent::job_started, number});
+  inside::ToParent told{inside::ToParent::job_started, number, {}, 0, 0};
+  inside::set_text(told.names.user, user);
+  inside::set_text(told.names.home, hello_.home);
+  inside::set_text(told.names.command, spec.start.path.substr(spec.start.path.rfind('/') + 1));
+  tell_parent(told);
 }
 
 void HomeProcess::job_over(std::uint64_t job) {
-  if (jobs_.erase(job)) tell_parent({inside::ToParent::job_ended, job});
+  if (jobs_.erase(job)) tell_parent({inside::ToParent::job_ended, job, {}, 0, 0});
 }
 
 }  // namespace

@@ -10,6 +10,9 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
 
 namespace ssi::inside {
 
@@ -17,16 +20,36 @@ inline constexpr std::uint32_t max_groups = 256;
 inline constexpr std::uint32_t max_path = 4096;
 inline constexpr const char* view_path = "/view";  // where a stem keeps its home's tree
 
+// Text in a packet: cut to its size, ended by NUL unless it fills it.
+template <std::size_t size>
+void set_text(char (&to)[size], std::string_view from) {
+  std::memset(to, 0, size);
+  std::memcpy(to, from.data(), from.size() < size ? from.size() : size);
+}
+
+template <std::size_t size>
+std::string text_of(const char (&from)[size]) {
+  return {from, ::strnlen(from, size)};
+}
+
+// Whose job it is, and what runs: for `ssi ps`.
+struct JobNames {
+  char user[33], home[65], command[65];
+};
+
 // --- home -> parent
 
 struct ToParent {
   enum Kind : std::uint32_t {
     want_stem,    // this session is authenticated: make its stem. Answer: StemReady with the stem's socket
-    job_started,  // for the reports
-    job_ended
+    job_started,  // for the reports: with its names
+    job_ended,
+    job_used  // with what it uses now
   };
   Kind kind;
   std::uint64_t job;
+  JobNames names;
+  std::uint64_t cpu_us, memory;
   // want_stem: the user of the jobs. Where there is one id only it is to be this one.
   std::uint32_t uid = ~0U, gid = ~0U;
 };
@@ -38,8 +61,10 @@ struct StemReady {
 // --- parent -> reporter
 
 struct JobsChanged {
+  enum Kind : std::uint32_t { started, ended, used } kind;
   std::uint64_t job;
-  std::uint8_t running;
+  JobNames names;                // started
+  std::uint64_t cpu_us, memory;  // used
 };
 
 // --- home -> stem
@@ -85,7 +110,8 @@ struct FromInit {
   enum Kind : std::uint32_t {
     started,  // the program's execve succeeded
     failed,   // with `error`: nothing ran
-    exited    // the leader ended
+    exited,   // the leader ended
+    used      // once a second: cpu_us and, as max_rss, the memory resident now, of all processes
   };
   Kind kind;
   std::int32_t error;  // errno

@@ -14,11 +14,14 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <optional>
 
 #include "agent/job_spec.h"
+#include "agent/namespace_use.h"
 #include "common/fd_passing.h"
 
 namespace ssi {
@@ -133,22 +136,31 @@ int become_leader(const inside::StartJob& start, JobSpec& spec, const std::vecto
   return errno;
 }
 
+std::int64_t now_ms() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
+
 class JobInit {
  public:
-  JobInit(Fd control, Fd exec_result, Fd signals, pid_t leader)
+  JobInit(Fd control, Fd exec_result, Fd signals, Fd proc, pid_t leader)
       : control_(std::move(control)),
         exec_result_(std::move(exec_result)),
         signals_(std::move(signals)),
+        proc_(std::move(proc)),
         leader_(leader) {}
 
   [[noreturn]] void run() {
     for (;;) {
       pollfd wanted[] = {
           {control_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {exec_result_.get(), POLLIN, 0}};
-      if (::poll(wanted, 3, -1) < 0 && errno != EINTR) ::_exit(1);
+      const auto wait = std::max<std::int64_t>(next_use_ms_ - now_ms(), 0);
+      if (::poll(wanted, 3, static_cast<int>(wait)) < 0 && errno != EINTR) ::_exit(1);
       if (wanted[2].revents) take_exec_result();
       if (wanted[1].revents) reap();
       if (wanted[0].revents) take_command();
+      if (now_ms() >= next_use_ms_) tell_use();
     }
   }
 
@@ -164,6 +176,17 @@ class JobInit {
     packet.kind = failed_ ? FromInit::failed : FromInit::started;
     packet.error = failed_ ? error : 0;
     tell(packet);
+  }
+
+  void tell_use() {
+    next_use_ms_ = now_ms() + use_ms;
+    const auto use = namespace_use(proc_.get());
+    FromInit packet{};
+    packet.kind = FromInit::used;
+    packet.cpu_us = use.cpu_us;
+    packet.max_rss = use.memory;
+    // A home process that does not take it now does without: we must not wait for it, but see it end.
+    (void)::send(control_.get(), &packet, sizeof packet, MSG_DONTWAIT | MSG_NOSIGNAL);
   }
 
   void take_command() {
@@ -207,8 +230,11 @@ class JobInit {
     return packet;
   }
 
-  Fd control_, exec_result_, signals_;
+  static constexpr std::int64_t use_ms = 1000;  // short jobs cost nothing
+
+  Fd control_, exec_result_, signals_, proc_;
   const pid_t leader_;
+  std::int64_t next_use_ms_ = now_ms() + use_ms;
   bool failed_ = false;
 };
 
@@ -225,6 +251,7 @@ void run_job_init(const inside::StartJob& request, std::vector<Fd> fds, bool squ
   if (fds.size() < 2) ::_exit(1);
   ::signal(SIGCHLD, SIG_DFL);
   if (const auto done = finish_namespaces(start); !done) give_up(fds, done.error().code.value());
+  Fd proc(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   give_streams(start, fds);
   if (const auto done = drop_rights(start, squash_ids); !done) give_up(fds, done.error().code.value());
   auto spec = JobSpec::from_memory(fds[1].get());
@@ -249,7 +276,7 @@ void run_job_init(const inside::StartJob& request, std::vector<Fd> fds, bool squ
   Fd control = std::move(fds[0]);
   fds.clear();  // the job's streams belong to the job alone: their ends must be seen
   ::close_range(0, 2, 0);
-  JobInit(std::move(control), std::move(result_read), std::move(signals), leader).run();
+  JobInit(std::move(control), std::move(result_read), std::move(signals), std::move(proc), leader).run();
 }
 
 }  // namespace ssi

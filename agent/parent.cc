@@ -128,7 +128,7 @@ class Parent {
   void serve_connection(Fd connection);
   bool serve(Home& home);  // false: gone
   void make_stem(Home& home, const Ids& user);
-  void job_changed(Home& home, std::uint64_t job, bool running);
+  void job_changed(Home& home, const inside::ToParent& told);
   void home_gone(Home& home);
   void end_cgroups();
 
@@ -251,21 +251,33 @@ bool Parent::serve(Home& home) {
   if (got != sizeof packet) return false;
   if (packet.kind == inside::ToParent::want_stem)
     make_stem(home, {packet.uid, packet.gid});
-  else if (packet.kind == inside::ToParent::job_started)
-    job_changed(home, packet.job, true);
   else
-    job_changed(home, packet.job, false);
+    job_changed(home, packet);
   return true;
 }
 
-void Parent::job_changed(Home& home, std::uint64_t job, bool running) {
-  if (running ? home.jobs.insert(job).second : home.jobs.erase(job) > 0)
-    send_packet(reporter_.get(), inside::JobsChanged{job, running});
+// Passes on what a home process says of its own jobs.
+void Parent::job_changed(Home& home, const inside::ToParent& told) {
+  using inside::JobsChanged, inside::ToParent;
+  JobsChanged change{JobsChanged::used, told.job, told.names, told.cpu_us, told.memory};
+  bool is_true = home.jobs.contains(told.job);
+  if (told.kind == ToParent::job_started) {
+    change.kind = JobsChanged::started;
+    is_true = home.jobs.insert(told.job).second;
+  } else if (told.kind == ToParent::job_ended) {
+    change.kind = JobsChanged::ended;
+    is_true = home.jobs.erase(told.job) > 0;
+  }
+  if (!is_true) return;
+  if (change.kind == JobsChanged::used)  // may be lost: we must not wait for a reporter that hangs
+    (void)::send(reporter_.get(), &change, sizeof change, MSG_DONTWAIT | MSG_NOSIGNAL);
+  else
+    send_packet(reporter_.get(), change);
 }
 
 // Its jobs die with it: their control sockets have closed, which kills them; the cgroup makes sure.
 void Parent::home_gone(Home& home) {
-  while (!home.jobs.empty()) job_changed(home, *home.jobs.begin(), false);
+  while (!home.jobs.empty()) job_changed(home, {inside::ToParent::job_ended, *home.jobs.begin(), {}, 0, 0});
   ending_.push_back({std::move(home.cgroup), now_ms() + abort_ms});
 }
 

@@ -5,8 +5,8 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
-#include <set>
 
 #include "agent/dialler.h"
 #include "agent/inside.h"
@@ -51,6 +51,11 @@ class Reporter {
   }
 
  private:
+  struct Running {
+    wire::JobUse use;
+    std::uint64_t began_ms;
+  };
+
   void link_changed(ControlClient::Link link, const std::string& why) {
     joined_ = false;
     retry_.stop();
@@ -108,17 +113,37 @@ class Reporter {
   }
 
   void take_jobs() {
+    bool is_other = false;
     for (;;) {
       inside::JobsChanged change;
       const auto got = ::recv(parent_.get(), &change, sizeof change, MSG_DONTWAIT);
       if (got < 0) break;
       if (got != sizeof change) return loop_.stop();  // the parent is gone
-      if (change.running)
-        jobs_.insert(change.job);
+      if (change.kind == inside::JobsChanged::used)
+        note_use(change);
       else
-        jobs_.erase(change.job);
+        is_other = true;
+      if (change.kind == inside::JobsChanged::started) jobs_.emplace(change.job, started(change));
+      const auto job = jobs_.find(change.job);
+      if (change.kind == inside::JobsChanged::ended && job != jobs_.end()) jobs_.erase(job);
     }
-    report();
+    if (is_other) report();  // what they use can wait for the next one
+  }
+
+  Running started(const inside::JobsChanged& change) const {
+    Running job{{}, uv_now(loop_.uv())};
+    job.use.job = change.job;
+    job.use.user = inside::text_of(change.names.user);
+    job.use.home = inside::text_of(change.names.home);
+    job.use.command = inside::text_of(change.names.command);
+    return job;
+  }
+
+  void note_use(const inside::JobsChanged& change) {
+    const auto job = jobs_.find(change.job);
+    if (job == jobs_.end()) return;
+    job->second.use.cpu_us = change.cpu_us;
+    job->second.use.memory = change.memory;
   }
 
   void report() {
@@ -130,8 +155,12 @@ class Reporter {
     report.dials_out = options_.dials_out;
     report.boot = boot_;
     report.sequence = ++sequence_;
-    report.jobs.assign(jobs_.begin(), jobs_.end());
-    if (report.jobs.size() > 1000) report.jobs.resize(1000);  // the decoder's limit
+    for (const auto& [id, job] : jobs_) {
+      if (report.jobs.size() == 1000) break;  // the decoder's limit
+      report.jobs.push_back(id);
+      report.used.push_back(job.use);
+      report.used.back().seconds = static_cast<double>(uv_now(loop_.uv()) - job.began_ms) / 1000;
+    }
     client_->send(report);
   }
 
@@ -147,7 +176,7 @@ class Reporter {
   std::uint64_t retry_ms_ = first_retry_ms;
   std::string said_;
   std::unique_ptr<ControlClient> client_;
-  std::multiset<std::uint64_t> jobs_;
+  std::multimap<std::uint64_t, Running> jobs_;  // two homes may have jobs of one number, from two schedulers
   std::uint64_t boot_ = 0, sequence_ = 0;
 };
 

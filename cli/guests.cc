@@ -39,21 +39,17 @@ std::string heard(const wire::GuestEntry& guest) {
   return guest.silent < 0 ? "-" : fmt::format("{:.0f}s ago", guest.silent);
 }
 
-// The answer to one question; the scheduler's refusals are errors.
 template <class Reply>
-Result<Reply> ask(const wire::Control& question) {
+Result<Reply> ask_known(const wire::Control& question) {
   auto scheduler = known_scheduler();
   if (!scheduler) return tl::make_unexpected(scheduler.error());
   auto self = deputy_identity();
   if (!self) return tl::make_unexpected(self.error());
-  auto reply = ask_scheduler(*scheduler, *self, question, timeout_ms);
-  if (!reply) return tl::make_unexpected(reply.error());
-  if (auto* expected = std::get_if<Reply>(&*reply)) return std::move(*expected);
-  return failure("scheduler " + scheduler->address + ": an answer to another question");
+  return ask<Reply>(*scheduler, *self, question, timeout_ms);
 }
 
 int list(const Options& options, bool json) {
-  auto reply = ask<wire::GuestsReply>(wire::GuestsRequest{1});
+  auto reply = ask_known<wire::GuestsReply>(wire::GuestsRequest{1});
   if (!reply) return options.failed(reply.error().text());
   std::sort(reply->guests.begin(), reply->guests.end(),
             [](const auto& a, const auto& b) { return ::strverscmp(a.name.c_str(), b.name.c_str()) < 0; });
@@ -62,14 +58,14 @@ int list(const Options& options, bool json) {
 }
 
 int admit(const Options& options, const std::string& who, bool revoke) {
-  const auto reply = ask<wire::Admitted>(wire::Admit{1, who, revoke});
+  const auto reply = ask_known<wire::Admitted>(wire::Admit{1, who, revoke});
   if (!reply) return options.failed(reply.error().text());
   fmt::print("{} {}\n", printable(reply->name), revoke ? "is revoked" : "is admitted");
   return 0;
 }
 
 int token(const Options& options, std::uint32_t seconds) {
-  const auto reply = ask<wire::TokenReply>(wire::TokenRequest{1, seconds});
+  const auto reply = ask_known<wire::TokenReply>(wire::TokenRequest{1, seconds});
   if (!reply) return options.failed(reply.error().text());
   fmt::print("{}\n", reply->token);
   return 0;

@@ -10,9 +10,11 @@
 #include "cli/doctor.h"
 #include "cli/guest_build.h"
 #include "cli/guests.h"
+#include "cli/history.h"
 #include "cli/key.h"
 #include "cli/options.h"
 #include "cli/pool.h"
+#include "cli/ps.h"
 #include "cli/shell.h"
 #include "cli/status.h"
 
@@ -31,6 +33,9 @@ constexpr Command commands[] = {
     {"guests", ssi::guests_command, "guests list | token [--for 30m]",
      "who is in the pool; a token to join it"},
     {"guests", ssi::guests_command, "guests approve | revoke GUEST", "take a machine in, or send it away"},
+    {"ps", ssi::ps_command, "ps [--json]", "the jobs that run in the pool"},
+    {"history", ssi::history_command, "history [--json] [--limit N]", "your jobs that have ended"},
+    {"why", ssi::why_command, "why JOB", "why it ran where it ran"},
     {"doctor", ssi::doctor_command, "doctor", "what is missing here, and the cure"},
     {"shell", ssi::shell_command, "shell [COMMAND]", "a shell whose heavy commands run in guests"},
     {"allow", ssi::allow_command, "allow check PATH [ARG...]", "which rule matches, what would happen"},

@@ -17,7 +17,6 @@ namespace ssi {
 namespace {
 
 constexpr int timeout_ms = 2000;
-using Row = std::vector<std::string>;
 
 std::string gibibytes(std::uint64_t bytes) {
   return fmt::format("{:.1f}", static_cast<double>(bytes) / (1 << 30));

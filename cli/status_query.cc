@@ -71,14 +71,6 @@ Result<wire::Control> ask_scheduler(const SchedulerAddress& scheduler, const Ide
   return std::move(*query.answer);
 }
 
-Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Identity& self,
-                                     int timeout_ms) {
-  auto reply = ask_scheduler(scheduler, self, wire::StatusRequest{1}, timeout_ms);
-  if (!reply) return tl::make_unexpected(reply.error());
-  if (auto* status = std::get_if<wire::StatusReply>(&*reply)) return std::move(*status);
-  return refused(scheduler.address, "an answer to another question");
-}
-
 Result<wire::StatusReply> watch_status(const SchedulerAddress& scheduler, const Identity& self,
                                        int timeout_ms,
                                        std::function<Result<bool>(const wire::StatusReply&)> enough,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// One question to the scheduler: which guests are there?
+// One question to the scheduler: which guests are there, or which jobs?
 #pragma once
 
 #include <functional>
@@ -15,12 +15,24 @@ namespace ssi {
 // is none.
 Result<SchedulerAddress> known_scheduler();
 
-// Asks once. Ends with the first answer, or with the reason why the link is down, or after `timeout_ms`.
-// The scheduler's answer to one question; its refusal is an error.
+// Asks once. Ends with the scheduler's first answer (its refusal is an error), or with the reason why the link is
+// down, or after `timeout_ms`.
 Result<wire::Control> ask_scheduler(const SchedulerAddress& scheduler, const Identity& self,
                                     const wire::Control& question, int timeout_ms);
 
-Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Identity& self, int timeout_ms);
+template <class Reply>
+Result<Reply> ask(const SchedulerAddress& scheduler, const Identity& self, const wire::Control& question,
+                  int timeout_ms) {
+  auto answer = ask_scheduler(scheduler, self, question, timeout_ms);
+  if (!answer) return tl::make_unexpected(answer.error());
+  if (auto* reply = std::get_if<Reply>(&*answer)) return std::move(*reply);
+  return failure("scheduler " + scheduler.address + ": an answer to another question");
+}
+
+inline Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Identity& self,
+                                            int timeout_ms) {
+  return ask<wire::StatusReply>(scheduler, self, wire::StatusRequest{1}, timeout_ms);
+}
 
 // Asks again and again, over one connection and whatever becomes of the link, until `enough` says true or it
 // returns an error, or `timeout_ms` have passed; then the error is why the link is down, or that there was no

@@ -13,7 +13,7 @@ std::string printable(const std::string& text) {
   return result;
 }
 
-std::string table(std::vector<std::vector<std::string>> rows) {
+std::string table(std::vector<Row> rows) {
   std::vector<std::size_t> widths;
   for (auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
@@ -30,6 +30,10 @@ std::string table(std::vector<std::vector<std::string>> rows) {
     text += line + "\n";
   }
   return text;
+}
+
+std::string mebibytes(double bytes) {
+  return fmt::format("{:.0f} MiB", bytes / (1 << 20));
 }
 
 }  // namespace ssi

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Tables for people.
+// What is printed for people: columns as wide as their longest entry, and text from elsewhere made harmless.
 #pragma once
 
 #include <string>
@@ -7,10 +7,14 @@
 
 namespace ssi {
 
-// Names come from guests' reports: nothing in them may steer the terminal.
+using Row = std::vector<std::string>;
+
+// All rows have as many cells as the first, which is the heading; columns are aligned, cells made printable.
+std::string table(std::vector<Row> rows);
+
+// Names come from guests and from other users: nothing in them may steer the terminal.
 std::string printable(const std::string& text);
 
-// Rows of equally many cells, the first row their headings; columns are aligned. Cells are made printable.
-std::string table(std::vector<std::vector<std::string>> rows);
+std::string mebibytes(double bytes);  // "12 MiB"
 
 }  // namespace ssi

@@ -118,7 +118,8 @@ struct Placed {
   std::uint64_t epoch = 0;
   Bytes ticket;                // see common/ticket.h
   std::uint8_t dials_out = 0;  // 1: ask for it by Callback, unless a session with this guest is open
-  MSGPACK_DEFINE(request, verdict, reason, job, guest, address, guest_key, epoch, ticket, dials_out)
+  double speed = 0;            // of one of the guest's processors, as it reports it
+  MSGPACK_DEFINE(request, verdict, reason, job, guest, address, guest_key, epoch, ticket, dials_out, speed)
 };
 
 // deputy -> scheduler: a placed job has ended, or never started; its reservation is over.
@@ -248,7 +249,7 @@ struct TokenReply {
   MSGPACK_DEFINE(request, token)
 };
 
-// deputy -> scheduler: what runs in the pool?
+// deputy -> scheduler: what runs in the pool? Answered for every user's jobs; guests are refused.
 struct JobsRequest {
   std::uint64_t request = 0;
   MSGPACK_DEFINE(request)

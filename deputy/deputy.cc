@@ -12,11 +12,13 @@
 
 namespace ssi {
 
-Deputy::Deputy(Loop& loop, Fd listener, Identity identity, Context context, ExportPolicy policy)
+Deputy::Deputy(Loop& loop, Fd listener, Identity identity, Context context, ExportPolicy policy,
+               const std::string& state)
     : loop_(loop),
       listener_(std::move(listener)),
       identity_(std::move(identity)),
       context_(std::move(context)),
+      history_(loop, state + "/history.sqlite"),
       slots_(loop, std::max(1U, std::thread::hardware_concurrency())),
       policy_(std::move(policy)),
       poll_(loop, listener_.get(), [this](int) { accept_callers(); }),
@@ -37,7 +39,7 @@ Result<std::unique_ptr<Deputy>> Deputy::start(Loop& loop, Fd listener) {
       load_config();  // a broken one is told to each caller; until it is mended the defaults hold
   return std::unique_ptr<Deputy>(new Deputy(loop, std::move(listener), std::move(*identity),
                                             std::move(*context),
-                                            ExportPolicy(config ? config->exports : ExportRules{})));
+                                            ExportPolicy(config ? config->exports : ExportRules{}), *state));
 }
 
 Deputy::~Deputy() {
@@ -129,7 +131,9 @@ void Deputy::measure_home() {
   auto speed = std::make_shared<double>(0);
   loop_.queue_work([speed] { *speed = measure_speed(); },
                    [this, speed, alive = alive_] {
-                     if (*alive) load_ = Load(*speed);
+                     if (!*alive) return;
+                     home_speed_ = *speed;
+                     load_ = Load(*speed);
                    });
 }
 

@@ -16,6 +16,7 @@
 #include "deputy/effects.h"
 #include "deputy/export_policy.h"
 #include "deputy/guest_link.h"
+#include "deputy/history.h"
 #include "deputy/home_slots.h"
 #include "deputy/job.h"
 #include "deputy/scheduler_link.h"
@@ -43,9 +44,12 @@ class Deputy {
   const Context& context() const { return context_; }
   const Identity& identity() const { return identity_; }
   HomeSlots& slots() { return slots_; }
+  History& history() { return history_; }
+  double home_speed() const { return home_speed_; }  // of one processor, 0: not known yet
 
  private:
-  Deputy(Loop& loop, Fd listener, Identity identity, Context context, ExportPolicy policy);
+  Deputy(Loop& loop, Fd listener, Identity identity, Context context, ExportPolicy policy,
+         const std::string& state);
   void accept_callers();
   void watch_idle();
   void measure_home();
@@ -54,10 +58,12 @@ class Deputy {
   Fd listener_;
   const Identity identity_;
   const Context context_;
+  History history_;
   HomeSlots slots_;
   Effects effects_;
   ExportPolicy policy_;
   Load load_{0};
+  double home_speed_ = 0;
   std::map<std::string, std::unique_ptr<SchedulerLink>> schedulers_;  // by address and key
   std::map<std::string, std::shared_ptr<GuestLink>> guests_;          // by key and epoch
   std::unique_ptr<Callbacks> callbacks_;

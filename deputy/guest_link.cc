@@ -21,7 +21,8 @@ constexpr std::size_t batch = 500;
 }  // namespace
 
 GuestLink::GuestLink(Loop& loop, const wire::Placed& placed, std::function<void()> closed)
-    : guest_(placed.guest),
+    : loop_(loop),
+      guest_(placed.guest),
       ticket_(placed.ticket),
       epoch_(placed.epoch),
       closed_(std::move(closed)),

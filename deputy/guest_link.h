@@ -74,6 +74,7 @@ class GuestLink {
   void send_mounts();
   const JobEvents* find(std::uint64_t job) const;
 
+  Loop& loop_;
   const std::string guest_;
   const wire::Bytes ticket_;
   const std::uint64_t epoch_;

@@ -49,29 +49,31 @@ bool HomeSlots::must_not_wait(const Candidate& who) const {
   return false;
 }
 
-void HomeSlots::take(const Candidate& who, std::function<void()> go) {
+void HomeSlots::take(const Candidate& who, std::function<void()> go, std::function<void()> ended) {
   if (holders_.size() < slots_ || must_not_wait(who)) {
-    hold(who);
+    hold(who, std::move(ended));
     next();  // a stage that waited for this one
     return go();
   }
-  waiting_.push_back({who, std::move(go), std::make_unique<Timer>(loop_)});
+  waiting_.push_back({who, std::move(go), std::move(ended), std::make_unique<Timer>(loop_)});
   const auto waiter = std::prev(waiting_.end());
   waiter->patience->once(patience_, [this, waiter] {
-    const auto late = std::move(*waiter);
+    auto late = std::move(*waiter);
     waiting_.erase(waiter);
-    hold(late.who);
+    hold(late.who, std::move(late.ended));
     late.go();
   });
 }
 
-void HomeSlots::hold(const Candidate& who) {
+void HomeSlots::hold(const Candidate& who, std::function<void()> ended) {
   Fd process(static_cast<int>(::syscall(SYS_pidfd_open, who.pid, 0)));
-  if (!process) return;  // it has ended already
-  holders_.push_back({who, std::move(process), nullptr});
+  if (!process) return loop_.defer(std::move(ended));  // it has ended already
+  holders_.push_back({who, std::move(ended), std::move(process), nullptr});
   const auto holder = std::prev(holders_.end());
   holder->poll = std::make_unique<Poll>(loop_, holder->process.get(), [this, holder](int) {
+    const auto its_end = std::move(holder->ended);
     holders_.erase(holder);
+    its_end();
     next();
   });
   holder->poll->want(UV_READABLE);
@@ -83,9 +85,9 @@ void HomeSlots::next() {
       ++waiter;
       continue;
     }
-    const auto ready = std::move(*waiter);
+    auto ready = std::move(*waiter);
     waiting_.erase(waiter);
-    hold(ready.who);
+    hold(ready.who, std::move(ready.ended));
     ready.go();
     waiter = waiting_.begin();  // `go` may have changed the list
   }

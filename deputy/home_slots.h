@@ -31,8 +31,9 @@ class HomeSlots {
 
   // Calls `go` when the process may run at home: now, or when a slot is free. The slot is held until the process ends.
   // One whose ancestor holds a slot does not wait, since its ancestor waits for it; nor one that is the other end of a
-  // holder's pipe.
-  void take(const Candidate& candidate, std::function<void()> go);
+  // holder's pipe. `ended` is called when the process has.
+  void take(
+      const Candidate& candidate, std::function<void()> go, std::function<void()> ended = [] {});
   std::size_t held() const { return holders_.size(); }
   std::size_t wanted() const { return holders_.size() + waiting_.size(); }  // held, or waited for
 
@@ -42,15 +43,16 @@ class HomeSlots {
  private:
   struct Holder {
     Candidate who;
+    std::function<void()> ended;
     Fd process;  // pidfd: readable when it has ended
     std::unique_ptr<Poll> poll;
   };
   struct Waiter {
     Candidate who;
-    std::function<void()> go;
+    std::function<void()> go, ended;
     std::unique_ptr<Timer> patience;
   };
-  void hold(const Candidate& who);
+  void hold(const Candidate& who, std::function<void()> ended);
   void next();
   bool must_not_wait(const Candidate& who) const;
 

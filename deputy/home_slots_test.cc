@@ -102,3 +102,27 @@ TEST_CASE("nobody waits for ever") {
   run_for(loop, 100);
   CHECK(went);
 }
+
+TEST_CASE("who took a slot hears of its end, also when it waited or was gone before") {
+  Loop loop;
+  HomeSlots slots(loop, 1);
+  Sleeper first, second, dead;
+  const pid_t gone = dead.pid;
+  dead.end();
+  std::vector<int> ended;
+  slots.take(
+      {first.pid, {}}, [] {}, [&] { ended.push_back(1); });
+  slots.take(
+      {second.pid, {}}, [] {}, [&] { ended.push_back(2); });
+  run_for(loop, 50);
+  CHECK(ended.empty());
+  first.end();
+  run_for(loop, 100);
+  CHECK(ended == std::vector<int>{1});
+  second.end();
+  run_for(loop, 100);
+  slots.take(
+      {gone, {}}, [] {}, [&] { ended.push_back(3); });
+  run_for(loop, 50);
+  CHECK(ended == std::vector<int>{1, 2, 3});
+}

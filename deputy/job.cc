@@ -20,9 +20,12 @@
 namespace ssi {
 namespace {
 
-std::string user_name() {
-  const passwd* entry = ::getpwuid(::geteuid());
-  return entry ? entry->pw_name : std::to_string(::geteuid());
+const std::string& user_name() {
+  static const std::string name = [] {
+    const passwd* entry = ::getpwuid(::geteuid());
+    return entry ? std::string(entry->pw_name) : std::to_string(::geteuid());
+  }();
+  return name;
 }
 
 std::string host_name() {
@@ -46,7 +49,11 @@ bool same_description(int a, int b) {
 }  // namespace
 
 Job::Job(Loop& loop, Deputy& deputy, Fd caller)
-    : loop_(loop), deputy_(deputy), caller_(loop, std::move(caller)), patience_(loop) {
+    : loop_(loop),
+      deputy_(deputy),
+      caller_(loop, std::move(caller)),
+      patience_(loop),
+      record_(std::make_shared<JobRecord>(deputy.history())) {
   caller_.listen({[this](RunRequest&& request) { take(std::move(request)); },
                   [this](int number) {
                     if (state_ == State::running)
@@ -71,6 +78,7 @@ void Job::take(RunRequest&& request) {
   never_home_ = request_.has(HANDOVER_REMOTE);
   may_wait_ = request_.has(HANDOVER_WAIT);
   if (auto& file = request_.config_file; !file.empty() && file[0] != '/') file = request_.cwd + "/" + file;
+  record_->identify(request_, user_name(), host_name());
   auto config = deputy_.config(request_.config_file);
   if (!config) {
     // Who typed ssirun is told what is wrong; what the shim diverts must not get a line that it has not at home.
@@ -81,6 +89,7 @@ void Job::take(RunRequest&& request) {
   const auto reason = reason_for_home(*config);
   if (!reason) return home(reason.error().text());
   if (!reason->empty()) return home(*reason);
+  if (const auto why = predicted_short(); !why.empty()) return home(why);
   place(*config);
 }
 
@@ -95,6 +104,8 @@ Result<std::string> Job::reason_for_home(const Config& config) {
   const auto ruling = judge(config, {request_.path, argv, request_.cwd, request_.variables(),
                                      [&] { return input_size(request_.cwd, argv); }});
   if (ruling.rule) {
+    record_->under(*ruling.rule);
+    min_seconds_ = ruling.rule->min_seconds;
     if (auto reason = ssi::reason_for_home(*ruling.rule); !reason.empty() && !never_home_) return reason;
     obey(*ruling.rule);
     return std::string();
@@ -107,6 +118,7 @@ Result<std::string> Job::reason_for_home(const Config& config) {
   }
   if (config.policy == Policy::local && !never_home_) return std::string("[defaults] says local");
   prefers_guest_ = config.policy == Policy::remote;
+  min_seconds_ = config.min_seconds;
   return std::string();
 }
 
@@ -122,6 +134,11 @@ void Job::obey(const Rule& rule) {
   if (fields.cpus == 0) fields.cpus = rule.cpus;
   if (fields.memory == 0) fields.memory = rule.memory;
   request_.environment = without_variables(request_.environment, rule.env_drop);
+}
+
+std::string Job::predicted_short() const {
+  if (never_home_ || prefers_guest_ || !request_.guest.empty() || request_.has(HANDOVER_WAIT)) return {};
+  return record_->too_short(min_seconds_, deputy_.home_speed());
 }
 
 // ----------------------------------------------------------------------------------------------------- place
@@ -140,6 +157,11 @@ void Job::place(const Config& config) {
   question.may_wait = may_wait_;
   question.cpus = request_.fields.cpus;
   question.memory = request_.fields.memory;
+  if (const auto& known = record_->prediction()) {
+    question.cpu_seconds = known->work;
+    // A guess must not forbid a guest to who wants no other place.
+    if (question.memory == 0 && !question.never_home) question.memory = known->memory;
+  }
   deputy_.describe_home(question);
   question.can_be_called = !deputy_.callback_address(config).empty();
   question_ = scheduler_->place(
@@ -269,6 +291,7 @@ void Job::started(const Result<wire::Started>& answer) {
   state_ = State::running;
   log::info("job={} guest={} started: {}", place_.job, place_.guest, request_.command_line());
   caller_.started(place_.guest);
+  record_->began_in(place_);
   connect_streams();
   for (const int number : std::exchange(early_signals_, {}))
     guest_->session().post(wire::Signal{place_.job, number});
@@ -340,6 +363,7 @@ void Job::report_exit() {
                   ": the job's output could not be written: " + sink->write_error()->code.message());
     }
   const auto line = request_.has(HANDOVER_VERBOSE) ? summary() : std::string();
+  const auto moved = traffic();
   deputy_.log_end(place_, request_.command(), exited_);
   scheduler_->ended(place_.job, static_cast<double>(exited_.cpu_us) / 1e6);
   if (exited_.survivors == 0) {
@@ -349,9 +373,11 @@ void Job::report_exit() {
     guest_->detach(place_.job);
     guest_.reset();
     caller_.exited(exited_.wait_status, line);
+    record_->exited(exited_, moved.in, moved.out);
     return over();
   }
   caller_.exited(exited_.wait_status, line);
+  record_->exited(exited_, moved.in, moved.out);
   state_ = State::surviving;
   if (gone_) gone();
 }
@@ -362,11 +388,16 @@ void Job::gone() {
   if (state_ == State::surviving) when_flushed([this] { over(); });
 }
 
+Job::Traffic Job::traffic() const {
+  Traffic moved{guest_->files().bytes_read() - served_before_ + (stdin_ ? stdin_->bytes() : 0),
+                guest_->files().bytes_written() - stored_before_};
+  for (const auto& sink : output_) moved.out += sink ? sink->bytes() : 0;
+  return moved;
+}
+
 std::string Job::summary() const {
   const auto seconds = static_cast<double>(uv_now(loop_.uv()) - began_) / 1000;
-  auto in = guest_->files().bytes_read() - served_before_ + (stdin_ ? stdin_->bytes() : 0);
-  auto out = guest_->files().bytes_written() - stored_before_;
-  for (const auto& sink : output_) out += sink ? sink->bytes() : 0;
+  const auto [in, out] = traffic();
   return fmt::format("{}: {}; {:.2f} s, {} bytes in, {} bytes out", place_.guest, place_.reason, seconds, in,
                      out);
 }
@@ -386,15 +417,20 @@ void Job::home(const std::string& reason) {
   const auto pid = caller_.pid();
   if (!pid) return fail(pid.error().text());
   log::info("home ({}): {}", reason, request_.command_line());
-  deputy_.slots().take({*pid, HomeSlots::pipes(request_.stdio)}, [this, alive = alive_, reason] {
-    if (!*alive) return;
-    caller_.home(reason, request_.stdio);
-    over();
-  });
+  deputy_.slots().take(
+      {*pid, HomeSlots::pipes(request_.stdio)},
+      [this, alive = alive_, reason] {
+        if (!*alive) return;
+        record_->began_at_home(reason);
+        caller_.home(reason, request_.stdio);
+        over();
+      },
+      [&deputy = deputy_, record = record_] { record->ended_at_home(deputy.home_speed()); });
 }
 
 void Job::fail(const std::string& line) {
   if (state_ == State::running || state_ == State::settling) kill();
+  record_->failed();
   caller_.failed(line);
   over();
 }
@@ -438,6 +474,7 @@ void Job::over() {
   loop_.defer([this, alive = alive_] {
     if (!*alive) return;
     release_guest();
+    record_->abandoned();
     deputy_.forget(*this);
   });
 }

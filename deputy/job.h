@@ -13,6 +13,7 @@
 #include "common/wire.h"
 #include "deputy/caller.h"
 #include "deputy/guest_link.h"
+#include "deputy/job_record.h"
 #include "deputy/scheduler_link.h"
 
 namespace ssi {
@@ -30,7 +31,8 @@ class Job {
   void take(RunRequest&& request);                     // 2. hand over
   Result<std::string> reason_for_home(const Config&);  //    "": none
   void obey(const Rule& rule);
-  void place(const Config& config);  // 3. place
+  std::string predicted_short() const;  //    "": it is not, or a guest is wanted all the same
+  void place(const Config& config);     // 3. place
   void wait();
   void placed(Result<wire::Placed> answer);
   void open_guest();
@@ -46,6 +48,10 @@ class Job {
   void when_flushed(std::function<void()> f);
   void gone();  //    surviving children have ended too
   void rewind_stdin(std::uint64_t taken);
+  struct Traffic {
+    std::uint64_t in, out;
+  };
+  Traffic traffic() const;
   std::string summary() const;
 
   void home(const std::string& reason);  // falls home, unless that is forbidden
@@ -63,6 +69,8 @@ class Job {
   RunRequest request_;
   State state_ = State::reading;
   bool never_home_ = false, prefers_guest_ = false, may_wait_ = false;
+  double min_seconds_ = 0;  // its rule's, or the default
+  std::shared_ptr<JobRecord> record_;
   SchedulerLink* scheduler_ = nullptr;
   std::uint64_t question_ = 0;
   wire::Placed place_;

@@ -9,6 +9,7 @@ namespace ssi {
 namespace {
 
 constexpr std::size_t lives_remembered = 16;  // boots, and connections of one boot
+constexpr std::size_t max_text = 255;         // bytes of a name in a report
 constexpr Registry::Time overslept_ms = 1'000;
 
 // A number that a guest claims, or the bound that makes the guest look worst when it is none.
@@ -25,6 +26,10 @@ wire::Report clamped(wire::Report report) {
   report.memory_free = std::min(report.memory_free, report.memory_total);
   report.pressure_cpu = clamped(report.pressure_cpu, -1, 100, -1);
   report.pressure_memory = clamped(report.pressure_memory, -1, 100, -1);
+  for (auto& use : report.used) {
+    use.seconds = clamped(use.seconds, 0, 1e9, 0);
+    for (auto* text : {&use.user, &use.home, &use.command}) text->resize(std::min(text->size(), max_text));
+  }
   return report;
 }
 
@@ -126,12 +131,27 @@ std::vector<wire::GuestStatus> Registry::status(Time now) const {
   return all;
 }
 
+std::vector<wire::JobStatus> Registry::jobs(Time now) const {
+  std::vector<wire::JobStatus> all;
+  for (const auto& [name, guest] : guests_) {
+    if (now - guest.heard >= gone_ms) continue;
+    for (const auto& use : guest.report.used)
+      if (all.size() < max_jobs && contains(guest.report.jobs, use.job)) all.push_back({name, use});
+  }
+  return all;
+}
+
 Registry::Promise Registry::promise(const std::string& name, const std::string& home_key, std::uint32_t cpus,
                                     std::uint64_t memory, Time now) {
   auto& guest = guests_.at(name);
   const auto job = next_job_++;
   guest.reserved[job] = {home_key, cpus, memory, now, std::nullopt};
-  return {job, guest.epoch, guest.report.address, guest.report.key, guest.report.dials_out != 0};
+  return {job,
+          guest.epoch,
+          guest.report.address,
+          guest.report.key,
+          guest.report.dials_out != 0,
+          guest.report.speed};
 }
 
 void Registry::forget(const std::string& guest) {

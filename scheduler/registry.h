@@ -43,10 +43,15 @@ class Registry {
   std::vector<Machine> machines(Time now) const;
   std::vector<wire::GuestStatus> status(Time now) const;
 
+  // What runs on the guests that are not gone, as their last reports say; at most `max_jobs`.
+  static constexpr std::size_t max_jobs = 1'000;  // a message's list holds 1024
+  std::vector<wire::JobStatus> jobs(Time now) const;
+
   struct Promise {
     std::uint64_t job = 0, epoch = 0;
     std::string address, guest_key;
     bool dials_out = false;
+    double speed = 0;
   };
   // Reserves processors for a job of `home_key` on a guest that is up. cpus 0: all.
   Promise promise(const std::string& guest, const std::string& home_key, std::uint32_t cpus,

@@ -233,3 +233,42 @@ TEST_CASE("a promise leads to its guest's connection, for its own home only") {
   CHECK(registry.machines(200).empty());
   CHECK(guest.to(registry, 300)->epoch == 101);
 }
+
+TEST_CASE("the jobs that run are those of the last reports") {
+  Registry registry(100, 1);
+  Guest guest("g"), other("h");
+  guest.report.jobs = {7, 8};
+  guest.report.used = {{7, "u", "desk", "ffmpeg", 2'000'000, 4096, 3.5},
+                       {9, "u", "desk", "ended", 0, 0, 0},  // not in its list of jobs
+                       {8, std::string(1000, 'x'), "", "", 0, 0, std::numeric_limits<double>::quiet_NaN()}};
+  guest.to(registry, 0);
+  other.to(registry, 0);
+  const auto jobs = registry.jobs(100);
+  REQUIRE(jobs.size() == 2);
+  CHECK(jobs[0].guest == "g");
+  CHECK(jobs[0].use.job == 7);
+  CHECK(jobs[0].use.command == "ffmpeg");
+  CHECK(jobs[0].use.seconds == 3.5);
+  CHECK(jobs[1].use.user.size() == 255);
+  CHECK(jobs[1].use.seconds == 0);
+  CHECK(registry.jobs(Registry::gone_ms).empty());
+  Registry restarted(200, 1000);  // soft state: the next report brings it all back
+  CHECK(restarted.jobs(0).empty());
+  guest.to(restarted, 500);
+  CHECK(restarted.jobs(500).size() == 2);
+}
+
+TEST_CASE("an answer about jobs never outgrows a message") {
+  Registry registry(100, 1);
+  for (const char* name : {"g", "h"}) {
+    Guest guest(name);
+    for (std::uint64_t job = 1; job <= 900; ++job) {
+      guest.report.jobs.push_back(job);
+      guest.report.used.push_back(
+          {job, std::string(255, 'u'), std::string(255, 'h'), std::string(255, 'c'), 0, 0, 0});
+    }
+    guest.to(registry, 0);
+  }
+  CHECK(registry.jobs(0).size() == Registry::max_jobs);
+  CHECK(wire::encode(wire::JobsReply{1, registry.jobs(0)}).size() < wire::max_control);
+}

@@ -234,6 +234,12 @@ void Service::on(const ControlServer::Peer& peer, const Member& member, const wi
   server_->send(peer.route, wire::TokenReply{request.request, *token});
 }
 
+void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::JobsRequest& request) {
+  if (member.role == Role::guest)
+    return refuse(peer, member.name, request.request, "a guest does not see the pool's jobs");
+  server_->send(peer.route, wire::JobsReply{request.request, registry_.jobs(now())});
+}
+
 template <class Other>
 void Service::on(const ControlServer::Peer& peer, const Member& member, const Other&) {
   refuse(peer, member.name, 0, "a scheduler does not take this message");
@@ -283,6 +289,7 @@ wire::Placed Service::admit_job(const Waiting& asked, const Decision& decision) 
   placed.address = promise.address;
   placed.guest_key = promise.guest_key;
   placed.epoch = promise.epoch;
+  placed.speed = promise.speed;
   placed.ticket = ticket.seal(self_);
   placed.dials_out = promise.dials_out;
   return placed;

@@ -43,6 +43,7 @@ class Service {
   void on(const ControlServer::Peer& peer, const Member& member, const wire::GuestsRequest& request);
   void on(const ControlServer::Peer& peer, const Member& member, const wire::Admit& admit);
   void on(const ControlServer::Peer& peer, const Member& member, const wire::TokenRequest& request);
+  void on(const ControlServer::Peer& peer, const Member& member, const wire::JobsRequest& request);
   template <class Other>
   void on(const ControlServer::Peer& peer, const Member& member, const Other&);
 

@@ -168,3 +168,20 @@ TEST_CASE("a restarted scheduler knows its guests by their next report, and reus
   CHECK(guest.tell() > epoch);
   CHECK(deputy.place(deputy.question()).job > before.job);
 }
+
+TEST_CASE("a deputy sees the jobs that run, a guest does not") {
+  Pool pool;
+  Guest guest(pool, "guest1");
+  Deputy deputy(pool);
+  guest.report.jobs = {7};
+  guest.report.used = {{7, "ann", "desk", "ffmpeg", 2'000'000, 4096, 3.5}};
+  guest.tell();
+  deputy.socket->send(wire::JobsRequest{5});
+  const auto reply = deputy.next<wire::JobsReply>();
+  CHECK(reply.request == 5);
+  REQUIRE(reply.jobs.size() == 1);
+  CHECK(reply.jobs[0].guest == "guest1");
+  CHECK(reply.jobs[0].use.command == "ffmpeg");
+  guest.socket->send(wire::JobsRequest{6});
+  CHECK(guest.next<wire::Refused>().reason == "a guest does not see the pool's jobs");
+}

@@ -7,7 +7,8 @@ import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PARTS = ("shim", "agent", "scheduler", "deputy", "cli")
-PURE = ("scheduler/placement", "scheduler/registry", "common/rules", "common/wire", "common/ticket", "deputy/home_mounts")
+PURE = ("scheduler/placement", "scheduler/registry", "common/rules", "common/wire", "common/ticket", "deputy/home_mounts", "deputy/command_key",
+        "deputy/predictions")
 OUTSIDE = re.compile(r'#include [<"](uv\.h|zmq|fuse|common/(loop|session|control_socket))')
 
 
@@ -33,7 +34,8 @@ class Layout(unittest.TestCase):
                 self.assertIsNone(OUTSIDE.search(path.read_text()), path.name)
 
     def test_one_file_names_each_wrapped_library(self):
-        for library, owners in {"spdlog/": {"log.cc"}, "toml++": {"toml_table.h"}, "openssl/": {"tls.cc"}}.items():
+        for library, owners in {"spdlog/": {"log.cc"}, "toml++": {"toml_table.h"}, "openssl/": {"tls.cc"},
+                                "sqlite3": {"history_database.cc", "past_jobs.cc", "history_test.cc"}}.items():
             found = {path.name for part in (*PARTS, "common") for path in sources(part)
                      if re.search(rf"#include <{re.escape(library)}", path.read_text())}
             self.assertEqual(found, owners)

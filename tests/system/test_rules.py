@@ -219,7 +219,7 @@ class Shipped(unittest.TestCase):
             (pool.work / f"in/{number}.jpg").symlink_to(photo)
         for out in ("there", "here"):
             (pool.work / out).mkdir()
-        make = f"make -s -f {TOP}/examples/photos.mk IN=in SIZES='640 320' CONVERT={CONVERT}"
+        make = f"make -s -f {TOP}/examples/photos.mk IN=in SIZES='1280 640' CONVERT={CONVERT}"
         _, started = self.started(f"{make} -j8 OUT=there")
         self.assertEqual({guest for guest, _ in started}, {"guest1", "guest2", "guest3", "guest4"})
         self.assertGreaterEqual(len(started), 6)

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the deputy writes down of its jobs, and what it learned from them. No job waits for it: rows are written on
+// libuv's threads, in the order in which they were told, and a file that is broken, read-only or full costs one line in
+// the log.
+#pragma once
+
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/loop.h"
+#include "deputy/history_database.h"
+#include "deputy/predictions.h"
+
+namespace ssi {
+
+class History {
+ public:
+  History(Loop& loop, std::string path);  // begins to read what is known
+  ~History();                             // writes what is left
+  History(const History&) = delete;
+  History& operator=(const History&) = delete;
+
+  std::uint64_t began(JobBegan job);  // its row, for ended()
+  void ended(std::uint64_t row, const std::string& key, bool at_home, JobEnded job);
+
+  std::optional<Prediction> prediction(const std::string& key) const { return predictions_.of(key); }
+
+ private:
+  // On the threads, by one at a time.
+  struct File {
+    std::string path;
+    std::uint64_t first_row;
+    std::optional<HistoryDatabase> database;
+    Status open();
+    Status write(const std::vector<HistoryChange>& changes);
+  };
+  void load();
+  void write();
+  void done(const Status& status);
+
+  Loop& loop_;
+  std::uint64_t next_row_;
+  std::shared_ptr<File> file_;
+  Predictions predictions_;
+  std::vector<HistoryChange> pending_;
+  std::shared_future<void> writing_;  // valid: a thread has the file
+  Timer soon_;
+  bool complained_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace ssi
