@@ -18,13 +18,16 @@ namespace {
 
 constexpr int max_guests = 64;
 constexpr char help[] =
-    "usage: ssi pool up [--guests N] [--scheduler-only]\n"
+    "usage: ssi pool up [--guests N] [--scheduler-only] [--listen HOST:PORT]\n"
     "       ssi pool down\n"
     "The embedded pool: a scheduler and guests on this machine, each guest in namespaces of its own.\n"
     "Root's is for everybody, with a network of its own. Any other user's is for him alone, on home's\n"
     "loopback, and its jobs have one user id and one group id.\n"
     "  --guests N         so many guests (default 2, at most 64)\n"
-    "  --scheduler-only   no guests\n";
+    "  --scheduler-only   no guests\n"
+    "  --listen HOST:PORT where guests on other machines ('ssi guest build') reach the scheduler: an address "
+    "of\n"
+    "                     this machine\n";
 
 volatile std::sig_atomic_t caught = 0;
 
@@ -56,7 +59,8 @@ std::string counted(std::size_t guests) {
   return fmt::format("{} guest{}", guests, guests == 1 ? "" : "s");
 }
 
-int already_up(const Options& options, const Pool& pool, const PoolRecord& record, int wanted) {
+int already_up(const Options& options, const Pool& pool, const PoolRecord& record, int wanted,
+               const std::string& listen) {
   std::string other = "'ssi pool down' first";
   if (!is_running(record.scheduler))
     return options.failed(
@@ -66,21 +70,23 @@ int already_up(const Options& options, const Pool& pool, const PoolRecord& recor
       return options.failed(fmt::format("{} has ended (see {}): {}", name, pool.log_file(name), other));
   if (wanted >= 0 && static_cast<std::size_t>(wanted) != record.guests.size())
     return options.failed(fmt::format("the pool is up with {}: {}", counted(record.guests.size()), other));
+  if (!listen.empty() && listen != record.address)
+    return options.failed(fmt::format("the pool is up, its scheduler at {}: {}", record.address, other));
   say(fmt::format("up already, with {}", counted(record.guests.size())));
   return 0;
 }
 
-int up(const Options& options, Pool& pool, int wanted) {
+int up(const Options& options, Pool& pool, int wanted, const std::string& listen) {
   auto standing = pool.standing();
   if (!standing) return options.failed(standing.error().text());
-  if (*standing) return already_up(options, pool, **standing, wanted);
+  if (*standing) return already_up(options, pool, **standing, wanted, listen);
   std::string missing;
   for (const auto& finding : check_pool_needs())
     if (!finding.is_met && finding.is_needed)
       missing += fmt::format("\n  {}: {}", finding.what, finding.cure);
   if (!missing.empty()) return options.failed("this machine lacks something that a pool needs:" + missing);
   int guests = wanted < 0 ? 2 : wanted;
-  if (auto done = pool.up(guests, still_wanted); !done) return options.failed(done.error().text());
+  if (auto done = pool.up(guests, listen, still_wanted); !done) return options.failed(done.error().text());
   say(guests
           ? fmt::format("{} up; try: ssirun -v --remote uname -n", counted(static_cast<std::size_t>(guests)))
           : "up, with no guests");
@@ -107,22 +113,25 @@ int down(const Options& options, Pool& pool) {
 int pool_command(int argc, char** argv) {
   int guests = -1;
   bool scheduler_only = false;
+  std::string listen;
   Options options("ssi pool", help);
   options.value("guests", [&](const std::string& text) { return take_guests(text, guests); });
   options.flag("scheduler-only", scheduler_only);
+  options.value("listen", [&](const std::string& text) { return !(listen = text).empty(); });
   if (auto status = options.parse(argc, argv)) return *status;
   const auto& words = options.words();
   if (words.size() != 1 || (words[0] != "up" && words[0] != "down"))
     return options.usage_error("which? 'up' or 'down'");
   bool is_up = words[0] == "up";
-  if (!is_up && (guests >= 0 || scheduler_only)) return options.usage_error("'down' takes no options");
+  if (!is_up && (guests >= 0 || scheduler_only || !listen.empty()))
+    return options.usage_error("'down' takes no options");
   if (guests >= 0 && scheduler_only)
     return options.usage_error("--guests and --scheduler-only exclude each other");
   catch_interrupts();
   auto pool = Pool::open(say);
   if (!pool) return options.failed(pool.error().text());
   if (!is_up) return down(options, *pool);
-  return up(options, *pool, scheduler_only ? 0 : guests);
+  return up(options, *pool, scheduler_only ? 0 : guests, listen);
 }
 
 }  // namespace ssi

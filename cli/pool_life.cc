@@ -17,6 +17,7 @@
 #include "cli/pool_published.h"
 #include "cli/status_query.h"
 #include "common/paths.h"
+#include "common/tcp.h"
 
 namespace ssi {
 namespace {
@@ -88,8 +89,8 @@ Result<Fd> Pool::fresh_log(const std::string& name) const {
   return log;
 }
 
-Status Pool::up(int guests, const Wanted& wanted) {
-  auto done = bring_up(guests, wanted);
+Status Pool::up(int guests, const std::string& listen, const Wanted& wanted) {
+  auto done = bring_up(guests, listen, wanted);
   if (done) return done;
   std::string logs = wanted() ? tail_of_logs() : "";
   std::string text = done.error().text() + logs;
@@ -97,7 +98,7 @@ Status Pool::up(int guests, const Wanted& wanted) {
   return failure(text);
 }
 
-Status Pool::bring_up(int guests, const Wanted& wanted) {
+Status Pool::bring_up(int guests, const std::string& listen, const Wanted& wanted) {
   Programs programs;
   for (auto [name, path] :
        {std::pair("ssi-scheduler", &programs.scheduler), std::pair("ssi-agent", &programs.agent)}) {
@@ -118,7 +119,7 @@ Status Pool::bring_up(int guests, const Wanted& wanted) {
     record_.network = *network;
   }
   auto done = save();
-  if (done) done = start_scheduler(programs);
+  if (done) done = start_scheduler(programs, listen);
   for (int number = 1; done && number <= guests; number++) {
     if (auto go_on = wanted(); !go_on) return go_on;
     done = start_guest(programs, number);
@@ -144,7 +145,13 @@ Result<std::string> Pool::guest_listens(int number) {
   return fmt::format("{}:{}", host, agent_port);
 }
 
-Status Pool::start_scheduler(const Programs& programs) {
+Result<std::string> Pool::scheduler_listens(const std::string& listen) {
+  if (listen.empty()) return fresh_address(record_.network.home_address(), scheduler_port);
+  if (auto free = listen_tcp(listen); !free) return because("--listen", free.error());
+  return listen;
+}
+
+Status Pool::start_scheduler(const Programs& programs, const std::string& listen) {
   std::string key_file = dir_ + "/scheduler.key";
   auto identity = Identity::load_or_create(key_file);
   if (!identity) return tl::make_unexpected(identity.error());
@@ -152,7 +159,7 @@ Status Pool::start_scheduler(const Programs& programs) {
   if (!users) return tl::make_unexpected(users.error());
   for (const auto& user : *users)
     if (auto done = admit(dir_ + "/admit", user.name, "admin", user.public_key); !done) return done;
-  auto address = fresh_address(record_.network.home_address(), scheduler_port);
+  auto address = scheduler_listens(listen);
   if (!address) return tl::make_unexpected(address.error());
   record_.address = *address;
   record_.key = key_text(identity->public_key());

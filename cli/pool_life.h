@@ -25,8 +25,9 @@ class Pool {
   // What there is: empty when no pool is up. What a dead one has left behind is cleaned away first.
   Result<std::optional<PoolRecord>> standing();
 
-  // When it fails everything is taken down again, and the error may have several lines.
-  Status up(int guests, const Wanted& wanted);
+  // `listen`: HOST:PORT where the scheduler is to be reached, by other machines too; empty: this machine's own. When it
+  // fails everything is taken down again, and the error may have several lines.
+  Status up(int guests, const std::string& listen, const Wanted& wanted);
 
   // Ends all, removes all, and looks that nothing is left.
   Status down(const PoolRecord& record);
@@ -46,8 +47,9 @@ class Pool {
   Result<std::string> fresh_address(const std::string& host, int first_port);
   Result<std::string> guest_listens(int number);
   Result<Fd> fresh_log(const std::string& name) const;
-  Status bring_up(int guests, const Wanted& wanted);
-  Status start_scheduler(const Programs& programs);
+  Result<std::string> scheduler_listens(const std::string& listen);
+  Status bring_up(int guests, const std::string& listen, const Wanted& wanted);
+  Status start_scheduler(const Programs& programs, const std::string& listen);
   Status start_guest(const Programs& programs, int number);
   Status wait_for_guests(const Wanted& wanted);
   Result<bool> all_up(const wire::StatusReply& reply);

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -97,6 +98,22 @@ class WithoutPool(Lines):
 
 
 class WithPool(Lines):
+    def test_a_scheduler_for_other_machines(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        with lab.Home() as home:
+            up = ("pool", "up", "--scheduler-only", "--listen")
+            try:
+                for bad in ("192.0.2.1:7700", "nonsense", "127.0.0.1:0"):
+                    self.check(home.ssi(*up, bad), 1, "--listen", bad)
+                self.assertEqual(home.ssi(*up, address).returncode, 0)
+                self.assertEqual(json.loads((home.dir / "state/ssi/pool/pool.json").read_text())["address"], address)
+                self.assertEqual(home.ssi("status").returncode, 0)
+                self.check(home.ssi(*up, "127.0.0.1:7777"), 1, address, "ssi pool down")
+            finally:
+                self.assertEqual(home.ssi("pool", "down").returncode, 0)
+
     def test_up_twice_and_down_twice(self):
         with lab.Pool(guests=1) as pool:
             again = pool.ssi("pool", "up")
