@@ -220,8 +220,7 @@ Result<std::optional<SchedulerAddress>> find_pool() {
 Result<SchedulerAddress> parse_scheduler(const std::string& text) {
   const auto hash = text.find('#');
   SchedulerAddress address{text.substr(0, hash), {}};
-  if (!is_address(address.address))
-    return failure("'" + text + "' is not HOST:PORT or HOST:PORT#KEY");
+  if (!is_address(address.address)) return failure("'" + text + "' is not HOST:PORT or HOST:PORT#KEY");
   if (hash == std::string::npos) return address;
   auto key = parse_key(std::string_view(text).substr(hash + 1));
   if (!key) return tl::make_unexpected(key.error());

@@ -39,6 +39,8 @@ class XenHome(Home):
             f'scheduler = "127.0.0.1:{self.port}"\nscheduler_key = "{self.key}"\n'
             f'[home]\nlisten = "127.0.0.1:{self.deputy_port}"\naddress = "{self.reached_at}"\n'
             '[[app]]\nmatch = ["gcc", "uname"]\npolicy = "remote"\n')
+        done = self.ssi("allow", "compile")
+        assert done.returncode == 0, done
 
     def scheduler_log(self):
         return self.log.read_text()[-3000:] if self.log.exists() else ""
