@@ -68,6 +68,7 @@ class Reporter {
     if (const auto* joined = std::get_if<wire::Joined>(&message)) answered(*joined);
     if (const auto* dial = std::get_if<wire::Dial>(&message); dial && options_.dials_out)
       dialler_.dial(*dial);
+    if (std::holds_alternative<wire::ReportTaken>(message)) retry_ms_ = first_retry_ms;
     if (const auto* refused = std::get_if<wire::Refused>(&message)) {
       say("the scheduler refused a report: " + refused->reason);
       join_later();

@@ -13,6 +13,7 @@
 #include "cli/status_query.h"
 #include "common/identity.h"
 #include "common/paths.h"
+#include "common/tcp.h"
 
 namespace ssi {
 namespace {
@@ -77,6 +78,12 @@ int guest_command(int argc, char** argv) {
   if (!agent) return options.failed(agent.error().text());
   const auto scheduler = scheduler_for_guests(named);
   if (!scheduler) return options.failed(scheduler.error().text());
+  if (auto reachable = check_reachable(scheduler->address); !reachable)
+    return options.failed("scheduler " + reachable.error().text());
+  if (scheduler->address.starts_with("127.") || scheduler->address.starts_with("198.18."))
+    fmt::print(
+        "guest: note: {} is an address of this machine alone; 'ssi pool up --listen', or --scheduler\n",
+        scheduler->address);
   // The script shall not take a directory for an option of the tools that it calls.
   const auto directory = words[1][0] == '-' ? "./" + words[1] : words[1];
   const int error = become({*script, directory, *agent, scheduler->address, key_text(scheduler->key), token});

@@ -147,6 +147,7 @@ Result<std::string> Pool::guest_listens(int number) {
 
 Result<std::string> Pool::scheduler_listens(const std::string& listen) {
   if (listen.empty()) return fresh_address(record_.network.home_address(), scheduler_port);
+  if (auto reachable = check_reachable(listen); !reachable) return because("--listen", reachable.error());
   if (auto free = listen_tcp(listen); !free) return because("--listen", free.error());
   return listen;
 }

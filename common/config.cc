@@ -7,6 +7,7 @@
 #include "common/identity.h"
 #include "common/paths.h"
 #include "common/shipped_rules_toml.h"
+#include "common/tcp.h"
 #include "common/toml_table.h"
 
 namespace ssi {
@@ -77,12 +78,26 @@ bool is_address(std::string_view address) {
   return read.ec == std::errc() && read.ptr == end && port >= 1 && port <= 65535;
 }
 
-Read host_and_port(std::string& into) {
+// Numeric, since it is for guests, which may know no names.
+Read numeric_address(std::string& into) {
   return [&into](const toml::node& node) -> Status {
     const auto value = node.value_exact<std::string>();
-    if (!value || !is_address(*value)) return failure("must be \"HOST:PORT\"");
+    if (!value || !check_reachable(*value))
+      return failure("must be an address that guests can connect to, like \"192.0.2.1:7702\"");
     into = *value;
     return {};
+  };
+}
+
+// The wildcard too.
+Read listening_address(std::string& into) {
+  return [&into](const toml::node& node) -> Status {
+    const auto value = node.value_exact<std::string>();
+    if (value && value->starts_with("0.0.0.0:") && is_address(*value)) {
+      into = *value;
+      return {};
+    }
+    return numeric_address(into)(node);
   };
 }
 
@@ -144,8 +159,8 @@ Status overlay(const std::string& file, const toml::table& table, Config& config
                       {"shipped", flag(config.shipped)}};
   const Keys exports{{"hidden", texts(config.exports.hidden)},
                      {"read_only", texts(config.exports.read_only)}};
-  const Keys home{{"listen", host_and_port(config.home.listen)},
-                  {"address", host_and_port(config.home.address)}};
+  const Keys home{{"listen", listening_address(config.home.listen)},
+                  {"address", numeric_address(config.home.address)}};
   const Read later = [](const toml::node&) -> Status { return {}; };
   auto status = read_table(file, table,
                            {{"scheduler", scheduler(address.address)},
@@ -157,6 +172,9 @@ Status overlay(const std::string& file, const toml::table& table, Config& config
   if (!status) return status;
   if (const auto* key = table.get("scheduler_key"); key && address.address.empty())
     return failure(at(file, key->source()) + "'scheduler_key' without 'scheduler'");
+  if (config.home.listen.starts_with("0.0.0.0:") && config.home.address.empty())
+    return failure(file + ": [home] listen = \"" + config.home.listen +
+                   "\" wants 'address' too: the one that guests connect to");
   if (!address.address.empty()) config.scheduler = address;
   return {};
 }

@@ -287,5 +287,11 @@ TEST_CASE("where guests that dial out reach this home") {
   REQUIRE(config);
   CHECK(config->home.listen == "127.0.0.1:7702");
   CHECK(config->home.address == "10.0.2.101:7702");
-  CHECK(error_of("[home]\nlisten = \"7702\"\n") == "2: 'listen' must be \"HOST:PORT\"");
+  for (const char* bad : {"7702", "desk:7702", "127.0.0.1:0"})
+    CHECK(error_of("[home]\nlisten = \"" + std::string(bad) + "\"\n") ==
+          "2: 'listen' must be an address that guests can connect to, like \"192.0.2.1:7702\"");
+  CHECK(error_of("[home]\nlisten = \"127.0.0.1:1\"\naddress = \"0.0.0.0:1\"\n")
+            .starts_with("3: 'address' must be"));
+  CHECK(error_of("[home]\nlisten = \"0.0.0.0:7702\"\n") ==
+        " [home] listen = \"0.0.0.0:7702\" wants 'address' too: the one that guests connect to");
 }

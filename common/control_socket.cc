@@ -101,6 +101,7 @@ void ControlServer::Impl::take() {
     socket.send({peer.route, refused});
     return;
   }
+  if (held->longest && frames.size() > 1 && frames[1].bytes.size() > held->longest(peer.curve_key)) return;
   if (frames.size() != 2) return held->malformed(peer, Error{{}, "control message of several frames"});
   auto message = wire::decode_control(frames[1].bytes);
   if (!message) return held->malformed(peer, message.error());
@@ -116,8 +117,9 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(Loop& loop, const s
   if (!endpoint) return tl::make_unexpected(endpoint.error());
   auto impl = std::make_unique<Impl>();
   impl->events = std::make_shared<Events>(std::move(events));
-  auto zap = Zap::start(loop, impl->context,
-                        [held = impl->events](std::string_view key) { return held->admit(key); });
+  auto zap = Zap::start(loop, impl->context, [held = impl->events](std::string_view key) {
+    return held->connect ? held->connect(key) : held->admit(key);
+  });
   if (!zap) return tl::make_unexpected(zap.error());
   impl->zap = std::move(*zap);
   auto& socket = impl->socket;

@@ -26,6 +26,10 @@ class ControlServer {
     std::function<bool(std::string_view curve_key)> admit;  // asked at each handshake and for each message
     std::function<void(const Peer&, wire::Control&&)> message;
     std::function<void(const Peer&, const Error&)> malformed;  // undecodable; nothing else was done
+    // Where not every key is known beforehand. Empty: `admit` is asked, and wire::max_control holds for all.
+    std::function<bool(std::string_view curve_key)> connect = {};  // at each handshake
+    std::function<std::size_t(std::string_view curve_key)> longest =
+        {};  // bytes; longer messages are dropped unread
   };
 
   // Binds to "HOST:PORT". Source: zmq_bind(3).

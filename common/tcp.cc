@@ -57,4 +57,12 @@ Result<Fd> listen_tcp(const std::string& address) {
   return socket;
 }
 
+Status check_reachable(const std::string& address) {
+  const auto parsed = parse(address);
+  if (!parsed) return tl::make_unexpected(parsed.error());
+  if (parsed->sin_addr.s_addr == htonl(INADDR_ANY))
+    return failure("'" + address + "' is no address that others can connect to: name one of this machine's");
+  return {};
+}
+
 }  // namespace ssi

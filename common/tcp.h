@@ -15,4 +15,7 @@ Result<Fd> dial_tcp(const std::string& address);
 // Source: bind(2), listen(2).
 Result<Fd> listen_tcp(const std::string& address);
 
+// An error when others cannot connect to this address: a host name, 0.0.0.0, no port.
+Status check_reachable(const std::string& address);
+
 }  // namespace ssi

@@ -210,7 +210,7 @@ struct GuestEntry {
   std::string name;
   std::string state;  // "up", "gone", "absent" (admitted, not heard of), "pending", "refused" or "revoked"
   Bytes key;
-  std::string address;  // where it takes sessions; or of its connection, when it is not admitted
+  std::string address;  // where it takes sessions; empty: it is not admitted, or dials out
   std::string uuid;     // of its Xen domain
   std::string reason;   // why it is refused, or what it waits for; one line
   double silent = -1;   // seconds since it was last heard of; -1: not in this life of the scheduler

@@ -11,6 +11,11 @@
 #include "common/speed.h"
 
 namespace ssi {
+namespace {
+
+constexpr std::uint64_t listen_again_ms = 5'000, not_called_ms = 60'000;
+
+}  // namespace
 
 Deputy::Deputy(Loop& loop, Fd listener, Identity identity, Context context, ExportPolicy policy,
                const std::string& state)
@@ -90,19 +95,38 @@ Result<SchedulerLink*> Deputy::scheduler(const Config& config, const std::string
 
 std::string Deputy::callback_address(const Config& config) {
   const auto& home = config.home;
-  if (home.listen != called_at_.listen) {
-    callbacks_.reset();
-    called_at_.listen = home.listen;
-    if (!home.listen.empty()) {
-      auto listening = Callbacks::listen(loop_, home.listen);
-      if (listening)
-        callbacks_ = std::move(*listening);
-      else
-        log::error("[home] listen: {}", listening.error().text());
+  const auto now = uv_now(loop_.uv());
+  if (!home.listen.empty() && (!callbacks_ || home.listen != called_at_.listen) && now >= listen_again_) {
+    listen_again_ = now + listen_again_ms;
+    if (auto listening = Callbacks::listen(loop_, home.listen)) {
+      callbacks_ = std::move(*listening);
+      called_at_.listen = home.listen;
+    } else {
+      log::error("[home] listen: {}", listening.error().text());
     }
   }
+  if (!callbacks_ || home.listen != called_at_.listen || now < not_called_until_) return {};
   called_at_.address = home.address.empty() ? home.listen : home.address;
-  return callbacks_ ? called_at_.address : std::string();
+  return called_at_.address;
+}
+
+std::shared_ptr<GuestLink> Deputy::await_guest(const std::string& name, const wire::Placed& placed,
+                                               SchedulerLink& scheduler) {
+  auto rendezvous = std::make_shared<std::string>();
+  const auto closed = [this, name, rendezvous] {
+    if (callbacks_) callbacks_->cancel(*rendezvous);
+    // A firewall, or a wrong address: not every job shall find that out anew.
+    if (const auto link = guests_.find(name);
+        link != guests_.end() && link->second && !link->second->was_called()) {
+      log::warning("no guest reached us at {}: not tried again for a minute", called_at_.address);
+      not_called_until_ = uv_now(loop_.uv()) + not_called_ms;
+    }
+    loop_.defer([this, name] { guests_.erase(name); });
+  };
+  return GuestLink::await(loop_, identity_, placed, effects_, policy_, closed, [&](auto connected) {
+    *rendezvous = callbacks_->expect(std::move(connected));
+    scheduler.call_back({placed.job, called_at_.address, *rendezvous});
+  });
 }
 
 Result<std::shared_ptr<GuestLink>> Deputy::guest(const wire::Placed& placed, SchedulerLink& scheduler) {
@@ -110,14 +134,9 @@ Result<std::shared_ptr<GuestLink>> Deputy::guest(const wire::Placed& placed, Sch
   auto& link = guests_[name];
   if (link && link->jobs() == 0 && link->outdated()) link.reset();
   if (link) return link;
-  const auto closed = [this, name] { loop_.defer([this, name] { guests_.erase(name); }); };
-  if (placed.dials_out && callbacks_) {
-    link = GuestLink::await(loop_, identity_, placed, effects_, policy_, closed, [&](auto connected) {
-      scheduler.call_back({placed.job, called_at_.address, callbacks_->expect(std::move(connected))});
-    });
-    return link;
-  }
-  auto dialled = GuestLink::dial(loop_, identity_, placed, effects_, policy_, closed);
+  if (placed.dials_out && callbacks_) return link = await_guest(name, placed, scheduler);
+  auto dialled = GuestLink::dial(loop_, identity_, placed, effects_, policy_,
+                                 [this, name] { loop_.defer([this, name] { guests_.erase(name); }); });
   if (!dialled) {
     guests_.erase(name);
     return tl::make_unexpected(dialled.error());

@@ -36,7 +36,7 @@ class Deputy {
   Result<Config> config(const std::string& user_file) const;  // "": the usual file
   Result<SchedulerLink*> scheduler(const Config& config, const std::string& from_environment);
   Result<std::shared_ptr<GuestLink>> guest(const wire::Placed& placed, SchedulerLink& scheduler);
-  // Where guests that dial out reach us; empty: nowhere. Listens there from the first question on.
+  // Where guests that dial out reach us; empty: nowhere, or none could lately. Listens from the first question on.
   std::string callback_address(const Config& config);
   void describe_home(wire::Place& question);  // processors, speed and load of this machine
   void log_end(const wire::Placed& placed, const std::string& command, const wire::Exited& exited) const;
@@ -50,6 +50,8 @@ class Deputy {
  private:
   Deputy(Loop& loop, Fd listener, Identity identity, Context context, ExportPolicy policy,
          const std::string& state);
+  std::shared_ptr<GuestLink> await_guest(const std::string& name, const wire::Placed& placed,
+                                         SchedulerLink& scheduler);
   void accept_callers();
   void watch_idle();
   void measure_home();
@@ -67,7 +69,8 @@ class Deputy {
   std::map<std::string, std::unique_ptr<SchedulerLink>> schedulers_;  // by address and key
   std::map<std::string, std::shared_ptr<GuestLink>> guests_;          // by key and epoch
   std::unique_ptr<Callbacks> callbacks_;
-  HomeAddress called_at_;
+  HomeAddress called_at_;                                  // where callbacks_ listens, and how guests name it
+  std::uint64_t listen_again_ = 0, not_called_until_ = 0;  // loop time, ms
   std::list<std::unique_ptr<Job>> jobs_;
   Poll poll_;
   Timer idle_;

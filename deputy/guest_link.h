@@ -46,6 +46,7 @@ class GuestLink {
 
   const std::string& guest() const { return guest_; }
   bool open() const { return state_ == State::open; }
+  bool was_called() const { return session_ != nullptr; }  // of one that was awaited: the guest has connected
 
   // Home has unmounted or replaced a file system that this session shows. The guest cannot let go of it, so the session
   // should end, and another begin, when no job uses it.

@@ -28,6 +28,7 @@ std::int64_t now_ms(clockid_t clock) {
   return ms_of(now);
 }
 
+constexpr std::size_t longest_wish = 100;  // room for a number behind it
 constexpr std::string_view admitted_suffix = ".pub", revoked_suffix = ".revoked";
 
 // NAME of NAME.pub or NAME.revoked; empty: it is called otherwise.
@@ -96,7 +97,7 @@ bool is_member_name(std::string_view name) {
 }
 
 bool names_key(std::string_view who, std::string_view key) {
-  return who == key || (who.size() >= 8 && key_text(key).starts_with(who));
+  return who.size() >= fingerprint(key).size() && key_text(key).starts_with(who);
 }
 
 Result<Member> parse_member(const std::string& file, std::string_view content) {
@@ -176,7 +177,8 @@ std::vector<Member> Admission::revoked() {
 
 Result<std::string> Admission::admit_guest(const std::string& wish, const std::string& key,
                                            const std::string& uuid) {
-  refresh();
+  if (const auto* known = find(curve_key_of(key).value()))
+    return failure("this key is admitted already, as " + known->name);
   const auto file = [&](const std::string& name, std::string_view suffix) {
     return directory_ + "/" + name + std::string(suffix);
   };
@@ -184,7 +186,9 @@ Result<std::string> Admission::admit_guest(const std::string& wish, const std::s
     return ::access(file(name, admitted_suffix).c_str(), F_OK) == 0 ||
            ::access(file(name, revoked_suffix).c_str(), F_OK) == 0;
   };
-  Member guest{Role::guest, is_member_name(wish) ? wish : "guest-" + fingerprint(key).substr(0, 8), key,
+  // "home" is what people call the place where jobs run that are not in a guest.
+  const bool good = is_member_name(wish) && wish != "home" && wish.size() <= longest_wish;
+  Member guest{Role::guest, good ? wish : "guest-" + fingerprint(key).substr(0, 8), key,
                is_uuid(uuid) ? uuid : ""};
   const auto* before = find_revoked(curve_key_of(key).value());
   const auto wished = guest.name;
@@ -205,12 +209,14 @@ Result<Member> Admission::revoke_guest(const std::string& who) {
     if (guest.name == who || names_key(who, guest.key)) found.push_back(guest);
   if (found.empty()) return failure("no guest '" + who + "' is admitted; 'ssi guests list' shows all");
   if (found.size() > 1) return failure("'" + who + "' means several guests; 'ssi guests list' shows all");
-  const auto& guest = found.front();
+  const auto guest = found.front();
   const auto path = directory_ + "/" + guest.name;
   if (auto written = write_file(path + std::string(revoked_suffix), line_of(guest)); !written)
     return tl::make_unexpected(written.error());
   if (::unlink((path + std::string(admitted_suffix)).c_str()) != 0) return os_error("remove " + path);
   read();
+  if (find(curve_key_of(guest.key).value()))
+    return failure("another file in " + directory_ + " admits the same key");
   return guest;
 }
 

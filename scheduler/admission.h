@@ -49,7 +49,7 @@ class Admission {
   // the name that it had. Returns the name.
   Result<std::string> admit_guest(const std::string& wish, const std::string& key, const std::string& uuid);
 
-  // Takes the admission of the guest with this name, key or fingerprint (8 digits or more) back.
+  // Takes the admission of the guest with this name, key or fingerprint back.
   Result<Member> revoke_guest(const std::string& who);
 
  private:
@@ -69,7 +69,7 @@ class Admission {
   std::int64_t read_ms_ = 0;
 };
 
-// True when `who` is this key, its digits, or at least the first 8 of them.
+// True when `who` is this key's digits, or at least the fingerprint that they begin with.
 bool names_key(std::string_view who, std::string_view key);
 
 }  // namespace ssi

@@ -126,6 +126,17 @@ TEST_CASE("guests are admitted under a name of their own, revoked, and admitted 
   REQUIRE(admission->find(a.curve_public()));
   CHECK(admission->find(a.curve_public())->uuid == uuid);
   CHECK(admission->guests().size() == 3);
+  CHECK(admission->admit_guest("other", a.public_key(), "").error().text() ==
+        "this key is admitted already, as guest");
+  const auto d = Identity::generate(), e = Identity::generate();
+  CHECK(admission->admit_guest("home", d.public_key(), "") ==
+        "guest-" + fingerprint(d.public_key()).substr(0, 8));
+  CHECK(admission->admit_guest(std::string(128, 'x'), e.public_key(), "") ==
+        "guest-" + fingerprint(e.public_key()).substr(0, 8));
+  directory.file("copy.pub", line("guest", d));
+  CHECK_FALSE(admission->revoke_guest(fingerprint(d.public_key())));  // which of the two files?
+  CHECK(admission->find(d.curve_public()));
+  std::filesystem::remove(directory.path + "/copy.pub");
 
   CHECK(admission->revoke_guest("nobody").error().text() ==
         "no guest 'nobody' is admitted; 'ssi guests list' shows all");
@@ -139,4 +150,13 @@ TEST_CASE("guests are admitted under a name of their own, revoked, and admitted 
   CHECK(again->admit_guest("another wish", a.public_key(), uuid) == "guest");
   CHECK(again->find(a.curve_public()));
   CHECK_FALSE(again->find_revoked(a.curve_public()));
+}
+
+TEST_CASE("a key is named by its digits, from the fingerprint on") {
+  const auto key = Identity::generate().public_key();
+  CHECK(names_key(key_text(key), key));
+  CHECK(names_key(fingerprint(key), key));
+  CHECK_FALSE(names_key(fingerprint(key).substr(1), key));
+  CHECK_FALSE(names_key(key_text(key).substr(0, 15), key));
+  CHECK_FALSE(names_key("", key));
 }

@@ -27,12 +27,10 @@ void Applicants::sweep(std::int64_t now) {
 }
 
 std::vector<Applicant> Applicants::find(const std::string& who) const {
-  std::vector<Applicant> keyed, named;
-  for (const auto& [key, applicant] : by_key_) {
-    if (names_key(who, key)) keyed.push_back(applicant);
-    if (applicant.name == who) named.push_back(applicant);
-  }
-  return keyed.empty() ? named : keyed;
+  std::vector<Applicant> found;
+  for (const auto& [key, applicant] : by_key_)
+    if (names_key(who, key)) found.push_back(applicant);
+  return found;
 }
 
 std::vector<Applicant> Applicants::all() const {

@@ -32,7 +32,7 @@ class Applicants {
   void remove(const std::string& key);
   void sweep(std::int64_t now);
 
-  // All whose key or fingerprint `who` names, or else their name.
+  // All whose key or fingerprint `who` is. Not by name: strangers choose theirs.
   std::vector<Applicant> find(const std::string& who) const;
   std::vector<Applicant> all() const;
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <ctime>
+#include <map>
+#include <set>
 
 #include "common/identity.h"
 #include "common/log.h"
@@ -22,7 +24,7 @@ wire::Joined answer(Joining state, std::string name, std::string reason) {
 std::string clean(const std::string& text) {
   auto result = text.substr(0, longest_name);
   for (auto& c : result)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+    if (c < 0x20 || c > 0x7e) c = '?';
   return result;
 }
 
@@ -79,7 +81,7 @@ void Enrolment::note_refused(const Member& guest, const ControlServer::Peer& pee
 
 void Enrolment::note(Applicant applicant, std::int64_t now) {
   applicant.heard = now;
-  if (applicants_.note(applicant))
+  if (applicants_.note(applicant) && lines_.take(now))
     log::warning("guest={} key={} {}: {}", applicant.name, fingerprint(applicant.key),
                  applicant.state == Joining::pending ? "pending" : "refused", applicant.reason);
 }
@@ -98,6 +100,7 @@ Result<Enrolment::Approved> Enrolment::approve(const std::string& who) {
         guest.key = revoked.key;
         guest.uuid = revoked.uuid;
       }
+    for (const auto& asking : applicants_.find(key_text(guest.key))) guest.route = asking.route;
     if (guest.key.empty()) return failure("no guest '" + who + "' waits; 'ssi guests list' shows all");
   }
   auto name = admission_.admit_guest(guest.name, guest.key, guest.uuid);
@@ -114,16 +117,17 @@ Result<std::string> Enrolment::make_token(std::uint32_t seconds) {
 std::vector<wire::GuestEntry> Enrolment::entries(const std::vector<wire::GuestStatus>& heard,
                                                  std::int64_t now) {
   std::vector<wire::GuestEntry> entries;
-  const auto uuid_of = [&](const std::string& name) {
-    for (const auto& guest : admission_.guests())
-      if (guest.name == name) return guest.uuid;
-    return std::string();
-  };
-  for (const auto& guest : heard)
+  const auto admitted = admission_.guests();
+  std::map<std::string, std::string> uuids;
+  for (const auto& guest : admitted) uuids[guest.name] = guest.uuid;
+  std::set<std::string> names;
+  for (const auto& guest : heard) {
+    names.insert(guest.name);
     entries.push_back(
-        {guest.name, guest.state, guest.key, guest.address, uuid_of(guest.name), "", guest.silent});
-  for (const auto& guest : admission_.guests())
-    if (std::ranges::find(heard, guest.name, &wire::GuestStatus::name) == heard.end())
+        {guest.name, guest.state, guest.key, guest.address, uuids[guest.name], "", guest.silent});
+  }
+  for (const auto& guest : admitted)
+    if (!names.contains(guest.name))
       entries.push_back({guest.name, "absent", guest.key, "", guest.uuid, "admitted, not heard of yet", -1});
   const auto applicants = applicants_.all();
   for (const auto& applicant : applicants)

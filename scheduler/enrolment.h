@@ -9,6 +9,7 @@
 #include "common/control_socket.h"
 #include "common/wire.h"
 #include "scheduler/admission.h"
+#include "scheduler/allowance.h"
 #include "scheduler/applicants.h"
 #include "scheduler/tokens.h"
 
@@ -45,6 +46,7 @@ class Enrolment {
   Admission& admission_;
   Tokens tokens_;
   Applicants applicants_;
+  Allowance lines_{1, 60};  // of the log, for what strangers do
 };
 
 // Neighbours may be one version older or newer. Else: why not, one line.

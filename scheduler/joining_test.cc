@@ -2,8 +2,10 @@
 // How guests join, as they and an administrator meet the scheduler.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <map>
 
+#include "scheduler/allowance.h"
 #include "scheduler/test_pool.h"
 
 using namespace ssi;
@@ -177,6 +179,45 @@ TEST_CASE("two guests with one key: the elder is refused, told, and listed") {
         "two guests have the key of guest: the newer one counts");
 }
 
+TEST_CASE("a stranger's long messages are not even read, and nobody is approved by the name that he chose") {
+  Pool pool;
+  Admin admin(pool);
+  Stranger guest(pool);
+  guest.wish.token = std::string(5'000, 't');
+  guest.socket->send(guest.wish);
+  CHECK(guest.hears_none<wire::Joined>());
+  guest.wish.token.clear();
+  CHECK(state(guest.join()) == wire::Joining::pending);
+  admin.socket->send(wire::Admit{8, "guest", 0});
+  CHECK(admin.next<wire::Refused>().reason == "no guest 'guest' waits; 'ssi guests list' shows all");
+}
+
+TEST_CASE("so many strangers a second, and those who are known notice nothing") {
+  Pool pool;
+  Guest guest(pool, "guest1");
+  std::vector<std::unique_ptr<Stranger>> crowd;
+  for (int i = 0; i < 80; ++i) crowd.push_back(std::make_unique<Stranger>(pool));
+  pool.run_for(300);
+  guest.tell();
+  const auto up = std::ranges::count_if(
+      crowd, [](const auto& one) { return one->socket->link() == ControlClient::Link::up; });
+  CHECK(up >= 50);
+  CHECK(up < 80);
+  Guest late(pool, "guest2");
+  late.tell();
+}
+
+TEST_CASE("an allowance is so much a second, and saved up to so much") {
+  Allowance allowance(10, 3);
+  for (int i = 0; i < 3; ++i) CHECK(allowance.take(1'000'000));
+  CHECK_FALSE(allowance.take(1'000'000));
+  CHECK_FALSE(allowance.take(1'000'050));
+  CHECK(allowance.take(1'000'110));
+  CHECK_FALSE(allowance.take(1'000'110));
+  for (int i = 0; i < 3; ++i) CHECK(allowance.take(9'000'000));
+  CHECK_FALSE(allowance.take(9'000'000));
+}
+
 TEST_CASE("a guest that dials out is asked to, by the home whose job is placed there") {
   Pool pool;
   Guest guest(pool, "guest1");
@@ -186,7 +227,7 @@ TEST_CASE("a guest that dials out is asked to, by the home whose job is placed t
   Deputy deputy(pool), other(pool, "bob");
   auto question = deputy.question();
   CHECK(deputy.place(question).reason ==
-        "guest1 dials out, and this home listens nowhere: set 'listen' in [home] of config.toml");
+        "guest1 dials out and cannot reach this home: see 'listen' in [home] of config.toml");
   question.guest = "guest1";
   CHECK(verdict(deputy.place(question)) == wire::Verdict::refused);
   question.can_be_called = 1;

@@ -22,7 +22,7 @@ bool out_of_reach(const Machine& guest, const Demand& demand) {
 }
 
 constexpr const char* how_to_be_called =
-    "dials out, and this home listens nowhere: set 'listen' in [home] of config.toml";
+    "dials out and cannot reach this home: see 'listen' in [home] of config.toml";
 
 double effective(const Machine& machine) {
   return machine.cpus * (1 - machine.steal);

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t max_waiting = 4'096, max_complaints = 1'000;
 constexpr std::uint64_t sweep_ms = 200;
+constexpr std::size_t longest_of_stranger = 4'096;  // bytes of a message: a Join has some hundred
 
 std::int64_t clock_ms(clockid_t clock) {
   timespec now{};
@@ -99,14 +100,21 @@ Result<std::unique_ptr<Service>> Service::start(Loop& loop, const std::string& a
   auto* service = made.get();
   auto server = ControlServer::listen(
       loop, address, service->self_,
-      // Any key may connect, since guests join by themselves; take() hears of a stranger nothing but that.
+      // Any key may connect, since guests join by themselves: so many a second, and what they say is short. take()
+      // hears of a stranger nothing but that he would like to join.
       {[](std::string_view) { return true; },
        [service](const ControlServer::Peer& peer, wire::Control&& message) {
          service->take(peer, std::move(message));
        },
        [service](const ControlServer::Peer& peer, const Error& why) {
-         const auto* member = service->admission_.find(peer.curve_key);
-         service->refuse(peer, member ? member->name : "", 0, why.text());
+         if (const auto* member = service->admission_.find(peer.curve_key))
+           service->refuse(peer, member->name, 0, why.text());
+       },
+       [service](std::string_view key) {
+         return service->admission_.find(key) || service->strangers_.take(service->now());
+       },
+       [service](std::string_view key) {
+         return service->admission_.find(key) ? wire::max_control : longest_of_stranger;
        }});
   if (!server) return tl::make_unexpected(server.error());
   service->server_ = std::move(*server);
@@ -194,7 +202,8 @@ void Service::on(const ControlServer::Peer& peer, const Member& member, const wi
   server_->send(route, wire::Dial{callback.address, callback.rendezvous});
 }
 
-void Service::on(const ControlServer::Peer& peer, const Member&, const wire::GuestsRequest& request) {
+void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::GuestsRequest& request) {
+  if (!places_jobs(member)) return refuse(peer, member.name, request.request, "a guest asks for no guests");
   server_->send(peer.route,
                 wire::GuestsReply{request.request, enrolment_.entries(registry_.status(now()), now())});
 }

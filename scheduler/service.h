@@ -12,6 +12,7 @@
 #include "common/identity.h"
 #include "common/loop.h"
 #include "scheduler/admission.h"
+#include "scheduler/allowance.h"
 #include "scheduler/enrolment.h"
 #include "scheduler/registry.h"
 
@@ -58,6 +59,7 @@ class Service {
   Identity self_;
   Admission admission_;
   Enrolment enrolment_;
+  Allowance strangers_{20, 50};  // handshakes of unknown keys: a second, and at once
   Registry registry_;
   std::deque<Waiting> waiting_;       // first come, first served
   std::set<std::string> complained_;  // refusals that were logged: a guest repeats its mistake twice a second

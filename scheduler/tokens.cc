@@ -67,7 +67,7 @@ Result<std::string> Tokens::make(std::uint32_t seconds, std::int64_t now) {
 }
 
 Status Tokens::check(std::string_view token, std::int64_t now) const {
-  const auto expires = expiry_in(directory_ + "/" + file_name(token));
+  const auto expires = token.size() == 2 * token_bytes ? expiry_in(directory_ + "/" + file_name(token)) : 0;
   if (expires == 0) return failure("the token is not one of this scheduler's");
   // Without a number, so that a guest that goes on trying is one line in the log.
   if (now >= expires) return failure("the token has expired; 'ssi guests token' makes another");

@@ -187,7 +187,24 @@ class Joining(unittest.TestCase):
             empty.write_text("")
             done = self.pool.ssirun("--on", "caller", "true", env={"SSI_CONFIG": str(empty)})
             self.assertEqual(done.returncode, 125)
-            self.assertIn(b"dials out, and this home listens nowhere", done.stderr)
+            self.assertIn(b"dials out and cannot reach this home", done.stderr)
+
+    def test_a_home_that_cannot_be_reached_finds_that_out_once(self):
+        with Home() as other, Agent(self.pool, "callingback", self.token()) as agent:
+            self.assertTrue(agent.says("joined as callingback"))
+            key = other.ssi("key", "show").stdout.decode().strip()
+            (self.pool.dir / "state/ssi/pool/admit/unreachable.pub").write_text(f"deputy {key}\n")
+            address, scheduler_key = self.pool.scheduler()
+            (other.dir / "config/ssi").mkdir()
+            (other.dir / "config/ssi/config.toml").write_text(
+                f'scheduler = "{address}"\nscheduler_key = "{scheduler_key}"\n'
+                f'[home]\nlisten = "127.0.0.1:{free_port()}"\naddress = "127.0.0.1:1"\n')
+            self.assertIn(b"wait for a call of callingback", other.ssirun("--on", "callingback", "true").stderr)
+            began = time.monotonic()
+            self.assertIn(b"cannot reach this home", other.ssirun("--on", "callingback", "true").stderr)
+            self.assertEqual(other.ssirun("echo", "home").stdout, b"home\n")
+            self.assertLess(time.monotonic() - began, 3)
+            self.assertTrue(agent.says("Connection refused"))
 
     def test_a_guest_that_listens(self):
         address = f"127.0.0.1:{free_port()}"

@@ -105,7 +105,7 @@ class WithPool(Lines):
         with lab.Home() as home:
             up = ("pool", "up", "--scheduler-only", "--listen")
             try:
-                for bad in ("192.0.2.1:7700", "nonsense", "127.0.0.1:0"):
+                for bad in ("192.0.2.1:7700", "nonsense", "127.0.0.1:0", "0.0.0.0:7700"):
                     self.check(home.ssi(*up, bad), 1, "--listen", bad)
                 self.assertEqual(home.ssi(*up, address).returncode, 0)
                 self.assertEqual(json.loads((home.dir / "state/ssi/pool/pool.json").read_text())["address"], address)
