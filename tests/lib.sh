@@ -41,7 +41,7 @@ build() {
 # Not optimised: half the seconds of -O1. b_lundef: the sanitizers' symbols come with the programs.
 build_sanitized() (
   export CC=clang-14 CXX=clang++-14
-  build "$1" -Dbuildtype=plain -Db_sanitize=address,undefined -Db_lundef=false \
+  build "$1" -Doptimization=0 -Ddebug=false -Db_sanitize=address,undefined -Db_lundef=false \
     '-Dc_args=-g1 -fno-sanitize-recover=undefined' '-Dcpp_args=-g1 -fno-sanitize-recover=undefined'
 )
 
