@@ -42,15 +42,11 @@ Status check_key_file() {
 }
 
 Status check_scheduler() {
-  auto scheduler = known_scheduler();
-  if (!scheduler) return tl::make_unexpected(scheduler.error());
-  auto self = deputy_identity();
-  if (!self) return tl::make_unexpected(self.error());
-  auto reply = ask_status(*scheduler, *self, 2000);
+  const auto reply = ask_known<wire::StatusReply>(wire::StatusRequest{1});
   if (!reply) return tl::make_unexpected(reply.error());
   for (const auto& guest : reply->guests)
     if (guest.state == "up") return {};
-  return failure("scheduler " + scheduler->address + " answers, but no guest is up");
+  return failure("the scheduler answers, but no guest is up");
 }
 
 unsigned long number_in(const char* file) {

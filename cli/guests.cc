@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "cli/key.h"
 #include "cli/options.h"
 #include "cli/status_query.h"
 #include "cli/table.h"
@@ -18,17 +17,16 @@
 namespace ssi {
 namespace {
 
-constexpr int timeout_ms = 2000;
 constexpr char help[] =
     "usage: ssi guests list [--json]\n"
     "       ssi guests token [--for TIME]\n"
     "       ssi guests approve FINGERPRINT\n"
     "       ssi guests revoke GUEST\n"
     "The guests of the pool, and those that would like to join. All but 'list' want an administrator's key: "
-    "a file\n"
-    "NAME.pub with the line 'admin KEY' ('ssi key show') in the scheduler's --admit directory; 'ssi pool up' "
-    "makes\n"
-    "one for whoever calls it.\n"
+    "in\n"
+    "the scheduler's --admit directory a file NAME.pub with the line 'admin KEY' ('ssi key show'). 'ssi pool "
+    "up'\n"
+    "makes one for whoever calls it.\n"
     "  token     prints a token: guests that show it join by themselves\n"
     "  --for TIME   how long it holds: 90s, 30m, 12h, 7d (default 30m)\n"
     "  approve   takes a guest in that is pending, was refused, or revoked: its console says its "
@@ -37,15 +35,6 @@ constexpr char help[] =
 
 std::string heard(const wire::GuestEntry& guest) {
   return guest.silent < 0 ? "-" : fmt::format("{:.0f}s ago", guest.silent);
-}
-
-template <class Reply>
-Result<Reply> ask_known(const wire::Control& question) {
-  auto scheduler = known_scheduler();
-  if (!scheduler) return tl::make_unexpected(scheduler.error());
-  auto self = deputy_identity();
-  if (!self) return tl::make_unexpected(self.error());
-  return ask<Reply>(*scheduler, *self, question, timeout_ms);
 }
 
 int list(const Options& options, bool json) {

@@ -6,15 +6,12 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "cli/key.h"
 #include "cli/options.h"
 #include "cli/status_query.h"
 #include "cli/table.h"
 
 namespace ssi {
 namespace {
-
-constexpr int timeout_ms = 2000;
 
 double seconds(std::uint64_t us) {
   return static_cast<double>(us) / 1e6;
@@ -59,11 +56,7 @@ int ps_command(int argc, char** argv) {
   if (auto status = options.parse(argc, argv)) return *status;
   if (!options.words().empty())
     return options.usage_error("'" + options.words()[0] + "' is one word too many");
-  auto scheduler = known_scheduler();
-  if (!scheduler) return options.failed(scheduler.error().text());
-  auto self = deputy_identity();
-  if (!self) return options.failed(self.error().text());
-  auto reply = ask<wire::JobsReply>(*scheduler, *self, wire::JobsRequest{1}, timeout_ms);
+  auto reply = ask_known<wire::JobsReply>(wire::JobsRequest{1});
   if (!reply) return options.failed(reply.error().text());
   std::ranges::sort(reply->jobs, {}, [](const wire::JobStatus& job) { return job.use.job; });
   fmt::print("{}", json ? ps_json(reply->jobs) : ps_table(reply->jobs));

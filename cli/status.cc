@@ -8,15 +8,12 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "cli/key.h"
 #include "cli/options.h"
 #include "cli/status_query.h"
 #include "cli/table.h"
 
 namespace ssi {
 namespace {
-
-constexpr int timeout_ms = 2000;
 
 std::string gibibytes(std::uint64_t bytes) {
   return fmt::format("{:.1f}", static_cast<double>(bytes) / (1 << 30));
@@ -70,11 +67,7 @@ int status_command(int argc, char** argv) {
   if (auto status = options.parse(argc, argv)) return *status;
   if (!options.words().empty())
     return options.usage_error("'" + options.words()[0] + "' is one word too many");
-  auto scheduler = known_scheduler();
-  if (!scheduler) return options.failed(scheduler.error().text());
-  auto self = deputy_identity();
-  if (!self) return options.failed(self.error().text());
-  auto reply = ask_status(*scheduler, *self, timeout_ms);
+  auto reply = ask_known<wire::StatusReply>(wire::StatusRequest{1});
   if (!reply) return options.failed(reply.error().text());
   // "guest10" comes behind "guest9".
   std::sort(reply->guests.begin(), reply->guests.end(),

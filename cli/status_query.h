@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "cli/key.h"
 #include "common/config.h"
 #include "common/identity.h"
 #include "common/result.h"
@@ -29,9 +30,14 @@ Result<Reply> ask(const SchedulerAddress& scheduler, const Identity& self, const
   return failure("scheduler " + scheduler.address + ": an answer to another question");
 }
 
-inline Result<wire::StatusReply> ask_status(const SchedulerAddress& scheduler, const Identity& self,
-                                            int timeout_ms) {
-  return ask<wire::StatusReply>(scheduler, self, wire::StatusRequest{1}, timeout_ms);
+// The same of the scheduler that is known here, as this user; 2 s.
+template <class Reply>
+Result<Reply> ask_known(const wire::Control& question) {
+  const auto scheduler = known_scheduler();
+  if (!scheduler) return tl::make_unexpected(scheduler.error());
+  const auto self = deputy_identity();
+  if (!self) return tl::make_unexpected(self.error());
+  return ask<Reply>(*scheduler, *self, question, 2'000);
 }
 
 // Asks again and again, over one connection and whatever becomes of the link, until `enough` says true or it
