@@ -14,6 +14,7 @@
 #include <filesystem>
 
 #include "agent/inside.h"
+#include "common/log.h"
 #include "common/user_namespace.h"
 
 namespace ssi {
@@ -45,15 +46,15 @@ Status carry_over(const fs::directory_entry& entry) {
 Status build_root() {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     return os_error("make mounts private");
-  std::error_code error;
-  const fs::directory_iterator entries("/", error);
-  if (error) return os_error("read /", error.value());
   if (::mount("tmpfs", new_root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") != 0)
     return os_error(std::string("mount ") + new_root);
-  for (const auto& entry : entries) {
-    if (entry.path() == new_root || entry.path() == inside::view_path) continue;
-    if (auto done = carry_over(entry); !done) return done;
+  std::error_code error;
+  for (fs::directory_iterator entry("/", error), end; !error && entry != end; entry.increment(error)) {
+    if (entry->path() == new_root || entry->path() == inside::view_path) continue;
+    // E.g. a network file system that is gone: an agent needs few of them.
+    if (auto done = carry_over(*entry); !done) log::warning("{}; goes on without it", done.error().text());
   }
+  if (error) return os_error("read /", error.value());
   const std::string root = new_root;
   for (const char* name : {"/proc", inside::view_path}) ::mkdir((root + name).c_str(), 0755);
   if (::mount("proc", (root + "/proc").c_str(), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)

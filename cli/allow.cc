@@ -141,7 +141,8 @@ int check(const Options& options, std::vector<std::string> argv) {
   auto config = load_config();
   if (!config) return options.failed(config.error().text());
   const auto path = find_program(argv[0]);
-  const auto cwd = std::filesystem::current_path().string();
+  std::error_code no_folder;  // it may have been removed: then no cwd_under holds
+  const auto cwd = std::filesystem::current_path(no_folder).string();
   std::vector<std::string> environment;
   for (char** variable = environ; *variable; variable++) environment.emplace_back(*variable);
   const auto ruling = judge(*config, {path, argv, cwd, environment, [&] { return input_size(cwd, argv); }});

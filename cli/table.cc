@@ -7,12 +7,6 @@
 
 namespace ssi {
 
-std::string printable(const std::string& text) {
-  std::string result;
-  for (char c : text) result += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
-  return result;
-}
-
 std::string table(std::vector<Row> rows) {
   std::vector<std::size_t> widths;
   for (auto& row : rows) {

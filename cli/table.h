@@ -5,15 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "common/printable.h"
+
 namespace ssi {
 
 using Row = std::vector<std::string>;
 
 // All rows have as many cells as the first, which is the heading; columns are aligned, cells made printable.
 std::string table(std::vector<Row> rows);
-
-// Names come from guests and from other users: nothing in them may steer the terminal.
-std::string printable(const std::string& text);
 
 std::string mebibytes(double bytes);  // "12 MiB"
 

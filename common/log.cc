@@ -8,6 +8,8 @@
 #include <memory>
 #include <string>
 
+#include "common/printable.h"
+
 namespace ssi::log {
 namespace {
 
@@ -39,14 +41,6 @@ std::shared_ptr<spdlog::logger>& logger() {
   return current;
 }
 
-// Names and reasons come from peers: whatever they hold, one event stays one line.
-std::string one_line(std::string_view line) {
-  std::string clean(line);
-  for (auto& character : clean)
-    if (static_cast<unsigned char>(character) < 0x20 || character == 0x7f) character = '?';
-  return clean;
-}
-
 }  // namespace
 
 void start(std::string_view program) {
@@ -64,7 +58,7 @@ void start(std::string_view program) {
 }
 
 void write(Level level, std::string_view line) {
-  const auto clean = one_line(line);
+  const auto clean = printable(line);  // names and reasons come from peers: one event stays one line
   logger()->log(spdlog_level(level), spdlog::string_view_t(clean.data(), clean.size()));
 }
 

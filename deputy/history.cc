@@ -71,15 +71,20 @@ void History::load() {
 
 std::uint64_t History::began(JobBegan job) {
   const auto row = next_row_++;
-  pending_.push_back({row, std::move(job), std::nullopt});
+  append({row, std::move(job), std::nullopt});
   if (pending_.size() == 1) soon_.once(soon_ms, [this] { write(); });
   return row;
 }
 
 void History::ended(std::uint64_t row, const std::string& key, bool at_home, JobEnded job) {
   if (job.work) predictions_.remember(key, {at_home, *job.work, job.memory.value_or(0)});
-  pending_.push_back({row, std::nullopt, std::move(job)});
+  append({row, std::nullopt, std::move(job)});
   write();
+}
+
+void History::append(HistoryChange change) {
+  if (pending_.size() >= max_pending) pending_.clear();  // a file that hangs must not eat our memory
+  pending_.push_back(std::move(change));
 }
 
 void History::write() {
@@ -103,7 +108,6 @@ void History::done(const Status& status) {
   writing_ = {};
   if (!status && !complained_) log::warning("jobs are not recorded: {}", status.error().text());
   complained_ = !status;
-  if (pending_.size() > max_pending) pending_.clear();  // a file that hangs must not eat our memory
   write();
 }
 

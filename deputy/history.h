@@ -39,6 +39,7 @@ class History {
     Status write(const std::vector<HistoryChange>& changes);
   };
   void load();
+  void append(HistoryChange change);
   void write();
   void done(const Status& status);
 

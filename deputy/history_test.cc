@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
 
 using namespace ssi;
 
@@ -153,6 +154,22 @@ TEST_CASE("what was learned outlives the deputy") {
   run_for(loop, 100);
   REQUIRE(history.prediction("k"));
   CHECK(history.prediction("k")->work == 3);
+}
+
+TEST_CASE("while the file hangs, no more than the newest changes are kept") {
+  const Folder folder;
+  std::promise<void> answers;
+  const std::shared_future<void> answered(answers.get_future());
+  Loop loop;
+  for (int thread = 0; thread < 16;
+       ++thread)  // more than libuv has: all wait, as for a disk that does not answer
+    loop.queue_work([answered] { answered.wait(); }, [] {});
+  History history(loop, folder.file);
+  for (std::uint64_t id = 1; id <= 12'500; ++id) history.ended(history.began(job(id)), "k", false, end(3));
+  answers.set_value();
+  run_for(loop, 1000);
+  CHECK(folder.read("SELECT COUNT(*) FROM jobs") == "2500");
+  CHECK(folder.read("SELECT MAX(id) FROM jobs") == "12500");
 }
 
 TEST_CASE("a history that cannot be written still predicts, and stops nobody") {

@@ -16,6 +16,7 @@
 #include "common/loop.h"
 #include "common/paths.h"
 #include "deputy/deputy.h"
+#include "deputy/log_file.h"
 
 namespace {
 
@@ -27,7 +28,7 @@ Serves this user's files to guests and holds his jobs. ssirun starts it when it 
   --version, --help
 )";
 
-constexpr off_t max_log = 4 << 20;
+constexpr std::uint64_t cut_log_ms = 60'000;
 
 constexpr option options_table[] = {{"ready-fd", required_argument, nullptr, 'r'},
                                     {"version", no_argument, nullptr, 'V'},
@@ -64,14 +65,7 @@ int parse_ready_fd(int argc, char** argv) {
 Status open_log() {
   const auto state = paths::state_dir();
   if (!state) return tl::make_unexpected(state.error());
-  const auto path = *state + "/deputy.log";
-  Fd log(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
-  if (!log) return os_error("open " + path);
-  struct stat status;
-  if (::fstat(log.get(), &status) == 0 && status.st_size > max_log && ::ftruncate(log.get(), 0) != 0)
-    return os_error("truncate " + path);
-  if (::dup2(log.get(), STDERR_FILENO) < 0) return os_error("dup2");
-  return {};
+  return log_file::open(*state + "/deputy.log");
 }
 
 Result<Fd> listen_for_callers() {
@@ -115,6 +109,9 @@ int main(int argc, char** argv) {
     if (!deputy) die(deputy.error().text());
     const SignalWatch term(loop, SIGTERM, [&] { loop.stop(); }),
         interrupt(loop, SIGINT, [&] { loop.stop(); });
+    Timer log_cut(loop);
+    log_cut.every(cut_log_ms, [] { (void)log_file::cut(); });  // what fails then may succeed next time
+    log_cut.unref();
     ::umask(0);  // from now on files are made for jobs, whose umask the guest has applied
     if (ready) (void)!::write(ready.get(), "", 1);
     ready.reset();

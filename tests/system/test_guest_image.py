@@ -74,6 +74,19 @@ class GuestImage(unittest.TestCase):
         self.assertIn(f"scheduler=192.0.2.1:7700\nkey={self.key}\n".encode(), self.initramfs)
         self.assertIn("192.0.2.1:7700", (self.one / "README").read_text())
 
+    def test_the_agent_follows_the_address(self):
+        """Of the image's own programs on a DHCP server that renews the lease, and then has another address for us."""
+        tree = home.work / "tree"
+        tree.mkdir()
+        subprocess.run(["cpio", "-id", "--quiet"], input=self.initramfs, cwd=tree, check=True)
+        for name in ("dev", "proc", "run"):
+            (tree / name).mkdir(exist_ok=True)
+        (tree / "world").write_bytes((pathlib.Path(__file__).parent / "guest_dhcp.sh").read_bytes())
+        around = ('unshare -n sleep 1000 & server=$!; sleep 0.3; ip link add guest type veth peer name server netns $server; '
+                  'mount --rbind /dev "$0/dev"; exec chroot "$0" /bin/busybox sh /world $server')
+        done = home.run("unshare", "-mnpf", "--mount-proc", "--kill-child", "sh", "-c", around, tree, timeout=100)
+        self.assertEqual(done.stdout.decode(), "198.18.0.5, renewed by the same agent: yes\n198.18.0.6\n", done.stderr.decode())
+
     def test_bad_input(self):
         known = ("--scheduler", f"192.0.2.1:7700#{self.key}")
         self.refused("name one directory", status=2)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 import unittest
 
@@ -361,12 +362,7 @@ class Life(unittest.TestCase):
     def test_an_agent_started_outright(self):
         """It makes its namespaces itself; takes the place of the pool's guest."""
         with UserPool(1) as pool:
-            arguments = pathlib.Path(f"/proc/{pool.guest_pid(1)}/cmdline").read_text().split("\0")[1:-1]
-            os.kill(pool.guest_pid(1), signal.SIGKILL)
-            self.assertTrue(wait_until(lambda: is_zombie(pool.guest_pid(1)), 5))
-            key = pool.dir / "state/ssi/pool/guest1.key"
-            arguments = [str(key) if word == "/etc/ssi/agent.key" else word for word in arguments]
-            agent = pool.start(pool.build / "agent/ssi-agent", *arguments)
+            agent = pool.start(*self.instead_of_guest(pool))
             try:
                 self.assertTrue(wait_until(lambda: self.takes_jobs(pool), 15), pool.status())
                 job = pool.start(pool.build / "shim/ssirun", "--remote", "sh", "-c", f"id -u; stat -c %u /etc/passwd; cat /proc/self/uid_map; ls -d /view; sleep 4712")
@@ -385,6 +381,38 @@ class Life(unittest.TestCase):
             self.assertTrue(wait_until(lambda: not users_processes("guest1"), 5), users_processes("guest1"))
             pool.ssi("pool", "down")
             pool.record = None
+
+    def test_an_agent_goes_on_without_what_it_cannot_bind(self):
+        """/srv is mounted when it is needed, by a server that is gone."""
+        mount = ("import ctypes, os, sys\n"
+                 "server, kernel = os.pipe()\n"
+                 "libc = ctypes.CDLL(None, use_errno=True)\n"
+                 "options = f'fd={kernel},pgrp={os.getpgrp()},minproto=5,maxproto=5,direct'\n"
+                 "if libc.mount(b'gone', b'/srv', b'autofs', 0, options.encode()):\n"
+                 "    sys.exit('mount: ' + os.strerror(ctypes.get_errno()))\n"
+                 "os.setsid()  # that group would see through it\n"
+                 "os.execvp(sys.argv[1], sys.argv[1:])\n")
+        with UserPool(1) as pool:
+            command = [*USER, *map(str, self.instead_of_guest(pool))]
+            agent = subprocess.Popen(["unshare", "-m", sys.executable, "-c", mount, *command], env=pool.env, cwd=pool.work,
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            try:
+                self.assertTrue(wait_until(lambda: self.takes_jobs(pool), 15), pool.status())
+            finally:
+                agent.terminate()
+                said = agent.communicate(timeout=10)[1].decode()
+            self.assertRegex(said, "warning: bind /srv: .*; goes on without it\n")
+            self.assertEqual(said.count("goes on without it"), 1, said)
+            pool.ssi("pool", "down")
+            pool.record = None
+
+    def instead_of_guest(self, pool):
+        """Kills the pool's guest; the command of an agent that has its name, address and key."""
+        arguments = pathlib.Path(f"/proc/{pool.guest_pid(1)}/cmdline").read_text().split("\0")[1:-1]
+        os.kill(pool.guest_pid(1), signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: is_zombie(pool.guest_pid(1)), 5))
+        key = pool.dir / "state/ssi/pool/guest1.key"
+        return [pool.build / "agent/ssi-agent", *(str(key) if word == "/etc/ssi/agent.key" else word for word in arguments)]
 
     @staticmethod
     def takes_jobs(pool):

@@ -208,6 +208,13 @@ class Shipped(unittest.TestCase):
         self.assertIn('config.toml: rule 2 ("ff*"): runs in a guest when that is faster, fails with status 125', told)
         self.assertIn('config.toml: rule 1 ("ffmpeg"): runs at home', check("/usr/bin/ffmpeg", "-slow"))
 
+    def test_check_in_a_folder_that_was_removed(self):
+        configure('[[app]]\nmatch = ["ffmpeg"]\ncwd_under = ["/*"]\npolicy = "local"\n')
+        done = pool.run("sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$0" allow check ffmpeg -i a b', SSI)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertIn("is not in cwd_under", done.stdout.decode())
+        self.assertIn("shipped rules: rule 1", done.stdout.decode())
+
     def test_compile_counts_them(self):
         done = pool.ssi("allow", "compile")
         self.assertRegex(done.stdout.decode(), r"^\d\d names are diverted\n$")
