@@ -188,6 +188,17 @@ class Pool(Home):
             self.close()
 
 
+def programs_for(user, directory):
+    """A build directory whose programs `user` (a command prefix) may run: BUILD, or a copy when that lies below /root."""
+    if not subprocess.run([*user, "test", "-x", BUILD / "cli/ssi"]).returncode:
+        return BUILD
+    build = directory / "build"
+    for name in ("cli/ssi", "shim/ssirun", "shim/libssi-shim.so", "deputy/ssi-deputy", "agent/ssi-agent", "scheduler/ssi-scheduler"):
+        (build / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(BUILD / name, build / name)
+    return build
+
+
 def wait_until(is_so, seconds):
     deadline = time.monotonic() + seconds
     while not (true := is_so()) and time.monotonic() < deadline:

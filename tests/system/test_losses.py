@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from pool import Pool, SSIRUN, is_zombie, wait_until
+from pool import Pool, SSIRUN, is_zombie, programs_for, wait_until
 
 
 class Losses(unittest.TestCase):
@@ -118,13 +118,14 @@ class ManyHomes(unittest.TestCase):
             pool.dir.chmod(0o755)
             env = {"XDG_STATE_HOME": f"{work}/state", "XDG_RUNTIME_DIR": f"{work}/run", "XDG_CONFIG_HOME": f"{work}/config", "HOME": str(work)}
             as_user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all", "--inh-caps", "-all"]
-            key = pool.run(*as_user, SSIRUN.replace("shim/ssirun", "cli/ssi"), "key", "show", env=env).stdout.decode().strip()
+            build = programs_for(as_user, pool.dir)
+            key = pool.run(*as_user, build / "cli/ssi", "key", "show", env=env).stdout.decode().strip()
             self.assertEqual(len(key), 64)
             (pool.dir / "state/ssi/pool/admit/nobody.pub").write_text(f"deputy {key}\n")
             text = (pool.dir / "state/ssi/pool/pool.toml").read_text().split('"')
             env["SSI_SCHEDULER"] = f"{text[1]}#{text[3]}"
             script = "id -u; id -g; touch made; stat -c '%u %g' made; cat /etc/shadow; touch /etc/not-allowed; chown 0 made; grep Cap /proc/self/status"
-            done = pool.run(*as_user, SSIRUN, "--remote", "sh", "-c", script, env=env, cwd=work)
+            done = pool.run(*as_user, build / "shim/ssirun", "--remote", "sh", "-c", script, env=env, cwd=work)
             lines = done.stdout.decode().splitlines()
             self.assertEqual(lines[:3], ["65534", "65534", "65534 65534"], done.stderr)
             self.assertEqual(done.stderr.count(b"ermission denied") + done.stderr.count(b"not permitted"), 3, done.stderr)

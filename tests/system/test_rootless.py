@@ -13,7 +13,7 @@ import time
 import unittest
 
 import pool as lab
-from pool import BUILD, Home, Pool, is_zombie, wait_until
+from pool import Home, Pool, is_zombie, programs_for, wait_until
 
 UID, GID, GROUP = 31007, 31008, 31009  # nobody's here
 USER = ["setpriv", "--reuid", str(UID), "--regid", str(GID), "--groups", str(GROUP), "--inh-caps", "-all"]
@@ -49,13 +49,7 @@ class User:
         for name in ("state", "run", "config", "work"):
             os.chown(self.dir / name, UID, GID)
         self.env.update(HOME=str(self.work), USER="rootless")
-        self.build = BUILD
-        if subprocess.run([*USER, "test", "-x", BUILD / "cli/ssi"]).returncode:  # e.g. below /root
-            self.build = self.dir / "build"
-            for name in ("cli/ssi", "shim/ssirun", "shim/libssi-shim.so", "deputy/ssi-deputy", "agent/ssi-agent",
-                         "scheduler/ssi-scheduler"):
-                (self.build / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(BUILD / name, self.build / name)
+        self.build = programs_for(USER, self.dir)
 
     def run(self, *command, **options):
         return super().run(*USER, *command, **options)
