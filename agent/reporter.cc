@@ -89,7 +89,8 @@ class Reporter {
     if (joined_) return;
     joined_ = true;
     retry_.stop();
-    say("joined as " + joined.name);
+    log::info("joined as {}", joined.name);
+    said_.clear();
     report();
   }
 
