@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::uint64_t report_ms = 500;
 constexpr std::uint64_t first_retry_ms = 1'000, last_retry_ms = 60'000;  // of joining; doubled each time
+constexpr std::uint64_t answer_ms = 10'000;                              // for the scheduler to answer a Join
 
 class Reporter {
  public:
@@ -75,9 +76,11 @@ class Reporter {
     }
   }
 
+  // Asked again when no answer comes: a busy scheduler's socket drops what it cannot send.
   void join() {
     client_->send(
         wire::Join{wire::version, options_.name, self_.public_key(), options_.uuid, options_.token});
+    retry_.once(answer_ms, [this] { join(); });
   }
 
   void answered(const wire::Joined& joined) {
