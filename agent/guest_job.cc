@@ -27,33 +27,16 @@ void copy_name(char (&to)[65], const std::string& from) {
   std::memcpy(to, from.data(), std::min(from.size(), sizeof to - 1));
 }
 
-inside::Stdio inside_kind(std::uint8_t kind) {
-  switch (static_cast<wire::StdioKind>(kind)) {
-    case wire::StdioKind::pipe:
-    case wire::StdioKind::file:
-      return inside::Stdio::passed;
-    case wire::StdioKind::same_as_stdout:
-      return inside::Stdio::same_as_stdout;
-    case wire::StdioKind::null:
-      return inside::Stdio::null;
-    case wire::StdioKind::closed:
-      break;
-  }
-  return inside::Stdio::closed;
-}
-
 Result<inside::ToStem> packet_for(const wire::Start& start, const std::string& hostname,
                                   const std::string& domain) {
   inside::ToStem packet{};
   packet.kind = inside::ToStem::start_job;
   auto& job = packet.start;
-  if (start.groups.size() > inside::max_groups || start.stdio.size() != 3)
-    return os_error("start a job", EINVAL);
+  if (start.groups.size() > inside::max_groups) return os_error("start a job", EINVAL);
   job.uid = start.uid;
   job.gid = start.gid;
   job.group_count = static_cast<std::uint32_t>(start.groups.size());
   std::copy(start.groups.begin(), start.groups.end(), job.groups);
-  for (std::size_t i = 0; i < 3; ++i) job.stdio[i] = inside_kind(start.stdio[i]);
   copy_name(job.hostname, hostname);
   copy_name(job.domain, domain);
   return packet;
@@ -62,7 +45,8 @@ Result<inside::ToStem> packet_for(const wire::Start& start, const std::string& h
 }  // namespace
 
 GuestJob::GuestJob(Loop& loop, Session& session, std::uint64_t id, Fd control, Events events)
-    : session_(session),
+    : loop_(loop),
+      session_(session),
       id_(id),
       control_(std::move(control)),
       events_(std::move(events)),
@@ -87,44 +71,75 @@ Result<std::unique_ptr<GuestJob>> GuestJob::start(Loop& loop, Session& session, 
   std::vector<Fd> passed;
   passed.push_back(std::move(theirs));
   passed.push_back(std::move(*memory));
-  for (std::uint8_t stream = 0; stream < 3; ++stream) {
-    if (packet->start.stdio[stream] != inside::Stdio::passed) continue;
-    auto pipe = make_pipe();
-    if (!pipe) return tl::make_unexpected(pipe.error());
-    if (stream == 0) {
-      auto to = StreamFd::own(std::move(pipe->write));
-      if (!to) return tl::make_unexpected(to.error());
-      job->stdin_ = std::make_unique<Sink>(loop, session, job->id_, stream, std::move(*to));
-      if (spec.start.stdio[0] == static_cast<std::uint8_t>(wire::StdioKind::file))
-        job->stdin_rest_ = pipe->read.duplicate();
-      passed.push_back(std::move(pipe->read));
-    } else {
-      auto from = StreamFd::own(std::move(pipe->read));
-      if (!from) return tl::make_unexpected(from.error());
-      job->output_[stream - 1] = std::make_unique<Source>(loop, session, job->id_, stream, std::move(*from));
-      passed.push_back(std::move(pipe->write));
-    }
+  for (const auto& descriptor : spec.start.descriptors) {
+    auto end = job->make_stream(descriptor);
+    if (!end) return tl::make_unexpected(end.error());
+    if (*end) passed.push_back(std::move(*end));
   }
+  if (passed.size() > max_passed) return os_error("start a job", E2BIG);
   stem.send(*packet, std::move(passed));
   return job;
 }
 
+// The job's end of a pipe; none for what the job opens itself.
+Result<Fd> GuestJob::make_stream(const wire::Descriptor& descriptor) {
+  const auto kind = static_cast<wire::DescriptorKind>(descriptor.kind);
+  const auto stream = static_cast<std::uint8_t>(descriptor.fd);
+  if (kind != wire::DescriptorKind::input && kind != wire::DescriptorKind::output) return Fd();
+  if (descriptor.fd >= wire::Data::terminal) return os_error("make a stream", EINVAL);
+  auto pipe = make_pipe();
+  if (!pipe) return tl::make_unexpected(pipe.error());
+  const bool input = kind == wire::DescriptorKind::input;
+  auto ours = StreamFd::own(std::move(input ? pipe->write : pipe->read));
+  if (!ours) return tl::make_unexpected(ours.error());
+  if (input)
+    inputs_[stream] = std::make_unique<Sink>(loop_, session_, id_, stream, std::move(*ours));
+  else
+    outputs_[stream] = std::make_unique<Source>(loop_, session_, id_, stream, std::move(*ours));
+  return std::move(input ? pipe->read : pipe->write);
+}
+
+void GuestJob::take_terminal(Fd master) {
+  auto read = StreamFd::own(master.duplicate());
+  auto write = StreamFd::own(master.duplicate());
+  if (!read || !write) return;
+  constexpr auto stream = wire::Data::terminal;
+  terminal_ = std::make_unique<GuestTerminal>(loop_, std::move(master), [this](const wire::Modes& modes) {
+    session_.post(wire::ModesChanged{id_, modes}, {}, Session::Lane::bulk);
+  });
+  inputs_[stream] = std::make_unique<Sink>(loop_, session_, id_, stream, std::move(*write));
+  outputs_[stream] = std::make_unique<Source>(loop_, session_, id_, stream, std::move(*read));
+  outputs_[stream]->before_sending([this] {
+    if (terminal_) terminal_->look();
+  });
+}
+
+void GuestJob::started() {
+  started_ = true;
+  events_.started();
+  if (terminal_) terminal_->begin();
+  // Not before: home connects its streams when it hears of the start.
+  for (const auto& [stream, output] : outputs_) output->begin();
+}
+
 void GuestJob::on_control() {
   inside::FromInit packet;
-  const auto got = ::recv(control_.get(), &packet, sizeof packet, MSG_DONTWAIT);
-  if (got < 0 && errno == EAGAIN) return;
-  if (got != sizeof packet) {
+  auto got = receive_with_fds(control_.get(), {reinterpret_cast<char*>(&packet), sizeof packet});
+  if (!got && got.error().code == std::errc::resource_unavailable_try_again) return;
+  if (!got || got->bytes != sizeof packet) {
     poll_.want(0);
     if (!started_) return events_.failed(ECHILD);  // its init died before it could say anything
-    if (!ended_) leader_ended({inside::FromInit::exited, 0, SIGKILL, 0, 0, 0});
+    inside::FromInit killed{};
+    killed.wait_status = SIGKILL;
+    if (!ended_) leader_ended(killed);
     return when_quiet();
   }
   if (packet.kind == inside::FromInit::started) {
-    started_ = true;
-    events_.started();
-    // Not before: home connects its streams when it hears of the start.
-    for (const auto& output : output_)
-      if (output) output->begin();
+    started();
+  } else if (packet.kind == inside::FromInit::terminal) {
+    if (got->fds.size() == 1) take_terminal(std::move(got->fds.front()));
+  } else if (packet.kind == inside::FromInit::stopped) {
+    session_.post(wire::Stopped{id_, packet.wait_status}, {}, Session::Lane::bulk);
   } else if (packet.kind == inside::FromInit::failed) {
     poll_.want(0);
     events_.failed(packet.error);
@@ -137,19 +152,24 @@ void GuestJob::on_control() {
 
 // No process is left, but what they wrote may still be on its way.
 void GuestJob::when_quiet() {
-  for (const auto& output : output_)
-    if (output && !output->ended())
+  for (const auto& [stream, output] : outputs_)
+    if (!output->ended())
       return output->when_ended([this, alive = alive_] {
         if (*alive) when_quiet();
       });
   events_.gone();
 }
 
-std::uint64_t GuestJob::stdin_taken() const {
-  int left = 0;
-  if (!stdin_) return 0;
-  if (stdin_rest_) ::ioctl(stdin_rest_.get(), FIONREAD, &left);
-  return stdin_->bytes() - static_cast<std::uint64_t>(std::max(left, 0));
+// How far the job has read its inputs: what was written, less what still lies in the pipe.
+std::vector<wire::Position> GuestJob::positions() const {
+  std::vector<wire::Position> all;
+  for (const auto& [stream, input] : inputs_) {
+    if (stream == wire::Data::terminal) continue;
+    int left = 0;
+    if (!input->ended()) ::ioctl(input->fd(), FIONREAD, &left);
+    all.push_back({stream, input->bytes() - static_cast<std::uint64_t>(std::max(left, 0))});
+  }
+  return all;
 }
 
 // What the leader wrote lies in the pipes; the status goes behind it.
@@ -159,10 +179,11 @@ void GuestJob::leader_ended(const inside::FromInit& packet) {
   exited_.cpu_us = packet.cpu_us;
   exited_.max_rss = packet.max_rss;
   exited_.survivors = packet.survivors;
-  exited_.stdin_taken = stdin_taken();
+  exited_.positions = positions();
+  exited_.typed_ahead.assign(packet.typed_ahead,
+                             std::min<std::size_t>(packet.typed, sizeof packet.typed_ahead));
   draining_ = 1;
-  for (const auto& output : output_) {
-    if (!output) continue;
+  for (const auto& [stream, output] : outputs_) {
     ++draining_;
     output->drained([this, alive = alive_] {
       if (*alive && --draining_ == 0) report_exit();
@@ -177,21 +198,33 @@ void GuestJob::report_exit() {
 }
 
 bool GuestJob::data(std::uint8_t stream, std::string_view bytes) {
-  if (stream != 0) return false;
-  return !stdin_ || stdin_->push(bytes);
+  const auto input = inputs_.find(stream);
+  return input == inputs_.end() || input->second->push(bytes);
 }
 
 void GuestJob::credit(std::uint8_t stream, std::uint32_t bytes) {
-  if ((stream == 1 || stream == 2) && output_[stream - 1]) output_[stream - 1]->credit(bytes);
+  if (const auto output = outputs_.find(stream); output != outputs_.end()) output->second->credit(bytes);
 }
 
 void GuestJob::end(std::uint8_t stream) {
-  if (stream == 0 && stdin_) stdin_->end();
-  if ((stream == 1 || stream == 2) && output_[stream - 1]) output_[stream - 1]->stop();
+  if (const auto input = inputs_.find(stream); input != inputs_.end()) input->second->end();
+  if (const auto output = outputs_.find(stream); output != outputs_.end()) output->second->stop();
 }
 
-void GuestJob::signal(std::int32_t number) {
-  if (number > 0 && number < NSIG) (void)send_packet(control_.get(), inside::SendSignal{number});
+void GuestJob::signal(const wire::Signal& signal) {
+  if (signal.number <= 0 || signal.number >= NSIG) return;
+  const bool pressed = signal.to == wire::Signal::foreground && terminal_;
+  if (pressed && signal.number != SIGHUP) return terminal_->press(signal.number);
+  (void)send_packet(control_.get(), inside::SendSignal{signal.number, signal.to});
+  if (!pressed) return;
+  // The terminal is gone: who reads it now sees its end.
+  inputs_.erase(wire::Data::terminal);
+  outputs_.at(wire::Data::terminal)->stop();
+  terminal_.reset();
+}
+
+void GuestJob::resize(const wire::WindowSize& window) {
+  if (terminal_) terminal_->resize(window);
 }
 
 }  // namespace ssi

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "agent/guest_terminal.h"
 #include "agent/inside.h"
 #include "agent/job_spec.h"
 #include "agent/stem_channel.h"
@@ -37,26 +39,29 @@ class GuestJob {
   bool data(std::uint8_t stream, std::string_view bytes);  // false: the peer broke the rules
   void credit(std::uint8_t stream, std::uint32_t bytes);
   void end(std::uint8_t stream);
-  void signal(std::int32_t number);
+  void signal(const wire::Signal& signal);
+  void resize(const wire::WindowSize& window);
 
  private:
   GuestJob(Loop& loop, Session& session, std::uint64_t id, Fd control, Events events);
+  Result<Fd> make_stream(const wire::Descriptor& descriptor);
   void on_control();
+  void started();
+  void take_terminal(Fd master);
   void leader_ended(const inside::FromInit& packet);
   void report_exit();
   void when_quiet();
-  std::uint64_t stdin_taken() const;
+  std::vector<wire::Position> positions() const;
 
+  Loop& loop_;
   Session& session_;
   const std::uint64_t id_;
   Fd control_;
   Events events_;
   Poll poll_;
-  std::unique_ptr<Sink> stdin_;
-  // The read end, held when home's stdin is a file: what is in the pipe stays countable. (Of a pipe at home it must not
-  // be held, or its writer would never get SIGPIPE.)
-  Fd stdin_rest_;
-  std::unique_ptr<Source> output_[2];  // stdout, stderr
+  std::map<std::uint8_t, std::unique_ptr<Sink>> inputs_;  // by stream
+  std::map<std::uint8_t, std::unique_ptr<Source>> outputs_;
+  std::unique_ptr<GuestTerminal> terminal_;
   wire::Exited exited_;
   bool started_ = false, ended_ = false, reported_ = false;
   int draining_ = 0;

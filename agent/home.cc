@@ -146,7 +146,9 @@ void HomeProcess::frame(const Session::Incoming& frame) {
   } else if (auto* ended = std::get_if<wire::End>(&*message)) {
     if (auto* job = find(ended->job)) job->end(ended->stream);
   } else if (auto* signal = std::get_if<wire::Signal>(&*message)) {
-    if (auto* job = find(signal->job)) job->signal(signal->number);
+    if (auto* job = find(signal->job)) job->signal(*signal);
+  } else if (auto* resize = std::get_if<wire::Resize>(&*message)) {
+    if (auto* job = find(resize->job)) job->resize(resize->window);
   } else if (auto* kill = std::get_if<wire::Kill>(&*message)) {
     this->kill(kill->job);
   } else if (frame.id != 0) {

@@ -79,14 +79,11 @@ struct MountDone {
   std::int32_t error;
 };
 
-enum class Stdio : std::uint8_t { closed, passed, same_as_stdout, null };
-
-// Comes with: the job's control socket, a memfd with the spec (see agent/job_spec.h), then the passed streams in
-// ascending order. What goes wrong from here on is told over the control socket.
+// Comes with: the job's control socket, a memfd with the spec (see agent/job_spec.h), then one end of a pipe for each
+// descriptor of the spec that is an input or an output. What goes wrong from here on is told over the control socket.
 struct StartJob {
   std::uint32_t uid, gid, group_count;
   std::uint32_t groups[max_groups];
-  Stdio stdio[3];
   char hostname[65], domain[65];
 };
 
@@ -101,23 +98,28 @@ struct ToStem {
 // --- home -> the job's init (its pid 1), over the control socket. Closing it kills the job.
 
 struct SendSignal {
-  std::int32_t number;  // to the job's process group
+  std::int32_t number;
+  std::uint8_t to;  // wire::Signal::To
 };
 
 // --- the job's init -> home
 
 struct FromInit {
   enum Kind : std::uint32_t {
-    started,  // the program's execve succeeded
-    failed,   // with `error`: nothing ran
-    exited,   // the leader ended
-    used      // once a second: cpu_us and, as max_rss, the memory resident now, of all processes
+    started,   // the program's execve succeeded
+    failed,    // with `error`: nothing ran
+    exited,    // the leader ended
+    used,      // once a second: cpu_us and, as max_rss, the memory resident now, of all processes
+    terminal,  // before `started`; one descriptor comes along: the terminal's master
+    stopped    // the leader was stopped by the signal `wait_status`, or continued: SIGCONT
   };
   Kind kind;
   std::int32_t error;  // errno
   std::int32_t wait_status;
   std::uint64_t cpu_us, max_rss;  // of the leader and what it waited for; bytes
   std::uint8_t survivors;         // other processes of the job live on
+  std::uint16_t typed;            // exited: bytes of `typed_ahead`
+  char typed_ahead[4096];         // what was typed at the terminal and not read
 };
 
 }  // namespace ssi::inside

@@ -21,6 +21,7 @@
 #include <optional>
 
 #include "agent/job_spec.h"
+#include "agent/job_terminal.h"
 #include "agent/namespace_use.h"
 #include "common/fd_passing.h"
 
@@ -79,26 +80,64 @@ Status drop_rights(const inside::StartJob& start, bool squash_ids) {
   return {};
 }
 
-void set_stdio(const inside::StartJob& start, const std::vector<Fd>& fds) {
-  std::size_t next = 2;  // fds[0]: control, fds[1]: spec
-  for (int fd = 0; fd < 3; ++fd) {
-    switch (start.stdio[fd]) {
-      case inside::Stdio::passed:
-        if (next < fds.size()) ::dup2(fds[next++].get(), fd);
-        break;
-      case inside::Stdio::same_as_stdout:
-        ::dup2(1, fd);
-        break;
-      case inside::Stdio::null: {
-        const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-        ::dup2(null.get(), fd);
-        break;
-      }
-      case inside::Stdio::closed:
-        ::close(fd);
-        break;
+// The numbers that the job's descriptors have for the moment, above all that they are to have.
+struct Held {
+  std::uint32_t number;
+  Fd fd;
+};
+
+Result<Fd> open_descriptor(const wire::Descriptor& descriptor, const std::vector<Held>& held, Fd passed,
+                           int terminal) {
+  switch (static_cast<wire::DescriptorKind>(descriptor.kind)) {
+    case wire::DescriptorKind::input:
+    case wire::DescriptorKind::output:
+      return passed;
+    case wire::DescriptorKind::same_as:
+      for (const auto& other : held)
+        if (other.number == descriptor.of) return other.fd.duplicate();
+      break;
+    case wire::DescriptorKind::device: {
+      Fd opened(::open(("/dev/" + descriptor.path).c_str(),
+                       static_cast<int>(descriptor.flags & O_ACCMODE) | O_NOCTTY | O_CLOEXEC));
+      if (!opened) return os_error("open /dev/" + descriptor.path);
+      return opened;
     }
+    case wire::DescriptorKind::terminal:
+      return Fd(::fcntl(terminal, F_DUPFD_CLOEXEC, 3));
+    case wire::DescriptorKind::file:
+      break;
   }
+  return os_error("descriptor " + std::to_string(descriptor.fd), EBADF);
+}
+
+// Opens what the spec lists. `fds` from the third on: the ends of the pipes, in the spec's order.
+Result<std::vector<Held>> open_descriptors(const wire::Start& start, std::vector<Fd>& fds, int terminal) {
+  std::vector<Held> held;
+  std::size_t next = 2;  // fds[0]: control, fds[1]: spec
+  for (const auto& descriptor : start.descriptors) {
+    const auto kind = static_cast<wire::DescriptorKind>(descriptor.kind);
+    const bool is_passed = kind == wire::DescriptorKind::input || kind == wire::DescriptorKind::output;
+    if (is_passed && next == fds.size()) return os_error("take a job's streams", EPROTO);
+    auto opened = open_descriptor(descriptor, held, is_passed ? std::move(fds[next++]) : Fd(), terminal);
+    if (!opened) return tl::make_unexpected(opened.error());
+    held.push_back({descriptor.fd, std::move(*opened)});
+  }
+  return held;
+}
+
+// Gives them their numbers; all others are closed, but `keep`, which must be above them.
+void place_descriptors(const std::vector<Held>& held, int keep) {
+  const int above = held.empty() ? 3 : static_cast<int>(held.back().number) + 1;
+  std::vector<int> moved;  // out of the way of each other; never closed: exec does it
+  for (const auto& each : held) moved.push_back(::fcntl(each.fd.get(), F_DUPFD_CLOEXEC, above));
+  for (std::size_t i = 0; i < held.size(); ++i) ::dup2(moved[i], static_cast<int>(held[i].number));
+  std::uint32_t from = 0;
+  for (const auto& each : held) {
+    if (each.number > from) ::close_range(from, each.number - 1, 0);
+    from = each.number + 1;
+  }
+  if (static_cast<std::uint32_t>(keep) > from) ::close_range(from, static_cast<unsigned>(keep) - 1, 0);
+  ::close_range(static_cast<unsigned>(keep) + 1, ~0U, 0);
 }
 
 void set_limits(const wire::Start& start) {
@@ -120,20 +159,38 @@ void set_signals(const wire::Start& start) {
   ::sigprocmask(SIG_SETMASK, &blocked, nullptr);
 }
 
-// Becomes the program. Returns an errno.
-int become_leader(const inside::StartJob& start, JobSpec& spec, const std::vector<Fd>& fds, int keep) {
-  ::setsid();
-  set_stdio(start, fds);
+// Becomes the program, in process group `group` (0: one of its own). Returns an errno.
+int become_leader(JobSpec& spec, const std::vector<Held>& held, const JobTerminal& terminal, pid_t group,
+                  int result) {
+  ::setpgid(0, group);
+  terminal.set_foreground(::getpgrp());
   // The pipe that tells of failure closes itself at exec; all else must not reach the program.
-  if (keep > 3) ::close_range(3, static_cast<unsigned>(keep) - 1, 0);
-  ::close_range(static_cast<unsigned>(keep) + 1, ~0U, 0);
-  if (::chdir(spec.start.cwd.c_str()) != 0) return errno;
-  ::umask(spec.start.umask);
-  auto arguments = pointers(spec.arguments), environment = pointers(spec.environment);
-  set_limits(spec.start);
-  set_signals(spec.start);
-  ::execve(spec.start.path.c_str(), arguments.data(), environment.data());
-  return errno;
+  const int above = held.empty() ? 3 : static_cast<int>(held.back().number) + 1;
+  const int keep = ::fcntl(result, F_DUPFD_CLOEXEC, above);
+  place_descriptors(held, keep);
+  const int error = [&] {
+    if (::chdir(spec.start.cwd.c_str()) != 0) return errno;
+    ::umask(spec.start.umask);
+    auto arguments = pointers(spec.arguments), environment = pointers(spec.environment);
+    set_limits(spec.start);
+    set_signals(spec.start);
+    ::execve(spec.start.path.c_str(), arguments.data(), environment.data());
+    return errno;
+  }();
+  (void)!::write(keep, &error, sizeof error);
+  return error;
+}
+
+// A process group that the job's leader is a member of, not the leader: as the command at home was.
+pid_t lead_group() {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::close_range(0, ~0U, 0);  // nobody must wait for an end of which this process has the other one
+    ::setpgid(0, 0);
+    for (;;) ::pause();
+  }
+  if (pid > 0) ::setpgid(pid, pid);
+  return pid;
 }
 
 std::int64_t now_ms() {
@@ -144,12 +201,14 @@ std::int64_t now_ms() {
 
 class JobInit {
  public:
-  JobInit(Fd control, Fd exec_result, Fd signals, Fd proc, pid_t leader)
+  JobInit(Fd control, Fd exec_result, Fd signals, Fd proc, JobTerminal terminal, pid_t leader, pid_t group)
       : control_(std::move(control)),
         exec_result_(std::move(exec_result)),
         signals_(std::move(signals)),
         proc_(std::move(proc)),
-        leader_(leader) {}
+        terminal_(std::move(terminal)),
+        leader_(leader),
+        group_(group) {}
 
   [[noreturn]] void run() {
     for (;;) {
@@ -171,6 +230,8 @@ class JobInit {
     int error = 0;
     const auto got = ::read(exec_result_.get(), &error, sizeof error);
     exec_result_.reset();
+    if (group_ != leader_)
+      ::kill(group_, SIGKILL);  // the leader is in its group by now, which needs it no more
     failed_ = got == sizeof error;
     FromInit packet{};
     packet.kind = failed_ ? FromInit::failed : FromInit::started;
@@ -194,8 +255,19 @@ class JobInit {
     const auto got = ::recv(control_.get(), &command, sizeof command, MSG_DONTWAIT);
     if (got < 0 && errno == EAGAIN) return;
     if (got != sizeof command) ::_exit(0);  // closed: the kernel kills all that is left in this namespace
+    send(command);
+  }
+
+  void send(const inside::SendSignal& command) const {
+    if (command.to == wire::Signal::leader) {
+      ::kill(leader_, command.number);
+      return;
+    }
+    pid_t group = command.to == wire::Signal::foreground ? terminal_.foreground() : 0;
+    if (group == 0) group = group_;
     // Until the leader has made itself a group of its own there is only its pid.
-    if (::kill(-leader_, command.number) != 0) ::kill(leader_, command.number);
+    if (::kill(-group, command.number) != 0) ::kill(leader_, command.number);
+    if (command.to == wire::Signal::foreground && command.number == SIGHUP) ::kill(-group, SIGCONT);
   }
 
   void reap() {
@@ -206,16 +278,35 @@ class JobInit {
     rusage usage;
     pid_t pid;
     std::optional<FromInit> leader;
-    while ((pid = ::wait4(-1, &status, WNOHANG, &usage)) > 0)
-      if (pid == leader_) leader = ended(status, usage);
+    while ((pid = ::wait4(-1, &status, WNOHANG | WUNTRACED | WCONTINUED, &usage)) > 0) {
+      if (pid != leader_) continue;
+      if (WIFSTOPPED(status) || WIFCONTINUED(status))
+        tell_stop(WIFSTOPPED(status) ? WSTOPSIG(status) : SIGCONT);
+      else
+        leader = ended(status, usage);
+    }
     const bool alone = pid < 0 && errno == ECHILD;
     if (leader) {
       if (exec_result_) take_exec_result();
       if (failed_) ::_exit(0);
       leader->survivors = !alone;
+      take_typed(*leader);
       tell(*leader);
     }
     if (alone) ::_exit(0);
+  }
+
+  void tell_stop(int number) {
+    FromInit packet{};
+    packet.kind = FromInit::stopped;
+    packet.wait_status = number;
+    tell(packet);
+  }
+
+  void take_typed(FromInit& packet) const {
+    const auto typed = terminal_.unread();
+    packet.typed = static_cast<std::uint16_t>(std::min(typed.size(), sizeof packet.typed_ahead));
+    std::memcpy(packet.typed_ahead, typed.data(), packet.typed);
   }
 
   static FromInit ended(int status, const rusage& usage) {
@@ -233,13 +324,35 @@ class JobInit {
   static constexpr std::int64_t use_ms = 1000;  // short jobs cost nothing
 
   Fd control_, exec_result_, signals_, proc_;
-  const pid_t leader_;
+  const JobTerminal terminal_;
+  const pid_t leader_, group_;
   std::int64_t next_use_ms_ = now_ms() + use_ms;
   bool failed_ = false;
 };
 
+// The terminal of a job that has one; its master goes to the home process.
+Result<JobTerminal> open_terminal(const wire::Start& start, int control) {
+  for (const auto& descriptor : start.descriptors) {
+    if (descriptor.kind != static_cast<std::uint8_t>(wire::DescriptorKind::terminal)) continue;
+    auto terminal = JobTerminal::open(start.terminal, start.window);
+    if (!terminal) return terminal;
+    const auto master = terminal->take_master();
+    FromInit packet{};
+    packet.kind = FromInit::terminal;
+    const int passed = master.get();
+    (void)send_packet(control, packet, {&passed, 1});
+    return terminal;
+  }
+  return JobTerminal();
+}
+
 [[noreturn]] void give_up(const std::vector<Fd>& fds, int error) {
-  if (!fds.empty()) (void)send_packet(fds[0].get(), FromInit{FromInit::failed, error, 0, 0, 0, 0});
+  if (!fds.empty()) {
+    FromInit packet{};
+    packet.kind = FromInit::failed;
+    packet.error = error;
+    (void)send_packet(fds[0].get(), packet);
+  }
   ::_exit(0);
 }
 
@@ -259,24 +372,32 @@ void run_job_init(const inside::StartJob& request, std::vector<Fd> fds, bool squ
 
   sigset_t watched;
   ::sigemptyset(&watched);
-  ::sigaddset(&watched, SIGCHLD);
+  for (const int number : {SIGCHLD, SIGTTIN, SIGTTOU}) ::sigaddset(&watched, number);
   ::sigprocmask(SIG_BLOCK, &watched, nullptr);
+  ::setsid();
+  auto terminal = open_terminal(spec->start, fds[0].get());
+  if (!terminal) give_up(fds, terminal.error().code.value());
+  auto held = open_descriptors(spec->start, fds, terminal->slave());
+  if (!held) give_up(fds, held.error().code.value());
   Fd signals(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
   int result[2];
   if (!signals || ::pipe2(result, O_CLOEXEC) != 0) give_up(fds, errno);
   Fd result_read(result[0]), result_write(result[1]);
-  const pid_t leader = ::fork();
+  const pid_t led = spec->start.group_leader ? 0 : lead_group();
+  const pid_t leader = led < 0 ? led : ::fork();
   if (leader == 0) {
-    const int error = become_leader(start, *spec, fds, result_write.get());
-    (void)!::write(result_write.get(), &error, sizeof error);
+    become_leader(*spec, *held, *terminal, led, result_write.get());
     ::_exit(127);
   }
   if (leader < 0) give_up(fds, errno);
   result_write.reset();
   Fd control = std::move(fds[0]);
   fds.clear();  // the job's streams belong to the job alone: their ends must be seen
+  held->clear();
   ::close_range(0, 2, 0);
-  JobInit(std::move(control), std::move(result_read), std::move(signals), std::move(proc), leader).run();
+  JobInit(std::move(control), std::move(result_read), std::move(signals), std::move(proc),
+          std::move(*terminal), leader, led ? led : leader)
+      .run();
 }
 
 }  // namespace ssi

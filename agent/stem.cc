@@ -146,8 +146,12 @@ void Stem::start_job(const inside::StartJob& start, std::vector<Fd> fds) {
     home_.reset();
     run_job_init(start, std::move(fds), squash_ids_);
   }
-  if (pid < 0 && !fds.empty())
-    send_packet(fds[0].get(), inside::FromInit{inside::FromInit::failed, errno, 0, 0, 0, 0});
+  if (pid < 0 && !fds.empty()) {
+    inside::FromInit packet{};
+    packet.kind = inside::FromInit::failed;
+    packet.error = errno;
+    send_packet(fds[0].get(), packet);
+  }
 }
 
 int Stem::run() {

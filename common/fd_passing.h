@@ -12,7 +12,7 @@
 
 namespace ssi {
 
-inline constexpr std::size_t max_passed = 16;  // descriptors in one message
+inline constexpr std::size_t max_passed = 250;  // descriptors in one message
 
 // Sends `bytes` whole, the descriptors with the first of them. Blocks unless the socket or `flags` (MSG_DONTWAIT) say
 // otherwise.

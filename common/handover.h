@@ -3,30 +3,38 @@
  * only. Same machine, same user (SO_PEERCRED), so native byte order.
  *
  * Every message is a struct handover_header, then `length` bytes. ssirun opens with HANDOVER_RUN; its descriptors
- * travel as SCM_RIGHTS with the header's first byte. Either side closing the socket ends the conversation: ssirun gone
- * means the job is killed; the deputy gone means ssirun exits 125. */
+ * travel as SCM_RIGHTS with the header's first byte, the channel of its terminal behind them. Either side closing the
+ * socket ends the conversation: ssirun gone means the job is killed; the deputy gone means ssirun exits 125. */
 #ifndef SSI_COMMON_HANDOVER_H
 #define SSI_COMMON_HANDOVER_H
 
 #include <stdint.h>
 
-#define HANDOVER_VERSION 1u
+#define HANDOVER_VERSION 2u
 #define HANDOVER_SOCKET "deputy.sock" /* in the runtime directory */
 #define HANDOVER_MAX (16u << 20)      /* bytes of one message */
 #define HANDOVER_LIMITS 16            /* RLIMIT_* carried */
+#define HANDOVER_DESCRIPTORS 200u     /* that one caller may pass */
+#define HANDOVER_CHARACTERS 32        /* c_cc of a termios */
 
 enum handover_kind {
   /* ssirun -> deputy */
   HANDOVER_RUN = 1,    /* struct handover_run, then its strings */
-  HANDOVER_SIGNAL = 2, /* int32_t: a signal that ssirun got, for the job's process group */
+  HANDOVER_SIGNAL = 2, /* struct handover_signal: one that ssirun got */
+  HANDOVER_WITNESS = 3, /* int32_t: pid of the other process in ssirun's group (shim/witness.h) */
+  HANDOVER_WINDOW = 4, /* struct handover_window: the terminal's size has changed */
+  HANDOVER_HANGUP = 5, /* the terminal is gone */
   /* deputy -> ssirun */
-  HANDOVER_HOME =
-      16, /* text: the reason. exec the command yourself; the descriptors come back as they were sent */
-  HANDOVER_EXITED = 17,  /* struct handover_exited, then text: the line for --verbose (may be empty) */
+  /* text: the reason. exec the command yourself. After HANDOVER_STARTED the descriptors come back as they were sent,
+   * the channel excepted. */
+  HANDOVER_HOME = 16,
+  HANDOVER_EXITED = 17,  /* struct handover_exited, ..., text: the line for --verbose (may be empty) */
   HANDOVER_FAILED = 18,  /* int32_t exit status (125), then text: one line for stderr */
   HANDOVER_PLACED = 19,  /* text for --dry-run: one line for stdout; exit 0 */
   HANDOVER_STARTED = 20, /* text: guest's name. The job runs (or will): home is no longer possible */
-  HANDOVER_WARNING = 21  /* text: one line for stderr, at once; more follows */
+  HANDOVER_WARNING = 21, /* text: one line for stderr, at once; more follows */
+  HANDOVER_STOPPED = 22, /* int32_t: the job's leader was stopped by this signal; SIGCONT: it goes on */
+  HANDOVER_MODES = 23    /* struct handover_modes: what the job has set on its terminal */
 };
 
 enum handover_flag {
@@ -35,7 +43,9 @@ enum handover_flag {
   HANDOVER_VERBOSE = 4,
   HANDOVER_WAIT = 8,
   HANDOVER_DIVERTED = 16, /* by the shim, not typed */
-  HANDOVER_HAS_CWD = 32   /* 0: getcwd failed (deleted) */
+  HANDOVER_HAS_CWD = 32,  /* 0: getcwd failed (deleted) */
+  HANDOVER_TERMINAL = 64, /* some descriptors are the terminal; the last one passed carries its bytes */
+  HANDOVER_GROUP_LEADER = 128 /* the caller leads its process group */
 };
 
 struct handover_header {
@@ -47,14 +57,38 @@ struct handover_limit {
   uint64_t soft, hard;
 };
 
-/* Followed by `strings` bytes: NUL-ended, in this order: path to exec, cwd, guest ("" for any), SSI_CONFIG, SSI_SCHEDULER
- * (as set for ssirun, "" for none), then argc arguments, then envc environment strings (already without our own). */
+/* A terminal's modes, in Linux's numbers. */
+struct handover_modes {
+  uint32_t input, output, control, local;
+  uint8_t characters[HANDOVER_CHARACTERS]; /* c_cc; the kernel's 19, then 0 */
+};
+
+struct handover_window {
+  uint16_t rows, columns, x_pixels, y_pixels;
+};
+
+enum handover_to { HANDOVER_TO_LEADER = 0, HANDOVER_TO_GROUP = 1, HANDOVER_TO_FOREGROUND = 2 };
+
+struct handover_signal {
+  int32_t number;
+  uint32_t to; /* enum handover_to: whom whoever sent it meant */
+};
+
+/* One descriptor that is passed: SCM_RIGHTS carries them in this order. */
+struct handover_descriptor {
+  uint32_t number;   /* at the caller */
+  uint32_t terminal; /* 1: it is the caller's terminal */
+};
+
+/* Followed by `descriptors` of struct handover_descriptor, ascending, then `strings` bytes: NUL-ended, in this order:
+ * path to exec, cwd, guest ("" for any), SSI_CONFIG, SSI_SCHEDULER (as set for ssirun, "" for none), then argc arguments,
+ * then envc environment strings (already without our own). */
 struct handover_run {
   uint32_t version;
   uint32_t flags;
   uint32_t argc, envc;
   uint32_t strings;
-  uint32_t open_mask; /* bit n: fd n (0..2) was open and is passed, in ascending order */
+  uint32_t descriptors;
   uint32_t umask_;
   int32_t nice_;
   uint32_t cpus;
@@ -63,11 +97,14 @@ struct handover_run {
   int64_t wait_seconds;      /* with HANDOVER_WAIT; -1: for ever */
   uint64_t blocked, ignored; /* signal sets at ssirun's start, bit n-1 for signal n */
   struct handover_limit limits[HANDOVER_LIMITS];
+  struct handover_modes modes; /* with HANDOVER_TERMINAL */
+  struct handover_window window;
 };
 
+/* Followed by `typed` bytes that were typed at the terminal and not read, then the text. */
 struct handover_exited {
   int32_t wait_status; /* as wait(2) gives it */
-  uint32_t reserved;
+  uint32_t typed;
 };
 
 #endif

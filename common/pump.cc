@@ -46,6 +46,7 @@ void Source::pump() {
     return finish();  // an error on a stream (EIO of a hung-up terminal) reads as its end
   credit_ -= *got;
   bytes_ += *got;
+  if (before_sending_) before_sending_();
   session_.post(wire::Data{job_, stream_}, {buffer.data(), *got}, Session::Lane::bulk);
   update();
   chase();

@@ -24,6 +24,7 @@ class Source {
   void begin();
   void credit(std::uint32_t bytes);          // the receiver passed them on
   void stop();                               // nobody reads any more: closes the descriptor
+  void before_sending(std::function<void()> f) { before_sending_ = std::move(f); }  // called before each Data
   void drained(std::function<void()> f);     // calls `f` once all that the descriptor holds now has been sent
   void when_ended(std::function<void()> f);  // calls `f` once End has been sent, or stop() called
   bool ended() const { return !from_; }
@@ -45,7 +46,7 @@ class Source {
   std::uint64_t credit_ = wire::Data::window;
   std::uint64_t bytes_ = 0;
   bool begun_ = false;
-  std::function<void()> drained_, when_ended_;
+  std::function<void()> drained_, when_ended_, before_sending_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
  public:

@@ -335,12 +335,38 @@ struct SpecPart {
   MSGPACK_DEFINE(job, environment)
 };
 
-enum class StdioKind : std::uint8_t {
-  closed = 0,
-  pipe = 1,
-  same_as_stdout = 2,
-  null = 3,
-  file = 4  // a pipe in the guest; of stdin, what the job leaves unread is known at its end
+// What a descriptor of the job's is in the guest.
+enum class DescriptorKind : std::uint8_t {
+  input = 0,    // a pipe that the job reads: stream `fd`, from home
+  output = 1,   // a pipe that the job writes: stream `fd`, to home
+  same_as = 2,  // another number for the description of `of`, which stands before it
+  device = 3,   // /dev/`path` of the guest: null, zero, full, random, urandom
+  file = 4,     // the regular file `path` of the view
+  terminal = 5  // the job's terminal: Start::terminal
+};
+
+struct Descriptor {
+  std::uint32_t fd = 0;  // input and output: below Data::terminal
+  std::uint8_t kind = 0;
+  std::uint32_t of = 0;
+  std::uint32_t flags = 0;  // as open(2): access mode and status flags
+  Bytes path;
+  std::uint64_t offset = 0;  // file: where its description stands
+  std::uint64_t node = 0;    // file: the inode number that `path` must lead to
+  std::uint64_t token = 0;   // file: for Adopt; 0: the offset is the guest's own
+  MSGPACK_DEFINE(fd, kind, of, flags, path, offset, node, token)
+};
+
+// A terminal's modes: struct termios, Linux's numbers (<asm-generic/termbits.h>).
+struct Modes {
+  std::uint32_t input = 0, output = 0, control = 0, local = 0;
+  Bytes characters;  // c_cc
+  MSGPACK_DEFINE(input, output, control, local, characters)
+};
+
+struct WindowSize {
+  std::uint16_t rows = 0, columns = 0, x_pixels = 0, y_pixels = 0;
+  MSGPACK_DEFINE(rows, columns, x_pixels, y_pixels)
 };
 
 struct Started {
@@ -360,13 +386,19 @@ struct Start {
   std::int32_t nice = 0;
   std::vector<Limit> limits;               // indexed by RLIMIT_*
   std::uint64_t blocked = 0, ignored = 0;  // signal sets, bit n-1 for signal n
-  std::vector<std::uint8_t> stdio;         // StdioKind of fd 0, 1, 2
-  MSGPACK_DEFINE(job, ticket, path, cwd, uid, gid, groups, umask, nice, limits, blocked, ignored, stdio)
+  std::vector<Descriptor> descriptors;     // ascending; all others are closed
+  std::uint8_t group_leader = 1;           // of a process group, as the caller is
+  Modes terminal;                          // with a descriptor of that kind: as home's
+  WindowSize window;
+  MSGPACK_DEFINE(job, ticket, path, cwd, uid, gid, groups, umask, nice, limits, blocked, ignored, descriptors,
+                 group_leader, terminal, window)
 };
 
-// Bytes (the body) of the job's stream 0, 1 or 2. The sender may have `window` bytes unacknowledged.
+// Bytes (the body) of one of the job's streams: the number of its descriptor, or `terminal`, which goes both ways. The
+// sender may have `window` bytes unacknowledged.
 struct Data {
   static constexpr std::uint32_t window = 1 << 20;
+  static constexpr std::uint8_t terminal = 255;
   std::uint64_t job = 0;
   std::uint8_t stream = 0;
   MSGPACK_DEFINE(job, stream)
@@ -388,9 +420,22 @@ struct End {
 };
 
 struct Signal {
+  enum To : std::uint8_t {
+    leader = 0,
+    group = 1,      // the leader's process group
+    foreground = 2  // the terminal's foreground process group, as if its key had been pressed; SIGHUP: it is gone
+  };
   std::uint64_t job = 0;
   std::int32_t number = 0;
-  MSGPACK_DEFINE(job, number)
+  std::uint8_t to = group;
+  MSGPACK_DEFINE(job, number, to)
+};
+
+// The terminal has another size: SIGWINCH to its foreground process group.
+struct Resize {
+  std::uint64_t job = 0;
+  WindowSize window;
+  MSGPACK_DEFINE(job, window)
 };
 
 struct Kill {  // the whole job, now
@@ -398,15 +443,52 @@ struct Kill {  // the whole job, now
   MSGPACK_DEFINE(job)
 };
 
+// Where the job left a descriptor: an input's bytes read, a file's offset.
+struct Position {
+  std::uint32_t fd = 0;
+  std::uint64_t value = 0;
+  MSGPACK_DEFINE(fd, value)
+};
+
 // agent -> deputy, behind all output that the job wrote before its leader ended.
 struct Exited {
   std::uint64_t job = 0;
-  std::int32_t wait_status = 0;   // as wait(2) gives it
-  std::uint64_t cpu_us = 0;       // user and system, with waited-for children
-  std::uint64_t max_rss = 0;      // bytes
-  std::uint64_t stdin_taken = 0;  // bytes of stdin that the job really read
-  std::uint8_t survivors = 1;     // other processes of the job live on: Gone follows some time
-  MSGPACK_DEFINE(job, wait_status, cpu_us, max_rss, stdin_taken, survivors)
+  std::int32_t wait_status = 0;     // as wait(2) gives it
+  std::uint64_t cpu_us = 0;         // user and system, with waited-for children
+  std::uint64_t max_rss = 0;        // bytes
+  std::vector<Position> positions;  // of inputs and files
+  std::uint8_t survivors = 1;       // other processes of the job live on: Gone follows some time
+  Bytes typed_ahead;                // what was typed at the terminal and the job left unread
+  MSGPACK_DEFINE(job, wait_status, cpu_us, max_rss, positions, survivors, typed_ahead)
+};
+
+// agent -> deputy: of an input, how many of its bytes the job has read by now.
+struct Consumed {
+  std::uint64_t job = 0;
+  std::uint8_t stream = 0;
+  std::uint64_t bytes = 0;  // since the job's start
+  MSGPACK_DEFINE(job, stream, bytes)
+};
+
+// agent -> deputy: the job's leader was stopped, or continued, by `number`.
+struct Stopped {
+  std::uint64_t job = 0;
+  std::int32_t number = 0;  // SIGCONT: it goes on
+  MSGPACK_DEFINE(job, number)
+};
+
+// agent -> deputy, in the order of the terminal's Data: the job has set other modes.
+struct ModesChanged {
+  std::uint64_t job = 0;
+  Modes modes;
+  MSGPACK_DEFINE(job, modes)
+};
+
+// agent -> deputy: the job wants what only home has; the process that asked waits. `reason` for people: "it opens the FIFO p".
+struct NeedsHome {
+  std::uint64_t job = 0;
+  std::string reason;
+  MSGPACK_DEFINE(job, reason)
 };
 
 // agent -> deputy, last of a job that was started: none of its processes is left (children can outlive the leader).
@@ -739,7 +821,8 @@ using Frame =
     std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, End, Signal, Kill, Exited, Mounts,
                  Invalidate, Lookup, Forget, Getattr, Setattr, Readlink, Mknod, Mkdir, Symlink, Link, Unlink,
                  Rmdir, Rename, Open, Create, Read, Write, Flush, Release, Fsync, Readdir, Statfs, Setxattr,
-                 Getxattr, Listxattr, Removexattr, Access, Fallocate, Seek, CopyRange, Gone>;
+                 Getxattr, Listxattr, Removexattr, Access, Fallocate, Seek, CopyRange, Gone, Resize, Consumed,
+                 Stopped, ModesChanged, NeedsHome>;
 
 // The kind of a struct: its index in `Frame`.
 template <class T>

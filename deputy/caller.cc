@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cstring>
+#include <utility>
 
 #include "common/fd_passing.h"
 #include "common/log.h"
@@ -63,6 +64,29 @@ std::vector<std::string> RunRequest::variables() const {
   return split(environment);
 }
 
+std::array<int, 3> RunRequest::stdio() const {
+  std::array<int, 3> numbers{-1, -1, -1};
+  for (const auto& passed : descriptors)
+    if (passed.number < 3) numbers[passed.number] = passed.fd.get();
+  return numbers;
+}
+
+Status RunRequest::take_descriptors(std::string_view& bytes, std::vector<Fd> fds) {
+  const std::size_t count = fields.descriptors;
+  const std::size_t channels = has(HANDOVER_TERMINAL) ? 1 : 0;
+  if (count > HANDOVER_DESCRIPTORS || fds.size() != count + channels ||
+      bytes.size() < count * sizeof(handover_descriptor))
+    return failure("handover with other descriptors than it says");
+  for (std::size_t i = 0; i < count; ++i) {
+    handover_descriptor described;
+    std::memcpy(&described, bytes.data() + i * sizeof described, sizeof described);
+    descriptors.push_back({described.number, described.terminal != 0 && channels != 0, std::move(fds[i])});
+  }
+  if (channels) channel = std::move(fds.back());
+  bytes.remove_prefix(count * sizeof(handover_descriptor));
+  return {};
+}
+
 Result<RunRequest> RunRequest::parse(std::string_view bytes, std::vector<Fd> fds) {
   RunRequest request;
   if (bytes.size() < sizeof request.fields) return failure("handover too short");
@@ -71,6 +95,8 @@ Result<RunRequest> RunRequest::parse(std::string_view bytes, std::vector<Fd> fds
   if (request.fields.version != HANDOVER_VERSION)
     return failure(
         "ssirun and ssi-deputy are of different versions; end the deputy (pkill ssi-deputy) and try again");
+  if (auto taken = request.take_descriptors(bytes, std::move(fds)); !taken)
+    return tl::make_unexpected(taken.error());
   for (auto* text : {&request.path, &request.cwd, &request.guest, &request.config_file, &request.scheduler}) {
     auto taken = take_string(bytes);
     if (!taken) return tl::make_unexpected(taken.error());
@@ -82,12 +108,6 @@ Result<RunRequest> RunRequest::parse(std::string_view bytes, std::vector<Fd> fds
   if (!environment) return tl::make_unexpected(environment.error());
   request.arguments = std::move(*arguments);
   request.environment = std::move(*environment);
-  std::size_t next = 0;
-  for (std::size_t fd = 0; fd < 3; ++fd)
-    if (request.fields.open_mask & (1u << fd)) {
-      if (next == fds.size()) return failure("handover with too few descriptors");
-      request.stdio[fd] = std::move(fds[next++]);
-    }
   return request;
 }
 
@@ -127,28 +147,49 @@ bool Caller::take_messages() {
   handover_header header;
   while (in_.size() >= sizeof header) {
     std::memcpy(&header, in_.data(), sizeof header);
-    if (header.length > HANDOVER_MAX || fds_.size() > 3) return false;
+    if (header.length > HANDOVER_MAX || fds_.size() > HANDOVER_DESCRIPTORS + 1) return false;
     if (in_.size() < sizeof header + header.length) {
       in_.reserve(sizeof header + header.length);
       return true;
     }
     const auto message = in_.substr(sizeof header, header.length);
     in_.erase(0, sizeof header + header.length);
-    if (header.kind == HANDOVER_RUN) {
-      auto request = RunRequest::parse(message, std::move(fds_));
-      fds_.clear();
-      if (!request) {
-        failed(request.error().text());
-        return true;
-      }
+    if (!take(header.kind, message)) return false;
+  }
+  return true;
+}
+
+namespace {
+
+template <class T>
+bool read_as(const std::string& message, T& value) {
+  if (message.size() != sizeof value) return false;
+  std::memcpy(&value, message.data(), sizeof value);
+  return true;
+}
+
+}  // namespace
+
+bool Caller::take(std::uint32_t kind, const std::string& message) {
+  handover_signal signal;
+  handover_window window;
+  std::int32_t pid;
+  if (kind == HANDOVER_RUN) {
+    auto request = RunRequest::parse(message, std::exchange(fds_, {}));
+    if (request)
       events_.run(std::move(*request));
-    } else if (header.kind == HANDOVER_SIGNAL && message.size() == sizeof(std::int32_t)) {
-      std::int32_t number;
-      std::memcpy(&number, message.data(), sizeof number);
-      events_.signal(number);
-    } else {
-      return false;
-    }
+    else
+      failed(request.error().text());
+  } else if (kind == HANDOVER_SIGNAL && read_as(message, signal)) {
+    events_.signal(signal);
+  } else if (kind == HANDOVER_WITNESS && read_as(message, pid)) {
+    events_.witness(pid);
+  } else if (kind == HANDOVER_WINDOW && read_as(message, window)) {
+    events_.window(window);
+  } else if (kind == HANDOVER_HANGUP) {
+    events_.hangup();
+  } else {
+    return false;
   }
   return true;
 }
@@ -161,10 +202,9 @@ void Caller::answer(handover_kind kind, std::string_view body, const std::vector
     log::debug("answer to ssirun: {}", sent.error().text());  // it died; `gone` follows
 }
 
-void Caller::home(const std::string& reason, const std::array<Fd, 3>& stdio) {
+void Caller::home(const std::string& reason, const std::vector<PassedFd>& descriptors) {
   std::vector<int> fds;
-  for (const auto& fd : stdio)
-    if (fd) fds.push_back(fd.get());
+  for (const auto& passed : descriptors) fds.push_back(passed.fd.get());
   answer(HANDOVER_HOME, reason, fds);
 }
 
@@ -176,10 +216,19 @@ void Caller::started(const std::string& guest) {
   answer(HANDOVER_STARTED, guest);
 }
 
-void Caller::exited(int wait_status, const std::string& line) {
-  const handover_exited fields{wait_status, 0};
+void Caller::exited(int wait_status, const std::string& typed_ahead, const std::string& line) {
+  const handover_exited fields{wait_status, static_cast<std::uint32_t>(typed_ahead.size())};
   std::string body(reinterpret_cast<const char*>(&fields), sizeof fields);
-  answer(HANDOVER_EXITED, body + line);
+  answer(HANDOVER_EXITED, body + typed_ahead + line);
+}
+
+void Caller::stopped(int number) {
+  const std::int32_t body = number;
+  answer(HANDOVER_STOPPED, {reinterpret_cast<const char*>(&body), sizeof body});
+}
+
+void Caller::modes(const handover_modes& modes) {
+  answer(HANDOVER_MODES, {reinterpret_cast<const char*>(&modes), sizeof modes});
 }
 
 void Caller::failed(const std::string& line) {

@@ -17,28 +17,43 @@
 
 namespace ssi {
 
+// One of the caller's descriptors.
+struct PassedFd {
+  std::uint32_t number = 0;  // there
+  bool terminal = false;
+  Fd fd;
+};
+
 // HANDOVER_RUN as C++.
 struct RunRequest {
   handover_run fields{};
   std::string path, cwd, guest, config_file, scheduler;
   std::string arguments, environment;  // strings ended by NUL
-  std::array<Fd, 3> stdio;             // empty: closed at the caller
+  std::vector<PassedFd> descriptors;   // ascending
+  Fd channel;                          // of the caller's terminal, if some of them are that
 
+  std::array<int, 3> stdio() const;  // our descriptors for 0, 1, 2; -1: closed at the caller
   bool has(handover_flag flag) const { return fields.flags & flag; }
   std::string command() const;       // basename of the path
   std::string command_line() const;  // for people: in one line of bounded length
   std::vector<std::string> argv() const;
   std::vector<std::string> variables() const;  // of the environment: NAME=VALUE
 
-  // From the bytes that follow the header; `fds` in ascending order of their numbers at the caller.
+  // From the bytes that follow the header; `fds` as they came with it.
   static Result<RunRequest> parse(std::string_view bytes, std::vector<Fd> fds);
+
+ private:
+  Status take_descriptors(std::string_view& bytes, std::vector<Fd> fds);
 };
 
 class Caller {
  public:
   struct Events {
     std::function<void(RunRequest&&)> run;
-    std::function<void(int number)> signal;
+    std::function<void(const handover_signal&)> signal;
+    std::function<void(pid_t)> witness;  // the other process in the caller's group
+    std::function<void(const handover_window&)> window;
+    std::function<void()> hangup;
     std::function<void()> gone;  // ssirun closed the socket: it ended. Destroy the Caller (deferred)
   };
 
@@ -47,16 +62,20 @@ class Caller {
   Result<pid_t> pid() const;  // of ssirun, if it belongs to our user. Source: SO_PEERCRED
 
   // The answers; see common/handover.h. After home, exited, failed and placed nothing follows.
-  void home(const std::string& reason, const std::array<Fd, 3>& stdio);
+  void home(const std::string& reason,
+            const std::vector<PassedFd>& descriptors = {});  // those that come back
   void warn(const std::string& line);
   void started(const std::string& guest);
-  void exited(int wait_status, const std::string& line);
+  void exited(int wait_status, const std::string& typed_ahead, const std::string& line);
+  void stopped(int number);
+  void modes(const handover_modes& modes);
   void failed(const std::string& line);
   void placed(const std::string& line);
 
  private:
   void on_readable();
   bool take_messages();  // false: broken
+  bool take(std::uint32_t kind, const std::string& message);
   void answer(handover_kind kind, std::string_view body, const std::vector<int>& fds = {});
 
   Fd socket_;

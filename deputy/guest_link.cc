@@ -180,6 +180,14 @@ void GuestLink::take(const Session::Incoming& frame) {
     if (const auto* job = find(gone->job)) job->gone();
   } else if (const auto* exited = std::get_if<wire::Exited>(&*message)) {
     if (const auto* job = find(exited->job)) job->exited(*exited);
+  } else if (const auto* stopped = std::get_if<wire::Stopped>(&*message)) {
+    if (const auto* job = find(stopped->job)) job->stopped(*stopped);
+  } else if (const auto* changed = std::get_if<wire::ModesChanged>(&*message)) {
+    if (const auto* job = find(changed->job)) job->modes(changed->modes);
+  } else if (const auto* consumed = std::get_if<wire::Consumed>(&*message)) {
+    if (const auto* job = find(consumed->job)) job->consumed(*consumed);
+  } else if (const auto* wants = std::get_if<wire::NeedsHome>(&*message)) {
+    if (const auto* job = find(wants->job)) job->needs_home(wants->reason);
   } else if (std::holds_alternative<wire::Forget>(*message) ||
              std::holds_alternative<wire::Release>(*message)) {
     files_->handle(frame);  // gives back what an earlier job held

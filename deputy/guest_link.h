@@ -27,6 +27,10 @@ class GuestLink {
     std::function<void(std::uint8_t stream, std::uint32_t bytes)> credit;
     std::function<void(std::uint8_t stream)> end;
     std::function<void(const wire::Exited&)> exited;
+    std::function<void(const wire::Stopped&)> stopped;  // or goes on
+    std::function<void(const wire::Modes&)> modes;      // of its terminal
+    std::function<void(const wire::Consumed&)> consumed;
+    std::function<void(const std::string& reason)> needs_home;
     std::function<void()> gone;              // no process of the job is left
     std::function<void(const Error&)> lost;  // the link is gone; nothing follows
   };

@@ -28,11 +28,11 @@ bool feeds(const HomeSlots::Candidate& from, const HomeSlots::Candidate& to) {
 
 }  // namespace
 
-std::array<ino_t, 3> HomeSlots::pipes(const std::array<Fd, 3>& stdio) {
+std::array<ino_t, 3> HomeSlots::pipes(const std::array<int, 3>& stdio) {
   std::array<ino_t, 3> inodes{};
   for (std::size_t i = 0; i < stdio.size(); ++i) {
     struct stat status;
-    if (stdio[i] && ::fstat(stdio[i].get(), &status) == 0 &&
+    if (stdio[i] >= 0 && ::fstat(stdio[i], &status) == 0 &&
         (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode)))
       inodes[i] = status.st_ino;
   }

@@ -38,7 +38,7 @@ class HomeSlots {
   std::size_t wanted() const { return holders_.size() + waiting_.size(); }  // held, or waited for
 
   // The stdio of a candidate from its descriptors.
-  static std::array<ino_t, 3> pipes(const std::array<Fd, 3>& stdio);
+  static std::array<ino_t, 3> pipes(const std::array<int, 3>& stdio);
 
  private:
   struct Holder {

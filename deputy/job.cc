@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "deputy/job.h"
 
-#include <linux/kcmp.h>
 #include <pwd.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <csignal>
+#include <cstring>
 #include <utility>
 
 #include "common/input_size.h"
@@ -16,6 +15,7 @@
 #include "common/rules.h"
 #include "deputy/context.h"
 #include "deputy/deputy.h"
+#include "deputy/descriptors.h"
 
 namespace ssi {
 namespace {
@@ -41,9 +41,20 @@ std::vector<std::uint32_t> own_groups() {
   return {groups.begin(), groups.end()};
 }
 
-bool same_description(int a, int b) {
-  const auto self = ::getpid();
-  return ::syscall(SYS_kcmp, self, self, KCMP_FILE, a, b) == 0;
+handover_modes to_handover(const wire::Modes& modes) {
+  handover_modes told{modes.input, modes.output, modes.control, modes.local, {}};
+  std::memcpy(told.characters, modes.characters.data(),
+              std::min(modes.characters.size(), sizeof told.characters));
+  return told;
+}
+
+wire::Modes to_wire(const handover_modes& modes) {
+  return {modes.input, modes.output, modes.control, modes.local,
+          wire::Bytes(reinterpret_cast<const char*>(modes.characters), sizeof modes.characters)};
+}
+
+wire::WindowSize to_wire(const handover_window& window) {
+  return {window.rows, window.columns, window.x_pixels, window.y_pixels};
 }
 
 }  // namespace
@@ -55,11 +66,18 @@ Job::Job(Loop& loop, Deputy& deputy, Fd caller)
       patience_(loop),
       record_(std::make_shared<JobRecord>(deputy.history())) {
   caller_.listen({[this](RunRequest&& request) { take(std::move(request)); },
-                  [this](int number) {
+                  [this](const handover_signal& got) { signal(got); },
+                  [this](pid_t pid) {
+                    witness_ = pid;
+                    if (stop_watch_) stop_watch_->witness(pid);
+                  },
+                  [this](const handover_window& window) {
+                    request_.fields.window = window;
                     if (state_ == State::running)
-                      guest_->session().post(wire::Signal{place_.job, number});
-                    else
-                      early_signals_.push_back(number);
+                      guest_->session().post(wire::Resize{place_.job, to_wire(window)});
+                  },
+                  [this] {
+                    signal({SIGHUP, HANDOVER_TO_FOREGROUND});
                   },
                   [this] { caller_gone(); }});
 }
@@ -89,6 +107,9 @@ void Job::take(RunRequest&& request) {
   const auto reason = reason_for_home(*config);
   if (!reason) return home(reason.error().text());
   if (!reason->empty()) return home(*reason);
+  auto described = describe(request_.descriptors);
+  if (!described) return home(described.error().text());
+  descriptors_ = std::move(*described);
   if (const auto why = predicted_short(); !why.empty()) return home(why);
   place(*config);
 }
@@ -213,16 +234,6 @@ void Job::open_guest() {
 
 // ------------------------------------------------------------------------------------------------------- run
 
-wire::StdioKind Job::stdio_kind(std::size_t fd) const {
-  const auto& stream = request_.stdio[fd];
-  struct stat status;
-  if (!stream || ::fstat(stream.get(), &status) != 0) return wire::StdioKind::closed;
-  if (S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3)) return wire::StdioKind::null;
-  if (fd == 2 && request_.stdio[1] && same_description(stream.get(), request_.stdio[1].get()))
-    return wire::StdioKind::same_as_stdout;
-  return S_ISREG(status.st_mode) ? wire::StdioKind::file : wire::StdioKind::pipe;
-}
-
 wire::Start Job::start_message() {
   wire::Start start;
   start.job = place_.job;
@@ -237,10 +248,10 @@ wire::Start Job::start_message() {
   for (const auto& limit : request_.fields.limits) start.limits.push_back({limit.soft, limit.hard});
   start.blocked = request_.fields.blocked;
   start.ignored = request_.fields.ignored;
-  for (std::size_t fd = 0; fd < 3; ++fd) {
-    stdio_[fd] = stdio_kind(fd);
-    start.stdio.push_back(static_cast<std::uint8_t>(stdio_[fd]));
-  }
+  start.descriptors = descriptors_;
+  start.group_leader = request_.has(HANDOVER_GROUP_LEADER);
+  start.terminal = to_wire(request_.fields.modes);
+  start.window = to_wire(request_.fields.window);
   return start;
 }
 
@@ -255,22 +266,7 @@ void Job::start() {
   effects_before_ = guest_->files().changes();
   served_before_ = guest_->files().bytes_read();
   stored_before_ = guest_->files().bytes_written();
-  guest_->attach(place_.job, {[this](std::uint8_t stream, std::string_view bytes) {
-                                if (stream != 1 && stream != 2) return;
-                                auto& sink = output_[stream - 1];
-                                if (sink && !sink->push(bytes))
-                                  lost({std::error_code(EPROTO, std::generic_category()), guest_->guest()});
-                              },
-                              [this](std::uint8_t stream, std::uint32_t bytes) {
-                                if (stream == 0 && stdin_) stdin_->credit(bytes);
-                              },
-                              [this](std::uint8_t stream) {
-                                if (stream == 0 && stdin_) stdin_->stop();
-                                if ((stream == 1 || stream == 2) && output_[stream - 1])
-                                  output_[stream - 1]->end();
-                              },
-                              [this](const wire::Exited& how) { exited(how); }, [this] { gone(); },
-                              [this](const Error& why) { lost(why); }});
+  guest_->attach(place_.job, events());
   guest_->validate();
   send_strings(request_.arguments, 0);
   send_strings(request_.environment, 1);
@@ -280,6 +276,26 @@ void Job::start() {
         if (*alive && state_ == State::starting) started(answer);
       },
       Session::Lane::bulk);
+}
+
+GuestLink::JobEvents Job::events() {
+  return {[this](std::uint8_t stream, std::string_view bytes) {
+            if (streams_ && !streams_->data(stream, bytes))
+              lost({std::error_code(EPROTO, std::generic_category()), guest_->guest()});
+          },
+          [this](std::uint8_t stream, std::uint32_t bytes) {
+            if (streams_) streams_->credit(stream, bytes);
+          },
+          [this](std::uint8_t stream) {
+            if (streams_) streams_->end(stream);
+          },
+          [this](const wire::Exited& how) { exited(how); },
+          [this](const wire::Stopped& how) { stopped(how); },
+          [this](const wire::Modes& modes) { caller_.modes(to_handover(modes)); },
+          [](const wire::Consumed&) {},
+          [this](const std::string& reason) { needs_home(reason); },
+          [this] { gone(); },
+          [this](const Error& why) { lost(why); }};
 }
 
 void Job::started(const Result<wire::Started>& answer) {
@@ -292,36 +308,32 @@ void Job::started(const Result<wire::Started>& answer) {
   log::info("job={} guest={} started: {}", place_.job, place_.guest, request_.command_line());
   caller_.started(place_.guest);
   record_->began_in(place_);
-  connect_streams();
-  for (const int number : std::exchange(early_signals_, {}))
-    guest_->session().post(wire::Signal{place_.job, number});
+  streams_ = std::make_unique<JobStreams>(loop_, guest_->session(), place_.job);
+  streams_->connect(std::move(request_.descriptors), descriptors_, std::move(request_.channel));
+  watch_stops();
+  for (const auto& early : std::exchange(early_signals_, {})) signal(early);
 }
 
-void Job::connect_streams() {
-  for (std::uint8_t stream = 0; stream < 3; ++stream) {
-    Fd fd = std::move(request_.stdio[stream]);
-    if (stdio_[stream] == wire::StdioKind::pipe || stdio_[stream] == wire::StdioKind::file)
-      connect(stream, std::move(fd));
-  }
+void Job::signal(const handover_signal& got) {
+  if (state_ != State::running) return early_signals_.push_back(got);
+  guest_->session().post(wire::Signal{place_.job, got.number, static_cast<std::uint8_t>(got.to)});
 }
 
-void Job::connect(std::uint8_t stream, Fd fd) {
-  auto& session = guest_->session();
-  if (stream == 0 && stdio_[0] == wire::StdioKind::file) {
-    stdin_start_ = ::lseek(fd.get(), 0, SEEK_CUR);
-    stdin_file_ = fd.duplicate();
-  }
-  auto adopted = StreamFd::adopt(std::move(fd), stream == 0 ? StreamFd::Use::read : StreamFd::Use::write);
-  if (!adopted) {  // a pipe without a reader: the first write there gets SIGPIPE, as at home
-    session.post(wire::End{place_.job, stream}, {}, Session::Lane::bulk);
-    return;
-  }
-  if (stream == 0) {
-    stdin_ = std::make_unique<Source>(loop_, session, place_.job, stream, std::move(*adopted));
-    stdin_->begin();
-  } else {
-    output_[stream - 1] = std::make_unique<Sink>(loop_, session, place_.job, stream, std::move(*adopted));
-  }
+void Job::watch_stops() {
+  const auto pid = caller_.pid();
+  if (!pid) return;
+  stop_watch_ = std::make_unique<StopWatch>(loop_, *pid, [this](bool group) {
+    if (state_ == State::running)
+      signal({SIGSTOP, static_cast<std::uint32_t>(group ? HANDOVER_TO_GROUP : HANDOVER_TO_LEADER)});
+  });
+  stop_watch_->witness(witness_);
+}
+
+// What waits for ssirun sees it stop and go on as the job does.
+void Job::stopped(const wire::Stopped& how) {
+  if (state_ != State::running) return;
+  caller_.stopped(how.number);
+  if (const auto pid = caller_.pid(); pid && how.number == SIGCONT) ::kill(*pid, SIGCONT);
 }
 
 // ---------------------------------------------------------------------------------------------------- settle
@@ -330,54 +342,31 @@ void Job::exited(const wire::Exited& how) {
   if (state_ != State::running) return;
   state_ = State::settling;
   exited_ = how;
-  if (stdin_) stdin_->stop();
-  when_flushed([this] { report_exit(); });  // the status goes behind all output
-}
-
-// Calls `f` when what has arrived of the output has been written, unless the job is over before.
-void Job::when_flushed(std::function<void()> f) {
-  auto left = std::make_shared<int>(1);
-  const auto one_done = [left, f = std::move(f), alive = alive_] {
-    if (*alive && --*left == 0) f();
-  };
-  for (const auto& sink : output_)
-    if (sink) {
-      ++*left;
-      sink->flushed(one_done);
-    }
-  one_done();
-}
-
-// What was read ahead of the job goes back: the next reader of the file starts where the job stopped.
-void Job::rewind_stdin(std::uint64_t taken) {
-  if (stdin_file_ && stdin_start_ >= 0)
-    ::lseek(stdin_file_.get(), stdin_start_ + static_cast<off_t>(taken), SEEK_SET);
+  stop_watch_.reset();
+  streams_->stop_inputs();
+  streams_->flushed([this] { report_exit(); });  // the status goes behind all output
 }
 
 void Job::report_exit() {
-  rewind_stdin(exited_.stdin_taken);
-  for (const auto& sink : output_)
-    if (sink && sink->write_error()) {
-      // Never status 0 with partial output.
-      return fail(place_.guest +
-                  ": the job's output could not be written: " + sink->write_error()->code.message());
-    }
+  streams_->settle(exited_.positions);
+  if (const auto* error = streams_->write_error())  // never status 0 with partial output
+    return fail(place_.guest + ": the job's output could not be written: " + error->code.message());
   const auto line = request_.has(HANDOVER_VERBOSE) ? summary() : std::string();
   const auto moved = traffic();
   deputy_.log_end(place_, request_.command(), exited_);
   scheduler_->ended(place_.job, static_cast<double>(exited_.cpu_us) / 1e6);
   if (exited_.survivors == 0) {
     // First lets go of home's files: who runs umount(8) next finds them free.
-    for (auto& sink : output_) sink.reset();
-    stdin_.reset();
+    streams_.reset();
     guest_->detach(place_.job);
     guest_.reset();
-    caller_.exited(exited_.wait_status, line);
+    caller_.exited(exited_.wait_status, exited_.typed_ahead, line);
     record_->exited(exited_, moved.in, moved.out);
     return over();
   }
-  caller_.exited(exited_.wait_status, line);
+  caller_.exited(exited_.wait_status, exited_.typed_ahead, line);
   record_->exited(exited_, moved.in, moved.out);
+  streams_->caller_left();
   state_ = State::surviving;
   if (gone_) gone();
 }
@@ -385,14 +374,12 @@ void Job::report_exit() {
 // Children that survive their leader keep its streams and home's files, as they would at home.
 void Job::gone() {
   gone_ = true;
-  if (state_ == State::surviving) when_flushed([this] { over(); });
+  if (state_ == State::surviving) streams_->flushed([this] { over(); });
 }
 
 Job::Traffic Job::traffic() const {
-  Traffic moved{guest_->files().bytes_read() - served_before_ + (stdin_ ? stdin_->bytes() : 0),
-                guest_->files().bytes_written() - stored_before_};
-  for (const auto& sink : output_) moved.out += sink ? sink->bytes() : 0;
-  return moved;
+  return {guest_->files().bytes_read() - served_before_ + streams_->bytes_in(),
+          guest_->files().bytes_written() - stored_before_ + streams_->bytes_out()};
 }
 
 std::string Job::summary() const {
@@ -418,14 +405,19 @@ void Job::home(const std::string& reason) {
   if (!pid) return fail(pid.error().text());
   log::info("home ({}): {}", reason, request_.command_line());
   deputy_.slots().take(
-      {*pid, HomeSlots::pipes(request_.stdio)},
+      {*pid, HomeSlots::pipes(request_.stdio())},
       [this, alive = alive_, reason] {
         if (!*alive) return;
         record_->began_at_home(reason);
-        caller_.home(reason, request_.stdio);
+        caller_.home(reason);
         over();
       },
       [&deputy = deputy_, record = record_] { record->ended_at_home(deputy.home_speed()); });
+}
+
+// What it asked for waits in the guest, and only home has it.
+void Job::needs_home(const std::string& reason) {
+  if (state_ == State::running) fail(request_.command() + " cannot go on in " + place_.guest + ": " + reason);
 }
 
 void Job::fail(const std::string& line) {

@@ -3,18 +3,18 @@
 // see docs/architecture.md, "A job's way".
 #pragma once
 
-#include <array>
 #include <memory>
 #include <string>
 
 #include "common/config.h"
 #include "common/loop.h"
-#include "common/pump.h"
 #include "common/wire.h"
 #include "deputy/caller.h"
 #include "deputy/guest_link.h"
 #include "deputy/job_record.h"
+#include "deputy/job_streams.h"
 #include "deputy/scheduler_link.h"
+#include "deputy/stop_watch.h"
 
 namespace ssi {
 
@@ -39,15 +39,14 @@ class Job {
   void start();  // 4. validate, 5. run
   void send_strings(const std::string& strings, std::uint8_t environment);
   wire::Start start_message();
-  wire::StdioKind stdio_kind(std::size_t fd) const;
-  void connect(std::uint8_t stream, Fd fd);
+  GuestLink::JobEvents events();
   void started(const Result<wire::Started>& answer);
-  void connect_streams();
+  void signal(const handover_signal& signal);  //    what ssirun got, for the job
+  void watch_stops();
+  void stopped(const wire::Stopped& how);
   void exited(const wire::Exited& exited);  // 6. settle
   void report_exit();
-  void when_flushed(std::function<void()> f);
   void gone();  //    surviving children have ended too
-  void rewind_stdin(std::uint64_t taken);
   struct Traffic {
     std::uint64_t in, out;
   };
@@ -56,6 +55,7 @@ class Job {
 
   void home(const std::string& reason);  // falls home, unless that is forbidden
   void fail(const std::string& line);    // exit status 125
+  void needs_home(const std::string& reason);
   void lost(const Error& why);
   void kill();
   void caller_gone();
@@ -75,13 +75,12 @@ class Job {
   std::uint64_t question_ = 0;
   wire::Placed place_;
   std::shared_ptr<GuestLink> guest_;
-  std::array<wire::StdioKind, 3> stdio_{};
-  std::unique_ptr<Source> stdin_;
-  std::unique_ptr<Sink> output_[2];
+  std::vector<wire::Descriptor> descriptors_;
+  std::unique_ptr<JobStreams> streams_;
+  std::unique_ptr<StopWatch> stop_watch_;
+  pid_t witness_ = 0;
   bool gone_ = false;
-  std::vector<int> early_signals_;  // got before the job ran
-  Fd stdin_file_;                   // a regular file as stdin: to set its offset at the end
-  off_t stdin_start_ = 0;
+  std::vector<handover_signal> early_signals_;  // got before the job ran
   wire::Exited exited_;
   std::uint64_t began_ = 0;  // loop time, ms
   std::uint64_t served_before_ = 0, stored_before_ = 0, effects_before_ = 0;

@@ -2,8 +2,6 @@
 #include "shim/caller.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -67,18 +65,21 @@ static char* without_shim(char* entry) {
   return found ? NULL : entry;
 }
 
-static int take_environment(struct caller* caller) {
+static bool take_environment(struct caller* caller, struct reason* why) {
   size_t count = 0;
   while (environ && environ[count]) count++;
   caller->environment = calloc(count + 1, sizeof *caller->environment);
-  if (!caller->environment) return ENOMEM;
+  if (!caller->environment) {
+    because(why, "%s", strerror(ENOMEM));
+    return false;
+  }
   for (size_t i = 0; i < count; i++) {
     char* entry = environ[i];
     if (is_ours(entry)) continue;
     if (!strncmp(entry, preload, sizeof preload - 1)) entry = without_shim(entry);
     if (entry) caller->environment[caller->environment_count++] = entry;
   }
-  return 0;
+  return true;
 }
 
 static void take_signals(struct caller* caller) {
@@ -91,10 +92,9 @@ static void take_signals(struct caller* caller) {
   }
 }
 
-int take_caller(struct caller* caller) {
+bool take_caller(struct caller* caller, struct reason* why) {
   *caller = (struct caller){0};
-  for (int fd = 0; fd <= 2; fd++)
-    if (fcntl(fd, F_GETFD) >= 0) caller->open_mask |= 1u << fd;
+  caller->group_leader = getpgrp() == getpid();
   caller->cwd = getcwd(NULL, 0);
   caller->umask = umask(0);
   umask(caller->umask);
@@ -105,5 +105,5 @@ int take_caller(struct caller* caller) {
     caller->limits[i] = (struct handover_limit){limit.rlim_cur, limit.rlim_max};
   }
   take_signals(caller);
-  return take_environment(caller);
+  return take_descriptors(&caller->descriptors, why) && take_environment(caller, why);
 }

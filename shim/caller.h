@@ -8,10 +8,12 @@
 #include <sys/types.h>
 
 #include "common/handover.h"
+#include "shim/descriptors.h"
 
 struct caller {
-  uint32_t open_mask; /* which of fd 0..2 are open */
-  char* cwd;          /* NULL: deleted or unreachable */
+  struct descriptors descriptors;
+  bool group_leader;
+  char* cwd; /* NULL: deleted or unreachable */
   mode_t umask;
   int nice;
   sigset_t blocked, ignored;
@@ -20,8 +22,8 @@ struct caller {
   uint32_t environment_count;
 };
 
-/* 0, or an errno: out of memory. */
-int take_caller(struct caller* caller);
+/* Before ssirun opens anything. False: it cannot be passed on, *why says why. */
+bool take_caller(struct caller* caller, struct reason* why);
 
 /* A variable of ours that switches something on: set, not empty, not "0". */
 int switched_on(const char* variable);

@@ -10,9 +10,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-union control { /* room for three descriptors, aligned as cmsg(3) wants it */
+enum { PASSED = HANDOVER_DESCRIPTORS + 1 }; /* the channel too */
+
+union control { /* aligned as cmsg(3) wants it */
   struct cmsghdr header;
-  char bytes[CMSG_SPACE(3 * sizeof(int))];
+  char bytes[CMSG_SPACE(PASSED * sizeof(int))];
 };
 
 int lift(int fd) {
@@ -64,7 +66,8 @@ static bool send_all(int link, const char* bytes, size_t length, const int* fds,
 static uint32_t run_flags(const struct options* options, const struct caller* caller) {
   return (options->remote ? HANDOVER_REMOTE : 0u) | (options->dry_run ? HANDOVER_DRY_RUN : 0u) |
          (options->verbose ? HANDOVER_VERBOSE : 0u) | (options->wait ? HANDOVER_WAIT : 0u) |
-         (options->exec_path ? HANDOVER_DIVERTED : 0u) | (caller->cwd ? HANDOVER_HAS_CWD : 0u);
+         (options->exec_path ? HANDOVER_DIVERTED : 0u) | (caller->cwd ? HANDOVER_HAS_CWD : 0u) |
+         (caller->group_leader ? HANDOVER_GROUP_LEADER : 0u);
 }
 
 static struct handover_run run_of(const struct options* options, const struct caller* caller, uint32_t argc,
@@ -74,7 +77,7 @@ static struct handover_run run_of(const struct options* options, const struct ca
                              .argc = argc,
                              .envc = caller->environment_count,
                              .strings = strings,
-                             .open_mask = caller->open_mask,
+                             .descriptors = caller->descriptors.count,
                              .umask_ = caller->umask,
                              .nice_ = caller->nice,
                              .cpus = options->cpus,
@@ -87,8 +90,17 @@ static struct handover_run run_of(const struct options* options, const struct ca
   return run;
 }
 
+/* The caller's descriptors, and the channel behind them. */
+static unsigned to_pass(const struct caller* caller, const struct terminal* terminal, int fds[PASSED]) {
+  unsigned count = 0;
+  for (uint32_t i = 0; i < caller->descriptors.count; i++)
+    fds[count++] = (int)caller->descriptors.list[i].number;
+  if (terminal->peer >= 0) fds[count++] = terminal->peer;
+  return count;
+}
+
 bool send_run(int link, const struct options* options, const struct caller* caller, const char* path,
-              const int stdio[3], struct reason* why) {
+              struct terminal* terminal, struct reason* why) {
   const char* fixed[] = {path, caller->cwd, options->guest, getenv("SSI_CONFIG"), getenv("SSI_SCHEDULER")};
   enum { FIXED = sizeof fixed / sizeof *fixed };
   uint32_t argc = 0;
@@ -96,12 +108,17 @@ bool send_run(int link, const struct options* options, const struct caller* call
   size_t strings =
       strings_size(options->command, argc) + strings_size(caller->environment, caller->environment_count);
   for (int i = 0; i < FIXED; i++) strings += (fixed[i] ? strlen(fixed[i]) : 0) + 1;
-  if (strings > HANDOVER_MAX - sizeof(struct handover_run)) {
+  if (strings > HANDOVER_MAX - sizeof(struct handover_run) - sizeof caller->descriptors.list) {
     because(why, "its arguments and environment are larger than %u MiB", HANDOVER_MAX >> 20);
     return false;
   }
   struct handover_run run = run_of(options, caller, argc, (uint32_t)strings);
-  struct handover_header header = {HANDOVER_RUN, (uint32_t)(sizeof run + strings)};
+  if (terminal->peer >= 0) {
+    run.flags |= HANDOVER_TERMINAL;
+    terminal_describe(terminal, &run.modes, &run.window);
+  }
+  const size_t numbers = caller->descriptors.count * sizeof *caller->descriptors.list;
+  struct handover_header header = {HANDOVER_RUN, (uint32_t)(sizeof run + numbers + strings)};
   size_t length = sizeof header + header.length;
   char* bytes = malloc(length);
   if (!bytes) {
@@ -111,34 +128,35 @@ bool send_run(int link, const struct options* options, const struct caller* call
   memcpy(bytes, &header, sizeof header);
   memcpy(bytes + sizeof header, &run, sizeof run);
   char* at = bytes + sizeof header + sizeof run;
+  memcpy(at, caller->descriptors.list, numbers);
+  at += numbers;
   for (int i = 0; i < FIXED; i++) at = put(at, fixed[i]);
   for (uint32_t i = 0; i < argc; i++) at = put(at, options->command[i]);
   for (uint32_t i = 0; i < caller->environment_count; i++) at = put(at, caller->environment[i]);
 
-  int fds[3];
-  unsigned fd_count = 0;
-  for (int fd = 0; fd <= 2; fd++)
-    if (caller->open_mask & 1u << fd) fds[fd_count++] = stdio[fd];
-  bool sent = send_all(link, bytes, length, fds, fd_count, &caller->blocked);
+  int fds[PASSED];
+  bool sent = send_all(link, bytes, length, fds, to_pass(caller, terminal, fds), &caller->blocked);
   if (!sent) because(why, "the deputy: %s", strerror(errno));
   free(bytes);
+  if (terminal->peer >= 0) close(terminal->peer);
+  terminal->peer = -1;
   return sent;
 }
 
-void send_signal(int link, int number) {
-  struct {
-    struct handover_header header;
-    int32_t number;
-  } message = {{HANDOVER_SIGNAL, sizeof message.number}, number};
-  ssize_t sent = send(link, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
-  (void)sent; /* a deputy that is gone shows at the next receive */
+void tell(int link, enum handover_kind kind, const void* body, size_t length) {
+  const struct handover_header header = {kind, (uint32_t)length};
+  char bytes[64];
+  memcpy(bytes, &header, sizeof header);
+  if (length) memcpy(bytes + sizeof header, body, length);
+  ssize_t sent = send(link, bytes, sizeof header + length, MSG_NOSIGNAL | MSG_DONTWAIT);
+  (void)sent;
 }
 
 static void take_fds(struct msghdr* header, struct message* message) {
   for (struct cmsghdr* it = CMSG_FIRSTHDR(header); it; it = CMSG_NXTHDR(header, it)) {
     if (it->cmsg_level != SOL_SOCKET || it->cmsg_type != SCM_RIGHTS) continue;
     size_t count = (it->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count && message->fd_count < 3; i++) {
+    for (size_t i = 0; i < count && message->fd_count < HANDOVER_DESCRIPTORS; i++) {
       int fd = -1;
       memcpy(&fd, CMSG_DATA(it) + i * sizeof(int), sizeof fd);
       message->fds[message->fd_count++] = lift(fd);

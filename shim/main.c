@@ -63,12 +63,10 @@ static void job_started(void* context) {
 }
 
 static int hand_over(const struct command* command, int link, struct caller* caller, struct reason* why) {
-  struct terminal terminal;
-  int typed = terminal_open(&terminal, caller->open_mask & 1);
-  const int stdio[3] = {typed >= 0 ? typed : 0, 1, 2};
+  static struct terminal terminal;
+  terminal_open(&terminal, &caller->descriptors);
   hold_signals(caller);
-  bool sent = send_run(link, command->options, caller, command->path, stdio, why);
-  if (typed >= 0) close(typed);
+  bool sent = send_run(link, command->options, caller, command->path, &terminal, why);
   if (!sent) {
     release_signals(caller);
     return at_home(command, why);
@@ -86,11 +84,8 @@ static int hand_over(const struct command* command, int link, struct caller* cal
 static int run(const struct command* command) {
   struct reason why;
   if (stays_home(command, &why)) return at_home(command, &why);
-  struct caller caller;
-  if (take_caller(&caller)) {
-    because(&why, "%s", strerror(errno));
-    return at_home(command, &why);
-  }
+  static struct caller caller;
+  if (!take_caller(&caller, &why)) return at_home(command, &why);
   const char* directory = runtime_directory(&why);
   if (!directory) {
     /* Something is wrong that the user can mend; a diverted command's stderr is not ours to write to. */

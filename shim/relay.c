@@ -8,16 +8,21 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "shim/deputy_link.h"
 #include "shim/signals.h"
+#include "shim/witness.h"
 
 struct state {
   struct relay* relay;
   struct message message;
+  struct witness witness;
+  pid_t deputy;
   int signals; /* signalfd */
+  int stop;    /* the last signal of those that stop that was passed on */
   bool started, ended;
   enum relay_end end;
   int status;
@@ -30,34 +35,21 @@ static void finish(struct state* state, enum relay_end end, int status) {
   state->status = status;
 }
 
-/* Puts back what came home, in ascending order, where ours were closed. */
-static void restore_stdio(struct state* state) {
-  int next = 0;
-  for (int fd = 0; fd <= 2 && next < state->message.fd_count; fd++) {
-    if (!(state->relay->caller->open_mask & 1u << fd)) continue;
-    int came = state->message.fds[next++];
-    if (fd == 0 && state->relay->terminal->tty >= 0)
-      dup2(state->relay->terminal->tty, 0); /* the pipe that stood for it is no use at home */
-    else if (state->started)
-      dup2(came, fd);
-    close(came);
-  }
-}
-
 static void go_home(struct state* state, const char* why) {
   because(state->why, "%s", why);
-  restore_stdio(state);
+  terminal_release(state->relay->terminal);
+  if (state->started)
+    put_back(&state->relay->caller->descriptors, state->message.fds, state->message.fd_count);
   finish(state, RELAY_HOME, 0);
 }
 
-/* From now on the job alone holds the streams, or a reader would not see their end, nor a writer SIGPIPE. For
- * our own lines we keep stderr: we don't outlive the job. */
+/* For our own lines we keep stderr: we don't outlive the job. */
 static void start(struct state* state) {
   if (state->started) return;
   state->started = true;
   int own_stderr = fcntl(2, F_DUPFD_CLOEXEC, 3);
   say_on(own_stderr);
-  for (int fd = 0; fd <= 2; fd++) close(fd);
+  close_descriptors(&state->relay->caller->descriptors);
   if (state->signals < 0) return state->relay->started(state->relay->context);
   sigset_t set = forwarded_signals(state->relay->caller, true);
   signalfd(state->signals, &set, 0);
@@ -69,8 +61,12 @@ static void job_exited(struct state* state) {
   struct handover_exited exited;
   if (state->message.length < sizeof exited) return finish(state, RELAY_STATUS, STATUS_FAILED);
   memcpy(&exited, state->message.body, sizeof exited);
-  const char* text = state->message.body + sizeof exited;
+  const char* typed = state->message.body + sizeof exited;
+  if (exited.typed > state->message.length - sizeof exited) exited.typed = 0;
+  terminal_end(state->relay->terminal, typed, exited.typed);
+  const char* text = typed + exited.typed;
   if (state->relay->verbose && *text) say("%s", text);
+  end_witness(&state->witness);
   if (WIFSIGNALED(exited.wait_status)) {
     die_by(WTERMSIG(exited.wait_status));
     return finish(state, RELAY_STATUS, 128 + WTERMSIG(exited.wait_status));
@@ -81,6 +77,7 @@ static void job_exited(struct state* state) {
 static void job_failed(struct state* state) {
   int32_t status = STATUS_FAILED;
   if (state->message.length >= sizeof status) memcpy(&status, state->message.body, sizeof status);
+  terminal_end(state->relay->terminal, NULL, 0);
   say("%s",
       state->message.length > sizeof status ? state->message.body + sizeof status : "the deputy failed");
   finish(state, RELAY_STATUS, status);
@@ -93,8 +90,46 @@ static void job_placed(struct state* state) {
 
 static void deputy_gone(struct state* state) {
   if (!state->started) return go_home(state, "the deputy died");
+  terminal_end(state->relay->terminal, NULL, 0);
   say("the deputy died");
   finish(state, RELAY_STATUS, STATUS_FAILED);
+}
+
+static bool is_stop(int number) {
+  return number == SIGTSTP || number == SIGTTIN || number == SIGTTOU;
+}
+
+/* By the same signal as the job, so that who waits for us sees it. What a program does at a terminal when it stops by itself
+ * (vim's ^Z), it does to its whole group; the members of ours that are at home must stop too. The kernel does not stop an
+ * orphaned process group, and at home it would not have stopped the job: then it goes on at once. */
+static void stop_as_job(struct state* state, int number) {
+  terminal_release(state->relay->terminal);
+  const bool by_itself = state->stop != number;
+  state->stop = 0;
+  if (!is_stop(number)) {
+    raise(SIGSTOP);
+    return; /* nothing but SIGCONT ends that, and it is passed on like any other signal */
+  }
+  if (by_itself && state->relay->terminal->tty >= 0) kill(0, number);
+  act_by_default(number);
+  sigset_t pending;
+  if (!sigpending(&pending) && sigismember(&pending, SIGCONT) == 1) return;
+  const struct handover_signal go_on = {SIGCONT, HANDOVER_TO_GROUP};
+  tell(state->relay->link, HANDOVER_SIGNAL, &go_on, sizeof go_on);
+}
+
+static void job_stopped(struct state* state) {
+  int32_t number = 0;
+  if (state->message.length < sizeof number) return;
+  memcpy(&number, state->message.body, sizeof number);
+  if (number != SIGCONT) stop_as_job(state, number);
+}
+
+static void job_set_modes(struct state* state) {
+  struct handover_modes modes;
+  if (state->message.length < sizeof modes) return;
+  memcpy(&modes, state->message.body, sizeof modes);
+  terminal_modes(state->relay->terminal, &modes);
 }
 
 static void take_message(struct state* state) {
@@ -110,6 +145,10 @@ static void take_message(struct state* state) {
       return job_placed(state);
     case HANDOVER_STARTED:
       return start(state);
+    case HANDOVER_STOPPED:
+      return job_stopped(state);
+    case HANDOVER_MODES:
+      return job_set_modes(state);
     case HANDOVER_WARNING:
       return say("%s", state->message.body);
     default:
@@ -122,48 +161,68 @@ static void take_messages(struct state* state) {
   while (!state->ended && poll(&link, 1, 0) > 0) take_message(state);
 }
 
-static bool is_stop(int number) {
-  return number == SIGTSTP || number == SIGTTIN || number == SIGTTOU;
+/* Whom it was meant for. A key of the terminal means the job's foreground group there, which may be another one than its
+ * leader's. */
+static enum handover_to meant_for(struct state* state, const struct signalfd_siginfo* info) {
+  const bool group = sent_to_group(&state->witness, (int)info->ssi_signo);
+  if (info->ssi_code == SI_KERNEL && group && state->relay->terminal->tty >= 0) return HANDOVER_TO_FOREGROUND;
+  return group ? HANDOVER_TO_GROUP : HANDOVER_TO_LEADER;
 }
 
-/* The job first, then ourselves. By the same signal, not SIGSTOP: the kernel does not stop an orphaned
- * process group, and at home it would not have stopped this one. Then the job goes on at once. */
-static void stop_with_job(struct state* state, int number) {
-  send_signal(state->relay->link, number);
-  act_by_default(number);
-  sigset_t pending;
-  if (sigpending(&pending) || sigismember(&pending, SIGCONT) != 1) send_signal(state->relay->link, SIGCONT);
+static void pass_on(struct state* state, const struct signalfd_siginfo* info) {
+  const int number = (int)info->ssi_signo;
+  const enum handover_to to = meant_for(state, info);
+  if (number == SIGWINCH && state->relay->terminal->tty >= 0) {
+    struct handover_window window;
+    terminal_describe(state->relay->terminal, NULL, &window);
+    tell(state->relay->link, HANDOVER_WINDOW, &window, sizeof window);
+    if (info->ssi_code == SI_KERNEL) return; /* its terminal will tell the job */
+  }
+  if (is_stop(number)) state->stop = number;
+  const struct handover_signal signal = {number, to};
+  tell(state->relay->link, HANDOVER_SIGNAL, &signal, sizeof signal);
+}
+
+/* What is not for the job: signals of our own doing. */
+static bool is_ours(const struct state* state, const struct signalfd_siginfo* info) {
+  const pid_t from = (pid_t)info->ssi_pid;
+  return (info->ssi_signo == SIGPIPE && from == getpid()) ||
+         (info->ssi_signo == SIGCHLD && from == state->witness.pid) ||
+         (info->ssi_signo == SIGCONT && from == state->deputy) || /* the job has been continued already */
+         (is_stop((int)info->ssi_signo) && from == getpid());
 }
 
 static void take_signal(struct state* state) {
   struct signalfd_siginfo info;
   if (read(state->signals, &info, sizeof info) != sizeof info) return;
-  const int number = (int)info.ssi_signo;
-  if (number == SIGPIPE && (pid_t)info.ssi_pid == getpid())
-    return; /* of our own writing to the terminal's pipe */
   /* Whoever sent it may have seen the job's first output: the deputy's word of the start was sent before
    * that. */
   if (!state->started) take_messages(state);
-  if (!state->started) {
-    act_by_default(number);
-  } else if (state->ended) {
-    return; /* too late for the job */
-  } else if (is_stop(number)) {
-    stop_with_job(state, number);
-  } else {
-    send_signal(state->relay->link, number);
-  }
+  if (state->ended) return; /* too late for the job */
+  if (is_ours(state, &info)) return;
+  if (!state->started)
+    act_by_default((int)info.ssi_signo);
+  else
+    pass_on(state, &info);
 }
 
 static void turn(struct state* state) {
+  struct terminal* terminal = state->relay->terminal;
   struct pollfd wants[4] = {
       {state->relay->link, POLLIN, 0}, {state->signals, POLLIN, 0}, {-1, 0, 0}, {-1, 0, 0}};
-  int timeout = state->started ? terminal_wants(state->relay->terminal, wants + 2) : -1;
+  int timeout = state->started ? terminal_wants(terminal, wants + 2) : -1;
   if (poll(wants, 4, timeout) < 0) return; /* EINTR */
   if (wants[0].revents) take_message(state);
   if (!state->ended && wants[1].revents) take_signal(state);
-  if (!state->ended && (wants[2].revents || wants[3].revents))
-    terminal_pump(state->relay->terminal, wants + 2);
+  if (state->ended || !state->started || terminal->tty < 0) return;
+  if (!terminal_pump(terminal, wants + 2)) tell(state->relay->link, HANDOVER_HANGUP, NULL, 0);
+}
+
+static void meet_deputy(struct state* state) {
+  struct ucred deputy = {0};
+  socklen_t size = sizeof deputy;
+  getsockopt(state->relay->link, SOL_SOCKET, SO_PEERCRED, &deputy, &size);
+  state->deputy = deputy.pid;
 }
 
 enum relay_end relay_job(struct relay* relay, struct reason* why, int* status) {
@@ -172,7 +231,13 @@ enum relay_end relay_job(struct relay* relay, struct reason* why, int* status) {
   state.signals = lift(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   /* Without it signals do to us what they do by default, and the job ends with us. */
   if (state.signals < 0) release_signals(relay->caller);
+  meet_deputy(&state);
+  start_witness(&state.witness, relay->terminal->tty);
+  relay->terminal->witness = &state.witness;
+  const int32_t witness = state.witness.pid;
+  if (witness) tell(relay->link, HANDOVER_WITNESS, &witness, sizeof witness);
   while (!state.ended) turn(&state);
+  end_witness(&state.witness);
   *status = state.status;
   if (state.end == RELAY_HOME) release_signals(relay->caller);
   return state.end;

@@ -8,7 +8,6 @@
 sigset_t forwarded_signals(const struct caller* caller, bool started) {
   sigset_t set;
   sigfillset(&set);
-  sigdelset(&set, SIGCHLD);
   for (int number = 1; number <= 64; number++)
     if (sigismember(&caller->ignored, number) == 1 ||
         (!started && sigismember(&caller->blocked, number) == 1))

@@ -3,11 +3,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shim/deputy_link.h"
 
-enum { BACKGROUND_MS = 100 };
+enum { FOREGROUND_MS = 100, CR_MS = 5, LAST_MS = 2000 };
 
 /* A terminal that doesn't control us lets everybody read: tcgetpgrp fails. */
 static bool in_foreground(int tty) {
@@ -15,47 +20,214 @@ static bool in_foreground(int tty) {
   return group < 0 || group == getpgrp();
 }
 
-static void end(struct terminal* terminal) {
-  if (terminal->tty >= 0) close(terminal->tty);
-  if (terminal->pipe >= 0) close(terminal->pipe);
-  terminal->tty = terminal->pipe = -1;
+/* A description of our own, so that O_NONBLOCK doesn't reach the other holders. */
+static int open_again(int fd) {
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  int again = open(path, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  return lift(again >= 0 ? again : fcntl(fd, F_DUPFD_CLOEXEC, 3));
 }
 
-int terminal_open(struct terminal* terminal, bool stdin_open) {
-  terminal->tty = terminal->pipe = -1;
-  terminal->used = terminal->sent = 0;
-  int ends[2];
-  if (!stdin_open || !isatty(0) || pipe2(ends, O_CLOEXEC)) return -1;
-  terminal->pipe = lift(ends[1]);
-  terminal->tty = fcntl(0, F_DUPFD_CLOEXEC, 3);
-  fcntl(terminal->pipe, F_SETFL, O_NONBLOCK); /* a job that doesn't read must not keep us from its end */
-  return lift(ends[0]);
+static bool has(const struct descriptors* descriptors, uint32_t number) {
+  for (uint32_t i = 0; i < descriptors->count; i++)
+    if (descriptors->list[i].number == number) return descriptors->list[i].terminal;
+  return false;
 }
 
-int terminal_wants(const struct terminal* terminal, struct pollfd wants[2]) {
-  const bool pending = terminal->sent < terminal->used;
-  const bool may_read = terminal->tty >= 0 && !pending && in_foreground(terminal->tty);
-  wants[0] = (struct pollfd){may_read ? terminal->tty : -1, POLLIN, 0};
-  wants[1] = (struct pollfd){terminal->pipe, pending ? POLLOUT : 0, 0};
-  return terminal->tty < 0 || may_read || pending ? -1 : BACKGROUND_MS;
+static void set_modes(struct handover_modes* to, const struct termios* from) {
+  *to = (struct handover_modes){from->c_iflag, from->c_oflag, from->c_cflag, from->c_lflag, {0}};
+  for (size_t i = 0; i < HANDOVER_CHARACTERS && i < NCCS; i++) to->characters[i] = from->c_cc[i];
 }
 
-void terminal_pump(struct terminal* terminal, const struct pollfd got[2]) {
-  if (got[0].revents) {
-    ssize_t length = read(terminal->tty, terminal->line, sizeof terminal->line);
-    /* EIO: we went to the background meanwhile (SIGTTIN is blocked), or the terminal is gone. */
-    const bool later =
-        length < 0 && (errno == EINTR || errno == EAGAIN || (errno == EIO && !in_foreground(terminal->tty)));
-    if (length <= 0 && !later) end(terminal);
-    terminal->sent = 0;
-    terminal->used = length > 0 ? (int)length : 0;
+void terminal_open(struct terminal* terminal, const struct descriptors* descriptors) {
+  terminal->tty = terminal->channel = terminal->peer = -1;
+  terminal->held = terminal->after_cr = false;
+  terminal->witness = NULL;
+  terminal->typed = terminal->sent = terminal->shown = terminal->written = 0;
+  int number = terminal_number(descriptors), ends[2];
+  if (number < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)) return;
+  terminal->channel = lift(ends[0]);
+  terminal->peer = lift(ends[1]);
+  fcntl(terminal->channel, F_SETFL, O_NONBLOCK);
+  terminal->tty = open_again(number);
+  terminal->reads = has(descriptors, 0) || has(descriptors, 1);
+  tcgetattr(terminal->tty, &terminal->before);
+  set_modes(&terminal->job, &terminal->before);
+}
+
+void terminal_describe(const struct terminal* terminal, struct handover_modes* modes,
+                       struct handover_window* window) {
+  struct winsize size = {0};
+  if (modes) *modes = terminal->job;
+  ioctl(terminal->tty, TIOCGWINSZ, &size);
+  *window = (struct handover_window){size.ws_row, size.ws_col, size.ws_xpixel, size.ws_ypixel};
+}
+
+/* Keys that send signals do so here as long as they would at the job's terminal. */
+static void apply(struct terminal* terminal) {
+  struct termios ours = terminal->before;
+  const struct handover_modes* job = &terminal->job;
+  if (terminal->reads) {
+    ours.c_iflag = job->input & IUTF8;
+    ours.c_lflag = (ours.c_lflag & (tcflag_t) ~(ICANON | ECHO | ECHOE | ECHOK | ECHONL | IEXTEN | ISIG)) |
+                   (job->local & (ISIG | NOFLSH));
+    for (const int* it = (const int[]){VINTR, VQUIT, VSUSP, -1}; *it >= 0; it++)
+      ours.c_cc[*it] = job->characters[*it];
+    ours.c_cc[VMIN] = 1;
+    ours.c_cc[VTIME] = 0;
   }
-  if (terminal->pipe >= 0 && got[1].revents & POLLERR) end(terminal); /* nobody reads any more */
-  if (terminal->sent >= terminal->used || terminal->pipe < 0) return;
-  ssize_t sent =
-      write(terminal->pipe, terminal->line + terminal->sent, (size_t)(terminal->used - terminal->sent));
-  if (sent > 0)
-    terminal->sent += (int)sent;
+  ours.c_oflag = job->output;
+  struct termios now;
+  if (tcgetattr(terminal->tty, &now) || memcmp(&now, &ours, sizeof now))
+    tcsetattr(terminal->tty, TCSADRAIN, &ours);
+}
+
+static void take(struct terminal* terminal) {
+  if (tcgetattr(terminal->tty, &terminal->before)) return;
+  terminal->held = true;
+  remember_modes(terminal->witness, &terminal->before);
+  apply(terminal);
+}
+
+void terminal_release(struct terminal* terminal) {
+  if (!terminal->held) return;
+  terminal->held = false;
+  tcsetattr(terminal->tty, TCSADRAIN, &terminal->before);
+  remember_modes(terminal->witness, NULL);
+}
+
+void terminal_modes(struct terminal* terminal, const struct handover_modes* modes) {
+  const uint32_t line_by_line = ICANON | ECHO;
+  /* Who sets modes means to read, also when its standard input is something else. */
+  if ((modes->local & line_by_line) != (terminal->job.local & line_by_line)) terminal->reads = true;
+  terminal->job = *modes;
+  if (terminal->held) apply(terminal);
+}
+
+int terminal_wants(struct terminal* terminal, struct pollfd wants[2]) {
+  wants[0] = wants[1] = (struct pollfd){-1, 0, 0};
+  if (terminal->tty < 0) return -1;
+  const bool ours = in_foreground(terminal->tty);
+  if (ours && !terminal->held) take(terminal);
+  if (!ours) terminal->held = false; /* whoever has it now sets it as it likes */
+  const bool to_read = ours && terminal->reads && terminal->sent == terminal->typed;
+  const short input = to_read ? POLLIN : 0, output = terminal->written < terminal->shown ? POLLOUT : 0;
+  wants[0] = (struct pollfd){terminal->tty, (short)(input | output), 0};
+  wants[1] = (struct pollfd){terminal->channel,
+                             (short)((terminal->sent < terminal->typed ? POLLOUT : 0) |
+                                     (terminal->written == terminal->shown ? POLLIN : 0)),
+                             0};
+  if (!wants[1].events) wants[1].fd = -1;
+  return terminal->after_cr ? CR_MS : FOREGROUND_MS;
+}
+
+/* The remote terminal put \r before each \n, and the one here will do so again. */
+static size_t uncook(struct terminal* terminal, char* bytes, size_t length) {
+  const uint32_t both = OPOST | ONLCR;
+  if ((terminal->job.output & both) != both) return length;
+  size_t kept = 0;
+  for (size_t i = 0; i < length; i++) {
+    if (bytes[i] == '\n' && kept > 0 && bytes[kept - 1] == '\r') kept--;
+    bytes[kept++] = bytes[i];
+  }
+  return kept;
+}
+
+/* A \r at the end of what came waits a little for the \n that may follow it. */
+static void show(struct terminal* terminal) {
+  char* at = terminal->out;
+  size_t held_back = 0;
+  if (terminal->after_cr) at[held_back++] = '\r';
+  ssize_t got = recv(terminal->channel, at + held_back, sizeof terminal->out - held_back, MSG_DONTWAIT);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  size_t length = held_back + (got > 0 ? (size_t)got : 0);
+  terminal->after_cr = got > 0 && at[length - 1] == '\r';
+  if (terminal->after_cr) length--;
+  terminal->written = 0;
+  terminal->shown = uncook(terminal, at, length);
+  if (got > 0) return;
+  close(terminal->channel); /* the deputy has no more */
+  terminal->channel = -1;
+}
+
+static void show_cr(struct terminal* terminal) {
+  terminal->after_cr = false;
+  terminal->out[0] = '\r';
+  terminal->written = 0;
+  terminal->shown = 1;
+}
+
+static void write_out(struct terminal* terminal) {
+  if (terminal->written == terminal->shown) return;
+  ssize_t done = write(terminal->tty, terminal->out + terminal->written, terminal->shown - terminal->written);
+  if (done > 0)
+    terminal->written += (size_t)done;
   else if (errno != EAGAIN && errno != EINTR)
-    end(terminal);
+    terminal->written = terminal->shown; /* nobody sees it any more */
+}
+
+/* False: hung up. */
+static bool read_in(struct terminal* terminal) {
+  ssize_t length = read(terminal->tty, terminal->in, sizeof terminal->in);
+  /* EIO: we went to the background meanwhile (SIGTTIN is blocked), or the terminal is gone. */
+  if (length < 0) return errno == EINTR || errno == EAGAIN || (errno == EIO && !in_foreground(terminal->tty));
+  if (length == 0) return false;
+  terminal->sent = 0;
+  terminal->typed = (size_t)length;
+  return true;
+}
+
+static void send_in(struct terminal* terminal) {
+  if (terminal->sent == terminal->typed || terminal->channel < 0) return;
+  ssize_t done = send(terminal->channel, terminal->in + terminal->sent, terminal->typed - terminal->sent,
+                      MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (done > 0)
+    terminal->sent += (size_t)done;
+  else if (errno != EAGAIN && errno != EINTR)
+    terminal->sent = terminal->typed;
+}
+
+bool terminal_pump(struct terminal* terminal, const struct pollfd got[2]) {
+  bool there = true;
+  if (got[0].revents & (POLLHUP | POLLERR | POLLNVAL)) there = false;
+  if (there && got[0].revents & POLLIN) there = read_in(terminal);
+  if (got[1].revents & (POLLIN | POLLHUP))
+    show(terminal);
+  else if (terminal->after_cr && terminal->written == terminal->shown)
+    show_cr(terminal);
+  write_out(terminal);
+  send_in(terminal);
+  if (!there) {
+    close(terminal->tty);
+    terminal->tty = -1;
+    terminal->held = false;
+  }
+  return there;
+}
+
+void terminal_end(struct terminal* terminal, const char* typed, size_t length) {
+  if (terminal->tty < 0) return;
+  /* What the deputy wrote before it told of the end lies in the channel. */
+  struct pollfd wants[2];
+  for (int left = 1; left;) {
+    write_out(terminal);
+    if (terminal->written < terminal->shown) {
+      wants[0] = (struct pollfd){terminal->tty, POLLOUT, 0};
+      if (poll(wants, 1, LAST_MS) <= 0) break;
+      continue;
+    }
+    if (terminal->channel < 0) break;
+    wants[1] = (struct pollfd){terminal->channel, POLLIN, 0};
+    left = poll(wants + 1, 1, 0) > 0;
+    if (left) show(terminal);
+  }
+  if (terminal->after_cr) show_cr(terminal);
+  write_out(terminal);
+  terminal_release(terminal);
+  /* What was typed and not read is for whoever reads next. Kernels that forbid it: tty(4), TIOCSTI. */
+  if (!in_foreground(terminal->tty)) return;
+  for (size_t i = 0; i < length; i++)
+    if (ioctl(terminal->tty, TIOCSTI, typed + i)) break;
+  for (size_t i = terminal->sent; i < terminal->typed; i++)
+    if (ioctl(terminal->tty, TIOCSTI, terminal->in + i)) break;
 }

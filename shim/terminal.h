@@ -1,26 +1,55 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A terminal as the job's standard input, until jobs have ptys: only ssirun reads it, and only in the
- * foreground; the job gets a pipe. A line that the job did not take is lost with the pipe. */
+/* The caller's terminal, while the job has a remote one in its place. Only ssirun touches it, and only in the foreground.
+ *
+ * The remote terminal edits lines, echoes and cooks output, by the modes that the job has set there. So what is typed here
+ * must come as it is typed: no lines, no echo, no translation. Two things stay with the terminal here, because others than the
+ * job depend on them: signals (^C is for the whole foreground group, not for the job alone), and the cooking of output
+ * (other members of a pipeline write too), for which the remote cooking is undone. */
 #ifndef SSI_SHIM_TERMINAL_H
 #define SSI_SHIM_TERMINAL_H
 
 #include <poll.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <termios.h>
+
+#include "common/handover.h"
+#include "shim/descriptors.h"
+#include "shim/witness.h"
 
 struct terminal {
-  int tty, pipe; /* -1: none (any more). The pipe's end that we write */
-  int used, sent;
-  char line[4096]; /* what the pipe did not take yet: line[sent..used) */
+  int tty, channel;          /* -1: none (any more). The channel goes to the deputy and carries the bytes */
+  int peer;                  /* the deputy's end of the channel, until it has been passed */
+  bool reads;                /* the job may read it: what is typed is for the job */
+  bool held;                 /* it has our modes */
+  bool after_cr;             /* the last byte shown was \r of the remote's making, perhaps */
+  struct termios before;     /* what it was like when we took it */
+  struct handover_modes job; /* what the job has set on its own */
+  struct witness* witness;
+  size_t typed, sent;    /* in[sent..typed): read from the tty, not yet in the channel */
+  size_t shown, written; /* out[written..shown): not yet on the tty */
+  char in[4096], out[16384];
 };
 
-/* When fd 0 is a terminal: the pipe's reading end, to be passed in its place. Otherwise -1. */
-int terminal_open(struct terminal* terminal, bool stdin_open);
+/* Opens it when one of `descriptors` is the terminal. With `peer` then to be passed. */
+void terminal_open(struct terminal* terminal, const struct descriptors* descriptors);
+void terminal_describe(const struct terminal* terminal, struct handover_modes* modes,
+                       struct handover_window* window);
 
-/* What to poll: the tty and the pipe, with fd -1 where there is nothing to wait for. The time after which to
- * ask again, as nothing tells a process that it came to the foreground; -1: for ever. */
-int terminal_wants(const struct terminal* terminal, struct pollfd wants[2]);
+/* What to poll: the tty, the channel. The milliseconds after which to ask again, as nothing tells a process that it came to
+ * the foreground; -1: for ever. Takes the terminal, or lets it go, as the foreground demands. */
+int terminal_wants(struct terminal* terminal, struct pollfd wants[2]);
 
-/* After the poll. SIGTTIN and SIGPIPE must be blocked. */
-void terminal_pump(struct terminal* terminal, const struct pollfd got[2]);
+/* After the poll; SIGTTIN, SIGTTOU and SIGPIPE blocked. False: the terminal was hung up. */
+bool terminal_pump(struct terminal* terminal, const struct pollfd got[2]);
+
+/* The job has set `modes`. */
+void terminal_modes(struct terminal* terminal, const struct handover_modes* modes);
+
+/* Gives it back as it was. */
+void terminal_release(struct terminal* terminal);
+
+/* At the job's end: shows all that the channel still holds, then gives it back, and then `typed` to whoever reads next. */
+void terminal_end(struct terminal* terminal, const char* typed, size_t length);
 
 #endif

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the caller's descriptors become in the guest, or why the command must stay at home.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "common/wire.h"
+#include "deputy/caller.h"
+
+namespace ssi {
+
+// Ascending, like `passed`. An error is the reason for home: "descriptor 5 is a socket".
+Result<std::vector<wire::Descriptor>> describe(const std::vector<PassedFd>& passed);
+
+}  // namespace ssi
