@@ -316,6 +316,7 @@ void Job::started(const Result<wire::Started>& answer) {
 
 void Job::signal(const handover_signal& got) {
   if (state_ != State::running) return early_signals_.push_back(got);
+  if (got.number == SIGCONT) caller_stopped_ = false;
   guest_->session().post(wire::Signal{place_.job, got.number, static_cast<std::uint8_t>(got.to)});
 }
 
@@ -323,8 +324,9 @@ void Job::watch_stops() {
   const auto pid = caller_.pid();
   if (!pid) return;
   stop_watch_ = std::make_unique<StopWatch>(loop_, *pid, [this](bool group) {
-    if (state_ == State::running)
-      signal({SIGSTOP, static_cast<std::uint32_t>(group ? HANDOVER_TO_GROUP : HANDOVER_TO_LEADER)});
+    if (state_ != State::running) return;
+    caller_stopped_ = true;
+    signal({SIGSTOP, static_cast<std::uint32_t>(group ? HANDOVER_TO_GROUP : HANDOVER_TO_LEADER)});
   });
   stop_watch_->witness(witness_);
 }
@@ -332,6 +334,7 @@ void Job::watch_stops() {
 // What waits for ssirun sees it stop and go on as the job does.
 void Job::stopped(const wire::Stopped& how) {
   if (state_ != State::running) return;
+  if (caller_stopped_ && how.number != SIGCONT) return;  // our own doing: it is stopped already
   caller_.stopped(how.number);
   if (const auto pid = caller_.pid(); pid && how.number == SIGCONT) ::kill(*pid, SIGCONT);
 }

@@ -13,7 +13,7 @@
 namespace ssi {
 namespace {
 
-constexpr std::uint64_t interval_ms = 80;
+constexpr std::uint64_t interval_ms = 50;
 
 // Source: proc(5), the third field; the second one, in parentheses, may hold anything.
 bool is_stopped(pid_t pid) {

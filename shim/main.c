@@ -56,9 +56,9 @@ static bool stays_home(const struct command* command, struct reason* why) {
   return true;
 }
 
+/* It is the command from now on, also for ps(1). */
 static void job_started(void* context) {
   const struct command* command = context;
-  if (!command->options->exec_path) return; /* typed: ps shows what was typed */
   take_title(command->own_argv, command->options->command, command->path);
 }
 
