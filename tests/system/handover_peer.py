@@ -6,29 +6,36 @@ import os
 import socket
 import struct
 
-RUN, SIGNAL, HOME, EXITED, FAILED, PLACED, STARTED = 1, 2, 16, 17, 18, 19, 20
-REMOTE, DRY_RUN, VERBOSE, WAIT, DIVERTED, HAS_CWD = 1, 2, 4, 8, 16, 32
-FIXED = struct.Struct("@7IiIIQqQQ32Q")
+RUN, SIGNAL, WITNESS, WINDOW, HANGUP, HOME, EXITED, FAILED, PLACED, STARTED, STOPPED, MODES = 1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 22, 23
+REMOTE, DRY_RUN, VERBOSE, WAIT, DIVERTED, HAS_CWD, TERMINAL, GROUP_LEADER = 1, 2, 4, 8, 16, 32, 64, 128
+LEADER, GROUP, FOREGROUND = 0, 1, 2
+FIXED = struct.Struct("@7IiIIQqQQ32Q4I32s4H")
 
 
 class Run:
     def __init__(self, body, fds):
-        (self.version, self.flags, argc, envc, size, self.open_mask, self.umask, self.nice, self.cpus, self.retries,
-         self.memory, self.wait_seconds, self.blocked, self.ignored, *limits) = FIXED.unpack_from(body)
-        self.limits = list(zip(limits[::2], limits[1::2]))
-        words = body[FIXED.size:]
+        (self.version, self.flags, argc, envc, size, count, self.umask, self.nice, self.cpus, self.retries,
+         self.memory, self.wait_seconds, self.blocked, self.ignored, *rest) = FIXED.unpack_from(body)
+        self.limits = list(zip(rest[:32:2], rest[1:32:2]))
+        self.modes, self.window = rest[32:36], rest[37:]
+        numbers = struct.unpack_from(f"@{2 * count}I", body, FIXED.size)
+        self.terminals = {number for number, terminal in zip(numbers[::2], numbers[1::2]) if terminal}
+        words = body[FIXED.size + 8 * count:]
         assert len(words) == size and words.endswith(b"\0"), (len(words), size)
         words = words[:-1].split(b"\0")
         self.path, self.cwd, self.guest, self.config, self.scheduler = words[:5]
         self.argv, self.env = words[5:5 + argc], words[5 + argc:]
         assert len(self.env) == envc
-        self.fds = dict(zip([fd for fd in range(3) if self.open_mask & 1 << fd], fds))
+        self.channel = socket.socket(fileno=fds.pop()) if self.flags & TERMINAL else None
+        self.fds = dict(zip(numbers[::2], fds))
         assert len(self.fds) == len(fds)
 
     def close_fds(self):
         for fd in self.fds.values():
             os.close(fd)
         self.fds = {}
+        if self.channel:
+            self.channel.close()
 
 
 class Peer:
@@ -60,10 +67,21 @@ class Peer:
         assert kind == RUN, kind
         return Run(body, fds)
 
-    def signal(self):
+    def news(self):
+        """The next message but that of the witness, whose pid is noted."""
         kind, body, _ = self.message()
+        if kind == WITNESS:
+            self.witness = struct.unpack("@i", body)[0]
+            kind, body, _ = self.message()
+        return kind, body
+
+    def signal_to(self):
+        kind, body = self.news()
         assert kind == SIGNAL, kind
-        return struct.unpack("@i", body)[0]
+        return struct.unpack("@iI", body)
+
+    def signal(self):
+        return self.signal_to()[0]
 
     def say(self, kind, body=b"", fds=()):
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
@@ -72,8 +90,11 @@ class Peer:
     def started(self, run, guest=b"guest1"):
         self.say(STARTED, guest)
 
-    def exited(self, status, text=b""):
-        self.say(EXITED, struct.pack("@iI", status, 0) + text)
+    def exited(self, status, text=b"", typed=b""):
+        self.say(EXITED, struct.pack("@iI", status, len(typed)) + typed + text)
+
+    def stopped(self, number):
+        self.say(STOPPED, struct.pack("@i", number))
 
     def close(self):
         self.socket.close()

@@ -7,6 +7,7 @@ import pty
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import termios
@@ -241,11 +242,12 @@ class Conversation(unittest.TestCase):
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR2])
             os.close(0)
+            os.dup2(1, 7)
 
         env = {"SSI_LOG": "x", "SSI_CONFIG": "/c", "SSI_SCHEDULER": "h:1", "SSI_OTHER": "kept", "EMPTY": "",
                "LD_PRELOAD": f"{bin}/libssi-shim.so"}
         child, peer, run = self.start("--on", "guest2", "-v", "--cpus", "3", "--mem", "2G", "--wait=5", "echo", "a b", "",
-                                      env=env, preexec_fn=change)
+                                      env=env, preexec_fn=change, close_fds=False)
         self.assertEqual((run.path, run.argv), (shutil.which("echo").encode(), [b"echo", b"a b", b""]))
         self.assertEqual((run.cwd, run.guest), (str(home.work).encode(), b"guest2"))
         self.assertEqual((run.config, run.scheduler), (b"/c", b"h:1"))
@@ -254,7 +256,7 @@ class Conversation(unittest.TestCase):
         self.assertEqual(run.limits[resource.RLIMIT_NOFILE], (100, 200))
         self.assertTrue(run.ignored & 1 << signal.SIGUSR1 - 1)
         self.assertEqual(run.blocked, 1 << signal.SIGUSR2 - 1)
-        self.assertEqual(run.open_mask, 0b110)
+        self.assertEqual(sorted(run.fds), [1, 2, 7])
         wanted = handover_peer.REMOTE | handover_peer.VERBOSE | handover_peer.WAIT | handover_peer.HAS_CWD
         self.assertEqual(run.flags, wanted)
         # SSI_OTHER is the user's own.
@@ -403,7 +405,7 @@ class Conversation(unittest.TestCase):
         child.send_signal(signal.SIGTERM)
         self.ended(child, -signal.SIGTERM)
         with self.assertRaises(EOFError):
-            peer.message()
+            peer.news()
 
     def test_blocked_signals_reach_who_runs_in_the_end(self):
         block = lambda: signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGTERM])
@@ -421,16 +423,19 @@ class Conversation(unittest.TestCase):
         run.close_fds()
         self.assertIn(b"SIGTERM", child.communicate(timeout=10)[0])
 
-    def test_stop_and_continue(self):
+    def test_it_stops_when_the_job_does(self):
         # In a process group of its own whose leader's parent, this process, is of the same session: not orphaned.
         child, peer, run = self.start("true", process_group=0)
         peer.started(run)
-        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
-        for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
-            child.send_signal(number)
-            self.assertEqual(peer.signal(), number)
-            os.waitid(os.P_PID, child.pid, os.WSTOPPED)
-            child.send_signal(signal.SIGCONT)
+        for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSTOP):
+            if number != signal.SIGSTOP:
+                child.send_signal(number)
+                self.assertEqual(peer.signal(), number)
+            time.sleep(0.05)
+            self.assertIsNone(os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOHANG))  # the job may have caught it
+            peer.stopped(number)
+            self.assertEqual(os.waitid(os.P_PID, child.pid, os.WSTOPPED).si_status, number)
+            subprocess.run(["kill", "-CONT", str(child.pid)])  # from us it would be the deputy's
             self.assertEqual(peer.signal(), signal.SIGCONT)
         peer.exited(0)
         self.ended(child, 0)
@@ -438,11 +443,40 @@ class Conversation(unittest.TestCase):
     def test_an_orphaned_process_group_does_not_stop(self):
         child, peer, run = self.start("true", start_new_session=True)
         peer.started(run)
-        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
         child.send_signal(signal.SIGTSTP)
-        self.assertEqual((peer.signal(), peer.signal()), (signal.SIGTSTP, signal.SIGCONT))
+        self.assertEqual(peer.signal(), signal.SIGTSTP)
+        peer.stopped(signal.SIGTSTP)
+        self.assertEqual(peer.signal(), signal.SIGCONT)  # nor does the job
         peer.exited(0)
         self.ended(child, 0)
+
+    def test_a_signal_to_the_group_is_told_from_one_to_the_command(self):
+        child, peer, run = self.start("true", process_group=0)
+        peer.started(run)
+        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
+        for number in (signal.SIGTERM, signal.SIGHUP, 40, signal.SIGCHLD):
+            child.send_signal(number)
+            self.assertEqual(peer.signal_to(), (number, handover_peer.LEADER))
+            os.killpg(child.pid, number)
+            self.assertEqual(peer.signal_to(), (number, handover_peer.GROUP))
+        for _ in range(3):
+            os.killpg(child.pid, 41)
+        child.send_signal(41)
+        self.assertEqual([peer.signal_to()[1] for _ in range(4)], [handover_peer.GROUP] * 3 + [handover_peer.LEADER])
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_the_witness_ends_with_ssirun(self):
+        for end in (lambda child, peer: peer.exited(0), lambda child, peer: child.kill(), lambda child, peer: peer.close()):
+            child, peer, run = self.start("true", process_group=0)
+            peer.started(run)
+            child.send_signal(signal.SIGUSR1)
+            self.assertEqual(peer.signal(), signal.SIGUSR1)
+            self.assertEqual(os.getpgid(peer.witness), child.pid)
+            self.assertEqual(os.listdir(f"/proc/{peer.witness}/fd").__len__(), 1)
+            end(child, peer)
+            child.wait(10)
+            self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{peer.witness}"), 5))
 
     def test_large_arguments_and_environment(self):
         words = ["x" * 120_000] * 20
@@ -466,44 +500,90 @@ class Conversation(unittest.TestCase):
             fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
         child, peer, run = self.start("cat", stdin=slave, preexec_fn=control, **options)
+        self.addCleanup(run.close_fds)
         os.close(slave)
         return master, child, peer, run
 
     def test_a_terminal_is_read_by_ssirun_only(self):
         master, child, peer, run = self.terminal()
-        self.assertFalse(os.isatty(run.fds[0]))
+        self.assertEqual(run.terminals, {0})
         os.write(master, b"early\n")
-        os.set_blocking(run.fds[0], False)
+        run.channel.setblocking(False)
         with self.assertRaises(BlockingIOError):  # nothing is taken before the job runs: it may still go home
             time.sleep(0.2)
-            os.read(run.fds[0], 100)
-        os.set_blocking(run.fds[0], True)
+            run.channel.recv(100)
+        run.channel.settimeout(10)
         peer.started(run)
-        self.assertEqual(os.read(run.fds[0], 100), b"early\n")
-        os.write(master, b"line\n")
-        self.assertEqual(os.read(run.fds[0], 100), b"line\n")
-        os.write(master, b"\x04")
-        self.assertEqual(os.read(run.fds[0], 100), b"")
+        self.assertEqual(run.channel.recv(100), b"early\n")
+        # The job's own terminal edits lines.
+        self.assertTrue(wait_until(lambda: not termios.tcgetattr(master)[3] & (termios.ICANON | termios.ECHO), 5))
+        os.write(master, b"x\x7f\x04")
+        self.assertEqual(run.channel.recv(100), b"x\x7f\x04")
         peer.exited(0)
         self.ended(child, 0)
+        self.assertTrue(termios.tcgetattr(master)[3] & termios.ICANON)
 
     def test_a_terminal_comes_home(self):
         master, child, peer, run = self.terminal()
         os.write(master, b"early\n\x04")
-        peer.say(handover_peer.HOME, b"busy", list(run.fds.values()))
+        peer.say(handover_peer.HOME, b"busy")
         run.close_fds()
         self.assertEqual(child.stdout.read(), b"early\n")
         self.ended(child, 0)
 
+    def test_output_for_the_terminal_and_what_was_typed_ahead(self):
+        master, child, peer, run = self.terminal()
+        peer.started(run)
+        self.assertTrue(wait_until(lambda: not termios.tcgetattr(master)[3] & termios.ICANON, 5))
+        run.channel.sendall(b"one\r\ntwo\r")
+        run.channel.sendall(b"\nthree\rfour\r\r\n")
+        shown = b""
+        while not shown.endswith(b"four\r\r\n"):
+            shown += os.read(master, 100)
+        self.assertEqual(shown, b"one\r\ntwo\r\nthree\rfour\r\r\n")  # \r\n as the terminal here makes it of \n
+        run.channel.sendall(b"last")
+        peer.exited(0, typed=b"ahead")
+        self.ended(child, 0)
+        self.assertTrue(os.read(master, 100).startswith(b"last"))
+
+    def test_modes_of_the_job_are_the_terminals(self):
+        master, child, peer, run = self.terminal()
+        peer.started(run)
+        local = lambda: termios.tcgetattr(master)[3]
+        before = termios.tcgetattr(master)
+        self.assertTrue(wait_until(lambda: not local() & termios.ICANON, 5))
+        self.assertTrue(local() & termios.ISIG)
+        raw = struct.pack("@4I32s", run.modes[0], run.modes[1] & ~termios.OPOST, run.modes[2], run.modes[3] & ~termios.ISIG, bytes(32))
+        peer.say(handover_peer.MODES, raw)
+        self.assertTrue(wait_until(lambda: not local() & termios.ISIG, 5))
+        self.assertFalse(termios.tcgetattr(master)[1] & termios.OPOST)
+        child.kill()  # then the witness puts it right
+        child.wait(10)
+        self.assertTrue(wait_until(lambda: termios.tcgetattr(master)[:4] == before[:4], 5))
+
     def test_a_job_that_does_not_read_its_terminal_ends(self):
         master, child, peer, run = self.terminal()
         peer.started(run)
-        fcntl.fcntl(run.fds[0], 1031, 4096)  # F_SETPIPE_SZ
         for _ in range(3):
             os.write(master, b"x" * 4000 + b"\n")
             time.sleep(0.05)
         peer.exited(5 << 8)
         self.ended(child, 5)
+
+    def test_a_terminal_that_is_closed(self):
+        master, child, peer, run = self.terminal()
+        signals = {}
+        peer.started(run)
+        os.write(master, b"x")
+        self.assertEqual(run.channel.recv(1), b"x")
+        os.dup2(os.open("/dev/null", os.O_RDWR), master)
+        for _ in range(2):
+            kind, body = peer.news()
+            signals[kind] = body
+        self.assertIn(handover_peer.HANGUP, signals)
+        self.assertEqual(struct.unpack("@iI", signals[handover_peer.SIGNAL])[0], signal.SIGHUP)
+        peer.exited(0)
+        self.ended(child, 0)
 
     def test_in_the_background_the_terminal_is_not_read(self):
         # A session leader that keeps the foreground for itself and runs ssirun in a group of its own.
@@ -526,7 +606,8 @@ class Conversation(unittest.TestCase):
         os.write(master, b"for the leader\n")  # which alone may have it
         time.sleep(0.3)
         os.write(master, b"for the job\n")
-        self.assertEqual(os.read(run.fds[0], 100), b"for the job\n")
+        run.channel.settimeout(10)
+        self.assertEqual(run.channel.recv(100), b"for the job\n")
         peer.exited(6 << 8)
         self.ended(leader, 6)
 
