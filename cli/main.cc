@@ -12,6 +12,7 @@
 #include "cli/guests.h"
 #include "cli/history.h"
 #include "cli/key.h"
+#include "cli/kill.h"
 #include "cli/options.h"
 #include "cli/pool.h"
 #include "cli/ps.h"
@@ -34,6 +35,7 @@ constexpr Command commands[] = {
      "who is in the pool; a token to join it"},
     {"guests", ssi::guests_command, "guests approve | revoke GUEST", "take a machine in, or send it away"},
     {"ps", ssi::ps_command, "ps [--json]", "the jobs that run in the pool"},
+    {"kill", ssi::kill_command, "kill JOB [-s SIG]", "send a signal to a job of yours"},
     {"history", ssi::history_command, "history [--json] [--limit N]", "your jobs that have ended"},
     {"why", ssi::why_command, "why JOB", "why it ran where it ran"},
     {"doctor", ssi::doctor_command, "doctor", "what is missing here, and the cure"},

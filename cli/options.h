@@ -19,8 +19,8 @@ class Options {
   Options(std::string command, std::string help);
 
   void flag(const char* name, bool& is_given);
-  // `take` returns false for a value that makes no sense.
-  void value(const char* name, std::function<bool(const std::string&)> take);
+  // `take` returns false for a value that makes no sense. `letter`: its short form, or 0.
+  void value(const char* name, std::function<bool(const std::string&)> take, char letter = 0);
 
   // An exit status when the command is over already: --help, or something wrong that has been said on stderr.
   std::optional<int> parse(int argc, char** argv);
@@ -35,6 +35,7 @@ class Options {
     const char* name;
     bool has_value;
     std::function<bool(const std::string&)> take;
+    char letter;
   };
   std::optional<int> accept(int index, const char* value);
   std::string command_, help_;

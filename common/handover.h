@@ -24,6 +24,7 @@ enum handover_kind {
   HANDOVER_WITNESS = 3, /* int32_t: pid of the other process in ssirun's group (shim/witness.h) */
   HANDOVER_WINDOW = 4, /* struct handover_window: the terminal's size has changed */
   HANDOVER_HANGUP = 5, /* the terminal is gone */
+  HANDOVER_KILL = 6,   /* of `ssi kill`, in place of HANDOVER_RUN: struct handover_kill */
   /* deputy -> ssirun */
   /* text: the reason. exec the command yourself. After HANDOVER_STARTED the descriptors come back as they were sent,
    * the channel excepted. */
@@ -34,6 +35,7 @@ enum handover_kind {
   HANDOVER_STARTED = 20, /* text: guest's name. The job runs (or will): home is no longer possible */
   HANDOVER_WARNING = 21, /* text: one line for stderr, at once; more follows */
   HANDOVER_STOPPED = 22, /* int32_t: the job's leader was stopped by this signal; SIGCONT: it goes on */
+  HANDOVER_KILLED = 24,  /* int32_t: 0 or an errno */
   HANDOVER_MODES = 23    /* struct handover_modes: what the job has set on its terminal */
 };
 
@@ -72,6 +74,12 @@ enum handover_to { HANDOVER_TO_LEADER = 0, HANDOVER_TO_GROUP = 1, HANDOVER_TO_FO
 struct handover_signal {
   int32_t number;
   uint32_t to; /* enum handover_to: whom whoever sent it meant */
+};
+
+struct handover_kill {
+  uint64_t job;
+  int32_t signal;
+  uint32_t reserved;
 };
 
 /* One descriptor that is passed: SCM_RIGHTS carries them in this order. */

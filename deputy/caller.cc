@@ -173,6 +173,7 @@ bool read_as(const std::string& message, T& value) {
 bool Caller::take(std::uint32_t kind, const std::string& message) {
   handover_signal signal;
   handover_window window;
+  handover_kill kill;
   std::int32_t pid;
   if (kind == HANDOVER_RUN) {
     auto request = RunRequest::parse(message, std::exchange(fds_, {}));
@@ -188,6 +189,9 @@ bool Caller::take(std::uint32_t kind, const std::string& message) {
     events_.window(window);
   } else if (kind == HANDOVER_HANGUP) {
     events_.hangup();
+  } else if (kind == HANDOVER_KILL && read_as(message, kill)) {
+    const std::int32_t error = events_.kill(kill) ? 0 : ESRCH;
+    answer(HANDOVER_KILLED, {reinterpret_cast<const char*>(&error), sizeof error});
   } else {
     return false;
   }

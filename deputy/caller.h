@@ -54,6 +54,7 @@ class Caller {
     std::function<void(pid_t)> witness;  // the other process in the caller's group
     std::function<void(const handover_window&)> window;
     std::function<void()> hangup;
+    std::function<bool(const handover_kill&)> kill;  // of another job; false: there is none of that number
     std::function<void()> gone;  // ssirun closed the socket: it ended. Destroy the Caller (deferred)
   };
 

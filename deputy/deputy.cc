@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "common/log.h"
@@ -71,6 +72,11 @@ void Deputy::watch_idle() {
 void Deputy::forget(Job& job) {
   jobs_.remove_if([&](const auto& ours) { return ours.get() == &job; });
   watch_idle();
+}
+
+Job* Deputy::find(std::uint64_t number) {
+  const auto found = std::ranges::find_if(jobs_, [&](const auto& job) { return job->runs() == number; });
+  return found == jobs_.end() ? nullptr : found->get();
 }
 
 Result<Config> Deputy::config(const std::string& user_file) const {

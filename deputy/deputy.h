@@ -40,7 +40,8 @@ class Deputy {
   std::string callback_address(const Config& config);
   void describe_home(wire::Place& question);  // processors, speed and load of this machine
   void log_end(const wire::Placed& placed, const std::string& command, const wire::Exited& exited) const;
-  void forget(Job& job);  // destroys it
+  void forget(Job& job);            // destroys it
+  Job* find(std::uint64_t number);  // that runs in a guest; null: none of it
   const Context& context() const { return context_; }
   const Identity& identity() const { return identity_; }
   HomeSlots& slots() { return slots_; }

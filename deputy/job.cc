@@ -79,6 +79,11 @@ Job::Job(Loop& loop, Deputy& deputy, Fd caller)
                   [this] {
                     signal({SIGHUP, HANDOVER_TO_FOREGROUND});
                   },
+                  [this](const handover_kill& kill) {
+                    auto* job = kill.job && caller_.pid() ? deputy_.find(kill.job) : nullptr;
+                    if (job) job->signal({kill.signal, HANDOVER_TO_GROUP});
+                    return job != nullptr;
+                  },
                   [this] { caller_gone(); }});
 }
 

@@ -25,6 +25,11 @@ class Job {
   Job(Loop& loop, Deputy& deputy, Fd caller);
   ~Job();
 
+  std::uint64_t runs() const {
+    return state_ == State::running ? place_.job : 0;
+  }                                            // its number; 0: it does not
+  void signal(const handover_signal& signal);  // for the job
+
  private:
   enum class State { reading, placing, dialling, starting, running, settling, surviving, over };
 
@@ -41,7 +46,6 @@ class Job {
   wire::Start start_message();
   GuestLink::JobEvents events();
   void started(const Result<wire::Started>& answer);
-  void signal(const handover_signal& signal);  //    what ssirun got, for the job
   void watch_stops();
   void stopped(const wire::Stopped& how);
   void exited(const wire::Exited& exited);  // 6. settle

@@ -111,7 +111,7 @@ bool sent_to_group(struct witness* witness, int number) {
   while (witness->channel >= 0 &&
          recv(witness->channel, &answer, sizeof answer, MSG_DONTWAIT) == sizeof answer)
     for (size_t i = 0; i < sizeof answer.signals; i++)
-      if (answer.signals[i] && witness->group_signals[i] < 255) witness->group_signals[i]++;
+      witness->group_signals[i] += answer.signals[i];
   if (!witness->group_signals[number]) return false;
   witness->group_signals[number]--;
   return true;

@@ -14,7 +14,7 @@ struct witness {
   pid_t pid;   /* 0: there is none */
   int channel; /* -1: none */
   struct witness_page* page;
-  unsigned char group_signals[65]; /* that it got and that were not asked for yet */
+  unsigned group_signals[65]; /* that it got and that were not asked for yet */
 };
 
 /* `tty`: the terminal, or -1. */

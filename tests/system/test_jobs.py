@@ -2,6 +2,7 @@
 """Jobs on a real pool of two guests: streams, status, signals, surroundings. Each is compared with the same command at home."""
 import fcntl
 import hashlib
+import json
 import os
 import pathlib
 import signal
@@ -80,6 +81,25 @@ class Status(JobCase):
         self.assertEqual((done.returncode, done.stdout.count(b"\n")), (0, 1))
         self.assertTrue(done.stdout.startswith(b"guest"), done.stdout)
         self.assertFalse((pool.work / "never-made").exists())
+
+
+class Kill(JobCase):
+    def test_a_signal_for_a_job_by_its_number(self):
+        for signals, status in (([], -signal.SIGTERM), (["-s", "KILL"], -signal.SIGKILL), (["--signal", "SIGUSR1"], 3)):
+            job = self.popen("sh", "-c", "trap 'exit 3' USR1; sleep 60 & wait", stderr=subprocess.DEVNULL)
+            number = wait_until(lambda: [it["id"] for it in json.loads(pool.ssi("ps", "--json").stdout)["jobs"] if it["command"] == "sh"], 10)
+            done = pool.ssi("kill", number[0], *signals)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
+            self.assertEqual(job.wait(10), status)
+            self.assertTrue(wait_until(lambda: json.loads(pool.ssi("ps", "--json").stdout)["jobs"] == [], 10))
+
+    def test_what_is_no_job(self):
+        for words, status, says in ((["1"], 1, b"no job 1 of yours runs"), ([], 2, b"which job?"), (["x"], 2, b"'x' is not a job's number"),
+                                    (["1", "-s", "NONSENSE"], 2, b"--signal NONSENSE")):
+            done = pool.ssi("kill", *words)
+            self.assertEqual(done.returncode, status, done.stderr)
+            self.assertIn(says, done.stderr)
+            self.assertEqual(done.stderr.count(b"\n"), 1)
 
 
 class InTheGuest(JobCase):

@@ -16,7 +16,7 @@ class Losses(unittest.TestCase):
         beat = pool.work / "heartbeat"
         beat.unlink(missing_ok=True)
         job = subprocess.Popen([SSIRUN, "--remote", "--on", "guest1", "sh", "-c", "(while :; do echo x >>heartbeat; sleep 0.05; done) & wait"],
-                               env=pool.env, cwd=pool.work, stderr=subprocess.PIPE)
+                               env=pool.env, cwd=pool.work, stderr=subprocess.PIPE, process_group=0)
         self.assertTrue(wait_until(lambda: beat.exists() and beat.stat().st_size > 4, 10))
         return job, beat
 
@@ -75,7 +75,7 @@ class Losses(unittest.TestCase):
             began = time.monotonic()
             self.assertEqual(pool.ssirun("echo", "home").stdout, b"home\n")
             self.assertLess(time.monotonic() - began, 1.5)
-            job.terminate()
+            os.killpg(job.pid, signal.SIGTERM)
             self.assertEqual(job.wait(10), -signal.SIGTERM)
             job.stderr.close()
             self.assert_stopped(beat)
