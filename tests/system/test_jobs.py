@@ -86,7 +86,9 @@ class Status(JobCase):
 class Kill(JobCase):
     def test_a_signal_for_a_job_by_its_number(self):
         for signals, status in (([], -signal.SIGTERM), (["-s", "KILL"], -signal.SIGKILL), (["--signal", "SIGUSR1"], 3)):
-            job = self.popen("sh", "-c", "trap 'exit 3' USR1; sleep 60 & wait", stderr=subprocess.DEVNULL)
+            job = self.popen("sh", "-c", "trap 'exit 3' USR1; echo ready; sleep 60 & wait", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            self.assertEqual(job.stdout.read(6), b"ready\n")
+            job.stdout.close()
             number = wait_until(lambda: [it["id"] for it in json.loads(pool.ssi("ps", "--json").stdout)["jobs"] if it["command"] == "sh"], 10)
             done = pool.ssi("kill", number[0], *signals)
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
