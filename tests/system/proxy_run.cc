@@ -23,7 +23,7 @@ namespace ssi::proxy {
 namespace {
 
 using std::chrono::steady_clock;
-constexpr auto patience = std::chrono::seconds(5);
+constexpr auto patience = std::chrono::seconds(3);
 
 struct Pipe {
   Fd read, write;
