@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import hashlib
 import os
+import pathlib
 import pty
 import re
 import select
@@ -61,11 +62,15 @@ def size(path):
         return -1
 
 
-def kill_group(child):
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+def kill_case(work):
+    """Whatever is left of a case in this session, also in process groups of its own. A deputy has a session of its own."""
+    mark = f"CASE={work}".encode()
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getsid(int(entry.name)) == os.getsid(0) and mark in (entry / "environ").read_bytes().split(b"\0"):
+                os.kill(int(entry.name), signal.SIGKILL)
+        except OSError:  # it has gone
+            pass
 
 
 def stdin_of(case):
@@ -161,7 +166,7 @@ def check_after(rule, work, notes):
 
 
 def environment(prefix, work, **more):
-    return {**os.environ, "P": prefix, "PWD": work, "PYTHONPATH": os.path.dirname(os.path.abspath(__file__)), "PYTHONDONTWRITEBYTECODE": "1", **more}
+    return {**os.environ, "P": prefix, "CASE": work, "PWD": work, "PYTHONPATH": os.path.dirname(os.path.abspath(__file__)), "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 
 def command(case, prefix):
@@ -197,7 +202,7 @@ def play_pipes(case, prefix, work, limit):
     outcome.seconds = time.monotonic() - began
     if "after" in case:
         check_after(case["after"], work, outcome.notes)
-    kill_group(child)
+    kill_case(work)
     streams.wait(5)
     outcome.out, outcome.err = bytes(streams.out), bytes(streams.err)
     return outcome
@@ -227,7 +232,10 @@ class Terminal:
     def close(self):
         os.close(self.slave)
         os.close(self.master)
-        kill_group(self.child)
+        try:
+            os.killpg(self.child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         self.child.wait()
 
 
