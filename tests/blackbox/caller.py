@@ -75,6 +75,7 @@ def say(*words):
 
 
 def is_growing(name):
+    time.sleep(0.15)  # a SIGSTOP of ssirun is seen within 100 ms
     before = os.path.getsize(name)
     time.sleep(0.6)
     return os.path.getsize(name) > before
