@@ -71,6 +71,7 @@ Result<std::unique_ptr<GuestJob>> GuestJob::start(Loop& loop, Session& session, 
   std::vector<Fd> passed;
   passed.push_back(std::move(theirs));
   passed.push_back(std::move(*memory));
+  job->background_ = spec.start.background != 0;
   for (const auto& descriptor : spec.start.descriptors) {
     auto end = job->make_stream(descriptor);
     if (!end) return tl::make_unexpected(end.error());
@@ -104,9 +105,10 @@ void GuestJob::take_terminal(Fd master) {
   auto write = StreamFd::own(master.duplicate());
   if (!read || !write) return;
   constexpr auto stream = wire::Data::terminal;
-  terminal_ = std::make_unique<GuestTerminal>(loop_, std::move(master), [this](const wire::Modes& modes) {
-    session_.post(wire::ModesChanged{id_, modes}, {}, Session::Lane::bulk);
-  });
+  terminal_ = std::make_unique<GuestTerminal>(
+      loop_, std::move(master), background_, [this](const wire::Modes& modes) {
+        session_.post(wire::ModesChanged{id_, modes}, {}, Session::Lane::bulk);
+      });
   inputs_[stream] = std::make_unique<Sink>(loop_, session_, id_, stream, std::move(*write));
   outputs_[stream] = std::make_unique<Source>(loop_, session_, id_, stream, std::move(*read));
   outputs_[stream]->before_sending([this] {
@@ -164,9 +166,8 @@ void GuestJob::when_quiet() {
 std::vector<wire::Position> GuestJob::positions() const {
   std::vector<wire::Position> all;
   for (const auto& [stream, input] : inputs_) {
-    if (stream == wire::Data::terminal) continue;
     int left = 0;
-    if (!input->ended()) ::ioctl(input->fd(), FIONREAD, &left);
+    if (!input->ended() && stream != wire::Data::terminal) ::ioctl(input->fd(), FIONREAD, &left);
     all.push_back({stream, input->bytes() - static_cast<std::uint64_t>(std::max(left, 0))});
   }
   return all;
@@ -221,6 +222,10 @@ void GuestJob::signal(const wire::Signal& signal) {
   inputs_.erase(wire::Data::terminal);
   outputs_.at(wire::Data::terminal)->stop();
   terminal_.reset();
+}
+
+void GuestJob::foreground(bool yes) {
+  (void)send_packet(control_.get(), inside::SendSignal{0, static_cast<std::uint8_t>(yes)});
 }
 
 void GuestJob::resize(const wire::WindowSize& window) {

@@ -41,6 +41,7 @@ class GuestJob {
   void end(std::uint8_t stream);
   void signal(const wire::Signal& signal);
   void resize(const wire::WindowSize& window);
+  void foreground(bool yes);
 
  private:
   GuestJob(Loop& loop, Session& session, std::uint64_t id, Fd control, Events events);
@@ -63,6 +64,7 @@ class GuestJob {
   std::map<std::uint8_t, std::unique_ptr<Source>> outputs_;
   std::unique_ptr<GuestTerminal> terminal_;
   wire::Exited exited_;
+  bool background_ = false;
   bool started_ = false, ended_ = false, reported_ = false;
   int draining_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

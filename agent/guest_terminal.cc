@@ -22,13 +22,15 @@ bool same(const wire::Modes& a, const wire::Modes& b) {
 
 }  // namespace
 
-GuestTerminal::GuestTerminal(Loop& loop, Fd master, std::function<void(const wire::Modes&)> changed)
-    : master_(std::move(master)), timer_(loop), changed_(std::move(changed)) {
+GuestTerminal::GuestTerminal(Loop& loop, Fd master, bool background,
+                             std::function<void(const wire::Modes&)> changed)
+    : master_(std::move(master)), timer_(loop), changed_(std::move(changed)), background_(background) {
   if (auto modes = terminal_modes(master_.get())) shown_ = std::move(*modes);
 }
 
 void GuestTerminal::begin() {
-  leaders_group_ = ::tcgetpgrp(master_.get());
+  first_group_ = ::tcgetpgrp(master_.get());
+  if (!background_) leaders_group_ = first_group_;
   timer_.every(look_ms, [this] { look(); });
 }
 
@@ -37,7 +39,9 @@ void GuestTerminal::look() {
   if (!modes) return;
   // Keys are signals for all of home's foreground group as long as the job's is the group that it was started as.
   // A shell in the job gives the terminal to groups of its own, of which home has none: their keys come as bytes.
-  if (::tcgetpgrp(master_.get()) != leaders_group_) modes->local &= ~std::uint32_t{ISIG};
+  const pid_t group = ::tcgetpgrp(master_.get());
+  if (leaders_group_ == 0 && group != first_group_) leaders_group_ = group;
+  if (group != leaders_group_ && group != first_group_) modes->local &= ~std::uint32_t{ISIG};
   if (same(*modes, shown_)) return;
   shown_ = std::move(*modes);
   changed_(shown_);

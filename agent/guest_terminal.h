@@ -13,10 +13,11 @@ namespace ssi {
 class GuestTerminal {
  public:
   // `changed` hears of modes that the job has set, soon after it did.
-  GuestTerminal(Loop& loop, Fd master, std::function<void(const wire::Modes&)> changed);
+  GuestTerminal(Loop& loop, Fd master, bool background, std::function<void(const wire::Modes&)> changed);
 
-  void begin();  // the job runs: its leader's group has the foreground
-  void look();   // whether the modes have changed: before output of the job is passed on, and now and then
+  void
+  begin();  // the job runs: its leader's group has the foreground, or the init's until it is given to the leader's
+  void look();  // whether the modes have changed: before output of the job is passed on, and now and then
   int master() const { return master_.get(); }
   void resize(const wire::WindowSize& window);
 
@@ -28,7 +29,8 @@ class GuestTerminal {
   Timer timer_;
   std::function<void(const wire::Modes&)> changed_;
   wire::Modes shown_;
-  pid_t leaders_group_ = 0;
+  const bool background_;
+  pid_t first_group_ = 0, leaders_group_ = 0;
 };
 
 }  // namespace ssi

@@ -149,6 +149,8 @@ void HomeProcess::frame(const Session::Incoming& frame) {
     if (auto* job = find(signal->job)) job->signal(*signal);
   } else if (auto* resize = std::get_if<wire::Resize>(&*message)) {
     if (auto* job = find(resize->job)) job->resize(resize->window);
+  } else if (auto* foreground = std::get_if<wire::Foreground>(&*message)) {
+    if (auto* job = find(foreground->job)) job->foreground(foreground->yes != 0);
   } else if (auto* kill = std::get_if<wire::Kill>(&*message)) {
     this->kill(kill->job);
   } else if (frame.id != 0) {

@@ -98,7 +98,7 @@ struct ToStem {
 // --- home -> the job's init (its pid 1), over the control socket. Closing it kills the job.
 
 struct SendSignal {
-  std::int32_t number;
+  std::int32_t number;  // 0: `to` says whether the job has the foreground of its terminal
   std::uint8_t to;  // wire::Signal::To
 };
 

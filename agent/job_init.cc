@@ -163,7 +163,8 @@ void set_signals(const wire::Start& start) {
 int become_leader(JobSpec& spec, const std::vector<Held>& held, const JobTerminal& terminal, pid_t group,
                   int result) {
   ::setpgid(0, group);
-  terminal.set_foreground(::getpgrp());
+  terminal.set_foreground(spec.start.background ? ::getsid(0)
+                                                : ::getpgrp());  // the init's group has its session's number
   // The pipe that tells of failure closes itself at exec; all else must not reach the program.
   const int above = held.empty() ? 3 : static_cast<int>(held.back().number) + 1;
   const int keep = ::fcntl(result, F_DUPFD_CLOEXEC, above);
@@ -255,7 +256,12 @@ class JobInit {
     const auto got = ::recv(control_.get(), &command, sizeof command, MSG_DONTWAIT);
     if (got < 0 && errno == EAGAIN) return;
     if (got != sizeof command) ::_exit(0);  // closed: the kernel kills all that is left in this namespace
-    send(command);
+    if (command.number != 0)
+      send(command);
+    else if (command.to)
+      terminal_.take_foreground(group_);
+    else
+      terminal_.put_into_background();
   }
 
   void send(const inside::SendSignal& command) const {
@@ -324,7 +330,7 @@ class JobInit {
   static constexpr std::int64_t use_ms = 1000;  // short jobs cost nothing
 
   Fd control_, exec_result_, signals_, proc_;
-  const JobTerminal terminal_;
+  JobTerminal terminal_;
   const pid_t leader_, group_;
   std::int64_t next_use_ms_ = now_ms() + use_ms;
   bool failed_ = false;

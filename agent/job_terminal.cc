@@ -28,6 +28,15 @@ void JobTerminal::set_foreground(pid_t group) const {
   if (slave_) ::tcsetpgrp(slave_.get(), group);
 }
 
+void JobTerminal::put_into_background() {
+  if (const pid_t group = foreground(); group != ::getpgrp()) waiting_ = group;
+  set_foreground(::getpgrp());
+}
+
+void JobTerminal::take_foreground(pid_t group) {
+  if (foreground() == ::getpgrp()) set_foreground(waiting_ > 0 ? waiting_ : group);
+}
+
 pid_t JobTerminal::foreground() const {
   const pid_t group = slave_ ? ::tcgetpgrp(slave_.get()) : 0;
   return group > 0 ? group : 0;

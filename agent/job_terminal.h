@@ -23,11 +23,14 @@ class JobTerminal {
   Fd take_master() { return std::move(master_); }
 
   void set_foreground(pid_t group) const;  // SIGTTOU blocked or ignored
+  void put_into_background();              // until take_foreground(): who reads is stopped by SIGTTIN
+  void take_foreground(pid_t group);       // the group that had it before, or `group`
   pid_t foreground() const;                // 0: there is none
   std::string unread() const;              // takes what was typed and not read. SIGTTIN, SIGTTOU blocked
 
  private:
   Fd master_, slave_;
+  pid_t waiting_ = 0;  // that had the foreground, and is to have it again
 };
 
 }  // namespace ssi

@@ -19,12 +19,14 @@
 
 enum handover_kind {
   /* ssirun -> deputy */
-  HANDOVER_RUN = 1,    /* struct handover_run, then its strings */
-  HANDOVER_SIGNAL = 2, /* struct handover_signal: one that ssirun got */
+  HANDOVER_RUN = 1,     /* struct handover_run, then its strings */
+  HANDOVER_SIGNAL = 2,  /* struct handover_signal: one that ssirun got */
   HANDOVER_WITNESS = 3, /* int32_t: pid of the other process in ssirun's group (shim/witness.h) */
-  HANDOVER_WINDOW = 4, /* struct handover_window: the terminal's size has changed */
-  HANDOVER_HANGUP = 5, /* the terminal is gone */
-  HANDOVER_KILL = 6,   /* of `ssi kill`, in place of HANDOVER_RUN: struct handover_kill */
+  HANDOVER_WINDOW = 4,  /* struct handover_window: the terminal's size has changed */
+  HANDOVER_HANGUP = 5,  /* the terminal is gone */
+  HANDOVER_FOREGROUND =
+      7, /* int32_t: 1: what the job does at its terminal it does in the foreground; 0: not any more */
+  HANDOVER_KILL = 6, /* of `ssi kill`, in place of HANDOVER_RUN: struct handover_kill */
   /* deputy -> ssirun */
   /* text: the reason. exec the command yourself. After HANDOVER_STARTED the descriptors come back as they were sent,
    * the channel excepted. */
@@ -44,10 +46,11 @@ enum handover_flag {
   HANDOVER_DRY_RUN = 2,
   HANDOVER_VERBOSE = 4,
   HANDOVER_WAIT = 8,
-  HANDOVER_DIVERTED = 16, /* by the shim, not typed */
-  HANDOVER_HAS_CWD = 32,  /* 0: getcwd failed (deleted) */
-  HANDOVER_TERMINAL = 64, /* some descriptors are the terminal; the last one passed carries its bytes */
-  HANDOVER_GROUP_LEADER = 128 /* the caller leads its process group */
+  HANDOVER_DIVERTED = 16,      /* by the shim, not typed */
+  HANDOVER_HAS_CWD = 32,       /* 0: getcwd failed (deleted) */
+  HANDOVER_TERMINAL = 64,      /* some descriptors are the terminal; the last one passed carries its bytes */
+  HANDOVER_GROUP_LEADER = 128, /* the caller leads its process group */
+  HANDOVER_BACKGROUND = 256    /* HANDOVER_FOREGROUND has not been said yet */
 };
 
 struct handover_header {
@@ -113,6 +116,7 @@ struct handover_run {
 struct handover_exited {
   int32_t wait_status; /* as wait(2) gives it */
   uint32_t typed;
+  uint64_t taken; /* of the bytes sent through the channel those that reached the job's terminal */
 };
 
 #endif

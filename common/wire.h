@@ -390,8 +390,9 @@ struct Start {
   std::uint8_t group_leader = 1;           // of a process group, as the caller is
   Modes terminal;                          // with a descriptor of that kind: as home's
   WindowSize window;
+  std::uint8_t background = 0;  // as said by Foreground
   MSGPACK_DEFINE(job, ticket, path, cwd, uid, gid, groups, umask, nice, limits, blocked, ignored, descriptors,
-                 group_leader, terminal, window)
+                 group_leader, terminal, window, background)
 };
 
 // Bytes (the body) of one of the job's streams: the number of its descriptor, or `terminal`, which goes both ways. The
@@ -422,8 +423,9 @@ struct End {
 struct Signal {
   enum To : std::uint8_t {
     leader = 0,
-    group = 1,      // the leader's process group
-    foreground = 2  // the terminal's foreground process group, as if its key had been pressed; SIGHUP: it is gone
+    group = 1,  // the leader's process group
+    foreground =
+        2  // the terminal's foreground process group, as if its key had been pressed; SIGHUP: it is gone
   };
   std::uint64_t job = 0;
   std::int32_t number = 0;
@@ -443,7 +445,7 @@ struct Kill {  // the whole job, now
   MSGPACK_DEFINE(job)
 };
 
-// Where the job left a descriptor: an input's bytes read, a file's offset.
+// Where the job left a descriptor: an input's bytes read, a file's offset; of Data::terminal the bytes that reached it.
 struct Position {
   std::uint32_t fd = 0;
   std::uint64_t value = 0;
@@ -460,6 +462,13 @@ struct Exited {
   std::uint8_t survivors = 1;       // other processes of the job live on: Gone follows some time
   Bytes typed_ahead;                // what was typed at the terminal and the job left unread
   MSGPACK_DEFINE(job, wait_status, cpu_us, max_rss, positions, survivors, typed_ahead)
+};
+
+// The job has, or has not, the foreground of its terminal: as its caller has at home. Who reads in the background is stopped.
+struct Foreground {
+  std::uint64_t job = 0;
+  std::uint8_t yes = 1;
+  MSGPACK_DEFINE(job, yes)
 };
 
 // agent -> deputy: of an input, how many of its bytes the job has read by now.
@@ -822,7 +831,7 @@ using Frame =
                  Invalidate, Lookup, Forget, Getattr, Setattr, Readlink, Mknod, Mkdir, Symlink, Link, Unlink,
                  Rmdir, Rename, Open, Create, Read, Write, Flush, Release, Fsync, Readdir, Statfs, Setxattr,
                  Getxattr, Listxattr, Removexattr, Access, Fallocate, Seek, CopyRange, Gone, Resize, Consumed,
-                 Stopped, ModesChanged, NeedsHome>;
+                 Stopped, ModesChanged, NeedsHome, Foreground>;
 
 // The kind of a struct: its index in `Frame`.
 template <class T>

@@ -187,6 +187,8 @@ bool Caller::take(std::uint32_t kind, const std::string& message) {
     events_.witness(pid);
   } else if (kind == HANDOVER_WINDOW && read_as(message, window)) {
     events_.window(window);
+  } else if (kind == HANDOVER_FOREGROUND && read_as(message, pid)) {
+    events_.foreground(pid != 0);
   } else if (kind == HANDOVER_HANGUP) {
     events_.hangup();
   } else if (kind == HANDOVER_KILL && read_as(message, kill)) {
@@ -220,8 +222,9 @@ void Caller::started(const std::string& guest) {
   answer(HANDOVER_STARTED, guest);
 }
 
-void Caller::exited(int wait_status, const std::string& typed_ahead, const std::string& line) {
-  const handover_exited fields{wait_status, static_cast<std::uint32_t>(typed_ahead.size())};
+void Caller::exited(int wait_status, std::uint64_t taken, const std::string& typed_ahead,
+                    const std::string& line) {
+  const handover_exited fields{wait_status, static_cast<std::uint32_t>(typed_ahead.size()), taken};
   std::string body(reinterpret_cast<const char*>(&fields), sizeof fields);
   answer(HANDOVER_EXITED, body + typed_ahead + line);
 }

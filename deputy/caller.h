@@ -54,6 +54,7 @@ class Caller {
     std::function<void(pid_t)> witness;  // the other process in the caller's group
     std::function<void(const handover_window&)> window;
     std::function<void()> hangup;
+    std::function<void(bool)> foreground;
     std::function<bool(const handover_kill&)> kill;  // of another job; false: there is none of that number
     std::function<void()> gone;  // ssirun closed the socket: it ended. Destroy the Caller (deferred)
   };
@@ -67,7 +68,7 @@ class Caller {
             const std::vector<PassedFd>& descriptors = {});  // those that come back
   void warn(const std::string& line);
   void started(const std::string& guest);
-  void exited(int wait_status, const std::string& typed_ahead, const std::string& line);
+  void exited(int wait_status, std::uint64_t taken, const std::string& typed_ahead, const std::string& line);
   void stopped(int number);
   void modes(const handover_modes& modes);
   void failed(const std::string& line);

@@ -57,6 +57,12 @@ wire::WindowSize to_wire(const handover_window& window) {
   return {window.rows, window.columns, window.x_pixels, window.y_pixels};
 }
 
+std::uint64_t terminal_taken(const wire::Exited& how) {
+  for (const auto& position : how.positions)
+    if (position.fd == wire::Data::terminal) return position.value;
+  return 0;
+}
+
 }  // namespace
 
 Job::Job(Loop& loop, Deputy& deputy, Fd caller)
@@ -79,6 +85,10 @@ Job::Job(Loop& loop, Deputy& deputy, Fd caller)
                   [this] {
                     signal({SIGHUP, HANDOVER_TO_FOREGROUND});
                   },
+                  [this](bool yes) {
+                    background_ = !yes;
+                    if (state_ == State::running) guest_->session().post(wire::Foreground{place_.job, yes});
+                  },
                   [this](const handover_kill& kill) {
                     auto* job = kill.job && caller_.pid() ? deputy_.find(kill.job) : nullptr;
                     if (job) job->signal({kill.signal, HANDOVER_TO_GROUP});
@@ -96,6 +106,7 @@ Job::~Job() {
 void Job::take(RunRequest&& request) {
   if (state_ != State::reading) return caller_gone();
   request_ = std::move(request);
+  background_ = request_.has(HANDOVER_BACKGROUND);
   state_ = State::placing;
   began_ = uv_now(loop_.uv());
   never_home_ = request_.has(HANDOVER_REMOTE);
@@ -257,6 +268,7 @@ wire::Start Job::start_message() {
   start.group_leader = request_.has(HANDOVER_GROUP_LEADER);
   start.terminal = to_wire(request_.fields.modes);
   start.window = to_wire(request_.fields.window);
+  start.background = background_;
   return start;
 }
 
@@ -368,11 +380,11 @@ void Job::report_exit() {
     streams_.reset();
     guest_->detach(place_.job);
     guest_.reset();
-    caller_.exited(exited_.wait_status, exited_.typed_ahead, line);
+    caller_.exited(exited_.wait_status, terminal_taken(exited_), exited_.typed_ahead, line);
     record_->exited(exited_, moved.in, moved.out);
     return over();
   }
-  caller_.exited(exited_.wait_status, exited_.typed_ahead, line);
+  caller_.exited(exited_.wait_status, terminal_taken(exited_), exited_.typed_ahead, line);
   record_->exited(exited_, moved.in, moved.out);
   streams_->caller_left();
   state_ = State::surviving;

@@ -83,7 +83,7 @@ class Job {
   std::unique_ptr<JobStreams> streams_;
   std::unique_ptr<StopWatch> stop_watch_;
   pid_t witness_ = 0;
-  bool caller_stopped_ = false;
+  bool caller_stopped_ = false, background_ = false;
   bool gone_ = false;
   std::vector<handover_signal> early_signals_;  // got before the job ran
   wire::Exited exited_;

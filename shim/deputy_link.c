@@ -114,7 +114,7 @@ bool send_run(int link, const struct options* options, const struct caller* call
   }
   struct handover_run run = run_of(options, caller, argc, (uint32_t)strings);
   if (terminal->peer >= 0) {
-    run.flags |= HANDOVER_TERMINAL;
+    run.flags |= HANDOVER_TERMINAL | (terminal->front ? 0u : (uint32_t)HANDOVER_BACKGROUND);
     terminal_describe(terminal, &run.modes, &run.window);
   }
   const size_t numbers = caller->descriptors.count * sizeof *caller->descriptors.list;

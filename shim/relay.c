@@ -24,6 +24,7 @@ struct state {
   int signals; /* signalfd */
   int stop;    /* the last signal of those that stop that was passed on */
   bool started, ended;
+  bool orphan; /* nobody could continue our group, so the kernel does not stop it */
   enum relay_end end;
   int status;
   struct reason* why;
@@ -63,7 +64,7 @@ static void job_exited(struct state* state) {
   memcpy(&exited, state->message.body, sizeof exited);
   const char* typed = state->message.body + sizeof exited;
   if (exited.typed > state->message.length - sizeof exited) exited.typed = 0;
-  terminal_end(state->relay->terminal, typed, exited.typed);
+  terminal_end(state->relay->terminal, typed, exited.typed, exited.taken);
   const char* text = typed + exited.typed;
   if (state->relay->verbose && *text) say("%s", text);
   end_witness(&state->witness);
@@ -77,7 +78,7 @@ static void job_exited(struct state* state) {
 static void job_failed(struct state* state) {
   int32_t status = STATUS_FAILED;
   if (state->message.length >= sizeof status) memcpy(&status, state->message.body, sizeof status);
-  terminal_end(state->relay->terminal, NULL, 0);
+  terminal_end(state->relay->terminal, NULL, 0, UINT64_MAX);
   say("%s",
       state->message.length > sizeof status ? state->message.body + sizeof status : "the deputy failed");
   finish(state, RELAY_STATUS, status);
@@ -90,13 +91,29 @@ static void job_placed(struct state* state) {
 
 static void deputy_gone(struct state* state) {
   if (!state->started) return go_home(state, "the deputy died");
-  terminal_end(state->relay->terminal, NULL, 0);
+  terminal_end(state->relay->terminal, NULL, 0, UINT64_MAX);
   say("the deputy died");
   finish(state, RELAY_STATUS, STATUS_FAILED);
 }
 
 static bool is_stop(int number) {
   return number == SIGTSTP || number == SIGTTIN || number == SIGTTOU;
+}
+
+/* The job's group has the foreground of its terminal when ours has it here. */
+static void tell_front(struct state* state) {
+  struct terminal* terminal = state->relay->terminal;
+  const bool front = terminal_front(terminal) || (state->orphan && terminal->tty >= 0);
+  if (front == terminal->front) return;
+  terminal->front = front;
+  const int32_t yes = front;
+  tell(state->relay->link, HANDOVER_FOREGROUND, &yes, sizeof yes);
+}
+
+static void go_on(struct state* state) {
+  const struct handover_signal signal = {SIGCONT, HANDOVER_TO_GROUP};
+  tell_front(state);
+  tell(state->relay->link, HANDOVER_SIGNAL, &signal, sizeof signal);
 }
 
 /* By the same signal as the job, so that who waits for us sees it. What a program does at a terminal when it stops by itself
@@ -114,15 +131,19 @@ static void stop_as_job(struct state* state, int number) {
   act_by_default(number);
   sigset_t pending;
   if (!sigpending(&pending) && sigismember(&pending, SIGCONT) == 1) return;
-  const struct handover_signal go_on = {SIGCONT, HANDOVER_TO_GROUP};
-  tell(state->relay->link, HANDOVER_SIGNAL, &go_on, sizeof go_on);
+  state->orphan = true;
+  go_on(state);
 }
 
 static void job_stopped(struct state* state) {
   int32_t number = 0;
   if (state->message.length < sizeof number) return;
   memcpy(&number, state->message.body, sizeof number);
-  if (number != SIGCONT) stop_as_job(state, number);
+  const bool asks = number == SIGTTIN || number == SIGTTOU;
+  if (asks && terminal_wanted(state->relay->terminal))
+    go_on(state);
+  else if (number != SIGCONT)
+    stop_as_job(state, number);
 }
 
 static void job_set_modes(struct state* state) {
@@ -179,6 +200,7 @@ static void pass_on(struct state* state, const struct signalfd_siginfo* info) {
     if (info->ssi_code == SI_KERNEL) return; /* its terminal will tell the job */
   }
   if (is_stop(number)) state->stop = number;
+  if (number == SIGCONT) tell_front(state); /* before it tries again what it was stopped for */
   const struct handover_signal signal = {number, to};
   tell(state->relay->link, HANDOVER_SIGNAL, &signal, sizeof signal);
 }
@@ -211,6 +233,7 @@ static void turn(struct state* state) {
   struct pollfd wants[4] = {
       {state->relay->link, POLLIN, 0}, {state->signals, POLLIN, 0}, {-1, 0, 0}, {-1, 0, 0}};
   int timeout = state->started ? terminal_wants(terminal, wants + 2) : -1;
+  if (state->started) tell_front(state);
   if (poll(wants, 4, timeout) < 0) return; /* EINTR */
   if (wants[0].revents) take_message(state);
   if (!state->ended && wants[1].revents) take_signal(state);

@@ -50,9 +50,21 @@ void terminal_open(struct terminal* terminal, const struct descriptors* descript
   terminal->peer = lift(ends[1]);
   fcntl(terminal->channel, F_SETFL, O_NONBLOCK);
   terminal->tty = open_again(number);
-  terminal->reads = has(descriptors, 0) || has(descriptors, 1);
+  terminal->sent_ever = 0;
+  /* In a pipeline another member may be the one that reads it (cc 2>&1 | less): then not before the job asks for it. */
+  terminal->reads = has(descriptors, 0) && has(descriptors, 1);
   tcgetattr(terminal->tty, &terminal->before);
   set_modes(&terminal->job, &terminal->before);
+  terminal->front = terminal_front(terminal);
+}
+
+bool terminal_front(struct terminal* terminal) {
+  return terminal->tty >= 0 && terminal->reads && in_foreground(terminal->tty);
+}
+
+bool terminal_wanted(struct terminal* terminal) {
+  if (terminal->tty < 0 || !in_foreground(terminal->tty)) return false;
+  return terminal->reads = true;
 }
 
 void terminal_describe(const struct terminal* terminal, struct handover_modes* modes,
@@ -97,9 +109,6 @@ void terminal_release(struct terminal* terminal) {
 }
 
 void terminal_modes(struct terminal* terminal, const struct handover_modes* modes) {
-  const uint32_t line_by_line = ICANON | ECHO;
-  /* Who sets modes means to read, also when its standard input is something else. */
-  if ((modes->local & line_by_line) != (terminal->job.local & line_by_line)) terminal->reads = true;
   terminal->job = *modes;
   if (terminal->held) apply(terminal);
 }
@@ -181,10 +190,9 @@ static void send_in(struct terminal* terminal) {
   if (terminal->sent == terminal->typed || terminal->channel < 0) return;
   ssize_t done = send(terminal->channel, terminal->in + terminal->sent, terminal->typed - terminal->sent,
                       MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (done > 0)
-    terminal->sent += (size_t)done;
-  else if (errno != EAGAIN && errno != EINTR)
-    terminal->sent = terminal->typed;
+  if (done < 0 && errno != EAGAIN && errno != EINTR) terminal->sent = terminal->typed;
+  for (ssize_t i = 0; i < done; i++)
+    terminal->recent[terminal->sent_ever++ % sizeof terminal->recent] = terminal->in[terminal->sent++];
 }
 
 bool terminal_pump(struct terminal* terminal, const struct pollfd got[2]) {
@@ -205,7 +213,12 @@ bool terminal_pump(struct terminal* terminal, const struct pollfd got[2]) {
   return there;
 }
 
-void terminal_end(struct terminal* terminal, const char* typed, size_t length) {
+/* Kernels that forbid it: tty(4), TIOCSTI. */
+static void type_again(int tty, char byte) {
+  ioctl(tty, TIOCSTI, &byte);
+}
+
+void terminal_end(struct terminal* terminal, const char* typed, size_t length, uint64_t taken) {
   if (terminal->tty < 0) return;
   /* What the deputy wrote before it told of the end lies in the channel. */
   struct pollfd wants[2];
@@ -224,10 +237,11 @@ void terminal_end(struct terminal* terminal, const char* typed, size_t length) {
   if (terminal->after_cr) show_cr(terminal);
   write_out(terminal);
   terminal_release(terminal);
-  /* What was typed and not read is for whoever reads next. Kernels that forbid it: tty(4), TIOCSTI. */
   if (!in_foreground(terminal->tty)) return;
-  for (size_t i = 0; i < length; i++)
-    if (ioctl(terminal->tty, TIOCSTI, typed + i)) break;
-  for (size_t i = terminal->sent; i < terminal->typed; i++)
-    if (ioctl(terminal->tty, TIOCSTI, terminal->in + i)) break;
+  for (size_t i = 0; i < length; i++) type_again(terminal->tty, typed[i]);
+  if (terminal->sent_ever > taken + sizeof terminal->recent)
+    taken = terminal->sent_ever - sizeof terminal->recent;
+  for (uint64_t i = taken; i < terminal->sent_ever; i++)
+    type_again(terminal->tty, terminal->recent[i % sizeof terminal->recent]);
+  for (size_t i = terminal->sent; i < terminal->typed; i++) type_again(terminal->tty, terminal->in[i]);
 }

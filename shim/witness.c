@@ -110,8 +110,7 @@ bool sent_to_group(struct witness* witness, int number) {
     poll(&wait, 1, ANSWER_MS);
   while (witness->channel >= 0 &&
          recv(witness->channel, &answer, sizeof answer, MSG_DONTWAIT) == sizeof answer)
-    for (size_t i = 0; i < sizeof answer.signals; i++)
-      witness->group_signals[i] += answer.signals[i];
+    for (size_t i = 0; i < sizeof answer.signals; i++) witness->group_signals[i] += answer.signals[i];
   if (!witness->group_signals[number]) return false;
   witness->group_signals[number]--;
   return true;
