@@ -45,9 +45,18 @@ class Job:
                 pass
         return found
 
+    def inside(self):
+        """Those in the guest: what stands for the job at home has the mark too."""
+        def network(pid):
+            try:
+                return os.readlink(f"/proc/{pid}/ns/net")
+            except OSError:
+                return network("self")
+        return [pid for pid in self.processes() if network(pid) != network("self")]
+
     def leader(self):
-        """The one whose parent is not of the job, and that is not an orphan."""
-        ours = self.processes()
+        """The one whose parent is not of the job."""
+        ours = self.inside()
         parent = lambda pid: int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
         return min(pid for pid in ours if parent(pid) not in ours)
 
@@ -83,7 +92,7 @@ class LifeAndDeath(unittest.TestCase):
 
     def family(self):
         job = self.start("sh", "-c", FAMILY)
-        self.assertTrue(wait_until(lambda: len(job.processes()) >= 9, 5), job.processes())
+        self.assertTrue(wait_until(lambda: len(job.inside()) >= 9, 5), job.inside())
         return job
 
     def deputy(self):
@@ -130,12 +139,12 @@ class LifeAndDeath(unittest.TestCase):
         """As at home; the next test's death of a session would end them."""
         job = self.start("sh", "-c", "sleep 1000 & : >ready; wait")
         leader = job.leader()
-        child = [pid for pid in job.processes() if pid != leader]
+        child = [pid for pid in job.inside() if pid != leader]
         self.assertEqual(len(child), 1)
         os.kill(leader, signal.SIGKILL)
         self.assertEqual(job.caller.wait(5), -signal.SIGKILL)
         time.sleep(1)
-        self.assertEqual(job.processes(), child)
+        self.assertEqual(job.inside(), child)
         os.kill(child[0], signal.SIGKILL)
         self.assert_gone(job)
 
