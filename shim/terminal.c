@@ -62,11 +62,6 @@ bool terminal_front(struct terminal* terminal) {
   return terminal->tty >= 0 && terminal->reads && in_foreground(terminal->tty);
 }
 
-bool terminal_wanted(struct terminal* terminal) {
-  if (terminal->tty < 0 || !in_foreground(terminal->tty)) return false;
-  return terminal->reads = true;
-}
-
 void terminal_describe(const struct terminal* terminal, struct handover_modes* modes,
                        struct handover_window* window) {
   struct winsize size = {0};
@@ -111,6 +106,13 @@ void terminal_release(struct terminal* terminal) {
 void terminal_modes(struct terminal* terminal, const struct handover_modes* modes) {
   terminal->job = *modes;
   if (terminal->held) apply(terminal);
+}
+
+bool terminal_wanted(struct terminal* terminal) {
+  if (terminal->tty < 0 || !in_foreground(terminal->tty)) return false;
+  terminal->reads = true;
+  if (terminal->held) apply(terminal);
+  return true;
 }
 
 int terminal_wants(struct terminal* terminal, struct pollfd wants[2]) {

@@ -3,10 +3,11 @@
 in the middle, which a real deputy cannot be brought to do on demand."""
 import array
 import os
+import signal
 import socket
 import struct
 
-RUN, SIGNAL, WITNESS, WINDOW, HANGUP, HOME, EXITED, FAILED, PLACED, STARTED, STOPPED, MODES = 1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 22, 23
+RUN, SIGNAL, WITNESS, WINDOW, HANGUP, FOREGROUND_IS, HOME, EXITED, FAILED, PLACED, STARTED, STOPPED, MODES = 1, 2, 3, 4, 5, 7, 16, 17, 18, 19, 20, 22, 23
 REMOTE, DRY_RUN, VERBOSE, WAIT, DIVERTED, HAS_CWD, TERMINAL, GROUP_LEADER = 1, 2, 4, 8, 16, 32, 64, 128
 LEADER, GROUP, FOREGROUND = 0, 1, 2
 FIXED = struct.Struct("@7IiIIQqQQ32Q4I32s4H")
@@ -90,8 +91,14 @@ class Peer:
     def started(self, run, guest=b"guest1"):
         self.say(STARTED, guest)
 
-    def exited(self, status, text=b"", typed=b""):
-        self.say(EXITED, struct.pack("@iI", status, len(typed)) + typed + text)
+    def exited(self, status, text=b"", typed=b"", taken=1 << 63):
+        self.say(EXITED, struct.pack("@iIQ", status, len(typed), taken) + typed + text)
+
+    def wants_terminal(self):
+        """The job reads its terminal: it is given to it."""
+        self.stopped(signal.SIGTTIN)
+        assert self.news() == (FOREGROUND_IS, struct.pack("@i", 1))
+        assert self.signal_to() == (signal.SIGCONT, GROUP)
 
     def stopped(self, number):
         self.say(STOPPED, struct.pack("@i", number))

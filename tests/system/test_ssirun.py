@@ -514,6 +514,7 @@ class Conversation(unittest.TestCase):
             run.channel.recv(100)
         run.channel.settimeout(10)
         peer.started(run)
+        peer.wants_terminal()
         self.assertEqual(run.channel.recv(100), b"early\n")
         # The job's own terminal edits lines.
         self.assertTrue(wait_until(lambda: not termios.tcgetattr(master)[3] & (termios.ICANON | termios.ECHO), 5))
@@ -534,6 +535,7 @@ class Conversation(unittest.TestCase):
     def test_output_for_the_terminal_and_what_was_typed_ahead(self):
         master, child, peer, run = self.terminal()
         peer.started(run)
+        peer.wants_terminal()
         self.assertTrue(wait_until(lambda: not termios.tcgetattr(master)[3] & termios.ICANON, 5))
         run.channel.sendall(b"one\r\ntwo\r")
         run.channel.sendall(b"\nthree\rfour\r\r\n")
@@ -548,9 +550,10 @@ class Conversation(unittest.TestCase):
 
     def test_modes_of_the_job_are_the_terminals(self):
         master, child, peer, run = self.terminal()
-        peer.started(run)
-        local = lambda: termios.tcgetattr(master)[3]
         before = termios.tcgetattr(master)
+        peer.started(run)
+        peer.wants_terminal()
+        local = lambda: termios.tcgetattr(master)[3]
         self.assertTrue(wait_until(lambda: not local() & termios.ICANON, 5))
         self.assertTrue(local() & termios.ISIG)
         raw = struct.pack("@4I32s", run.modes[0], run.modes[1] & ~termios.OPOST, run.modes[2], run.modes[3] & ~termios.ISIG, bytes(32))
@@ -564,6 +567,7 @@ class Conversation(unittest.TestCase):
     def test_a_job_that_does_not_read_its_terminal_ends(self):
         master, child, peer, run = self.terminal()
         peer.started(run)
+        peer.wants_terminal()
         for _ in range(3):
             os.write(master, b"x" * 4000 + b"\n")
             time.sleep(0.05)
@@ -574,6 +578,7 @@ class Conversation(unittest.TestCase):
         master, child, peer, run = self.terminal()
         signals = {}
         peer.started(run)
+        peer.wants_terminal()
         os.write(master, b"x")
         self.assertEqual(run.channel.recv(1), b"x")
         os.dup2(os.open("/dev/null", os.O_RDWR), master)
@@ -593,7 +598,7 @@ class Conversation(unittest.TestCase):
             import fcntl, os, signal, subprocess, sys, termios
             os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-            child = subprocess.Popen([{str(bin / "ssirun")!r}, "cat"], process_group=0)
+            child = subprocess.Popen([{str(bin / "ssirun")!r}, "cat"], process_group=0, stdout=0)
             sys.stdin.readline()
             os.tcsetpgrp(0, child.pid)
             sys.exit(child.wait())
