@@ -34,6 +34,9 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   std::uint64_t new_handle(bool writable) { return ++handles_ << 1 | (writable ? 1u : 0u); }
   static bool is_writable(std::uint64_t handle) { return handle & 1; }
 
+  // A number for a request that waits at home, never used before.
+  std::uint64_t new_wait() { return ++waits_; }
+
   void give_back(const wire::Forgotten& node);
   void give_back(const std::optional<wire::Forgotten>& node) {
     if (node) give_back(*node);
@@ -47,7 +50,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   Session* session_;
   int error_ = 0;
   std::optional<Ids> squashed_;
-  std::uint64_t handles_ = 0;
+  std::uint64_t handles_ = 0, waits_ = 0;
   std::vector<wire::Forgotten> forgotten_;
 };
 

@@ -96,6 +96,12 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   fuse_entry_param describe(const wire::Name& name, const wire::Entry& entry, std::uint64_t asked);
   void settle(fuse_ino_t node, bool taken);
 
+  // For an open file that was locked at home, where all is `now`: answers when the kernel holds nothing
+  // older. note_locks() says that this may be asked of a file; whether it was, FLUSH wants to know.
+  void locked(const RequestPtr& request, fuse_ino_t ino, const wire::Locked& now);
+  void note_locks(fuse_ino_t ino) { with_locks_.insert(ino); }
+  bool has_locks(fuse_ino_t ino) const { return with_locks_.contains(ino); }
+
   // As the jobs see it.
   struct stat stat_of(const wire::Attr& attr) const;
   fuse_entry_param stub_param(const Stubs::Stub& stub) const;
@@ -137,6 +143,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   ContentStamps contents_;
   std::unordered_map<std::uint64_t, std::shared_ptr<DirHandle>> directories_;
   std::unordered_set<Request*> waiting_, interrupted_;
+  std::unordered_set<fuse_ino_t> with_locks_;  // files on which processes may have locks
 };
 
 }  // namespace ssi
