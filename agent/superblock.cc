@@ -34,7 +34,7 @@ Result<std::shared_ptr<Superblock>> Superblock::open(std::shared_ptr<HomeLink> h
 }
 
 Superblock::Superblock(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root, bool is_root)
-    : home_(std::move(home)), fs_(fs), root_(root), patrol_(home_->loop()), refs_(root) {
+    : home_(std::move(home)), fs_(fs), root_(root), patrol_(home_->loop()), refs_(root), specials_(home_) {
   if (is_root) stubs_.add_system(root);
 }
 
@@ -141,6 +141,20 @@ void Superblock::give(const RequestPtr& request, fuse_ino_t parent, const char* 
   settle(param.ino, request->answer(fuse_reply_entry, &param));
 }
 
+void Superblock::give_found(const RequestPtr& request, fuse_ino_t parent, const char* name,
+                            const wire::Entry& entry) {
+  if (!Specials::is(entry.attr.mode)) return give(request, parent, name, entry);
+  hold(entry);
+  specials_.met({request, entry.node, entry.attr.mode, refs_.name_of(node(parent)), name,
+                 [weak = weak_from_this(), request, parent, entry, name = std::string(name)](bool goes_on) {
+                   const auto self = weak.lock();
+                   if (!self) return;
+                   if (!goes_on) return self->settle(entry.node, false);
+                   const auto param = self->describe({self->node(parent), name}, entry, request->asked());
+                   self->settle(param.ino, request->answer(fuse_reply_entry, &param));
+                 }});
+}
+
 fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry& entry, std::uint64_t asked) {
   // Another of home's file systems is mounted there, and in the guest on top of the stub. (A file that is a
   // mount point has no superblock of its own; it is served as one of ours.)
@@ -153,6 +167,7 @@ fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry&
   param.ino = entry.node;
   param.attr = stat_of(entry.attr);
   param.attr_timeout = param.entry_timeout = fresh_for(asked);
+  if (Specials::is(entry.attr.mode)) param.entry_timeout = 0;  // so that we hear of each who comes by
   return param;
 }
 
@@ -197,6 +212,7 @@ void Superblock::forget(fuse_ino_t node, std::uint64_t count) {
   if (!all) return;
   contents_.forget(node);
   with_locks_.erase(node);
+  specials_.forget(node);
   home_->give_back(*all);
 }
 

@@ -18,6 +18,7 @@
 #include "agent/home_link.h"
 #include "agent/node_refs.h"
 #include "agent/request.h"
+#include "agent/specials.h"
 #include "agent/stubs.h"
 #include "common/fd.h"
 #include "common/loop.h"
@@ -90,6 +91,9 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   // Answers with an entry that the deputy gave for this name, and counts it.
   void give(const RequestPtr& request, fuse_ino_t parent, const char* name, const wire::Entry& entry);
 
+  // The same for what lookup found; of a FIFO or a socket perhaps later, or never.
+  void give_found(const RequestPtr& request, fuse_ino_t parent, const char* name, const wire::Entry& entry);
+
   // The same in steps, for answers that carry more than the entry: hold() when it comes from the deputy,
   // describe() it to the kernel, and settle() for the described node: whether the kernel took the answer.
   void hold(const wire::Entry& entry) { refs_.hold(entry.node); }
@@ -117,6 +121,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   HomeLink& home() { return *home_; }
   Stubs& stubs() { return stubs_; }
   ContentStamps& contents() { return contents_; }
+  Specials& specials() { return specials_; }
 
  private:
   friend class Request;
@@ -141,6 +146,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   NodeRefs refs_;
   Stubs stubs_;
   ContentStamps contents_;
+  Specials specials_;
   std::unordered_map<std::uint64_t, std::shared_ptr<DirHandle>> directories_;
   std::unordered_set<Request*> waiting_, interrupted_;
   std::unordered_set<fuse_ino_t> with_locks_;  // files on which processes may have locks

@@ -485,7 +485,7 @@ struct ModesChanged {
   MSGPACK_DEFINE(job, modes)
 };
 
-// agent -> deputy: the job wants what only home has; the process that asked waits. `reason` for people: "it opens the FIFO p".
+// agent -> deputy: the job wants what only home has; the process that asked waits. `reason`: "opens the FIFO p".
 struct NeedsHome {
   std::uint64_t job = 0;
   std::string reason;
