@@ -26,7 +26,6 @@ fuse_file_info opening(Superblock& superblock, const fuse_file_info& info) {
   auto opened = info;
   const bool writable = (info.flags & O_ACCMODE) != O_RDONLY;
   opened.fh = superblock.home().new_handle(writable);
-  opened.noflush = !writable;  // nothing that close(2) could report
   return opened;
 }
 
@@ -88,13 +87,14 @@ void write(fuse_req_t req, fuse_ino_t ino, const char* bytes, std::size_t size, 
 
 void flush(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   auto& superblock = Superblock::of(req);
-  if (!HomeLink::is_writable(info->fh)) {
+  const auto owner = superblock.has_locks(ino) ? info->lock_owner : 0;
+  if (!HomeLink::is_writable(info->fh) && owner == 0) {  // nothing that close(2) could report or undo
     fuse_reply_err(req, 0);
     return;
   }
   const auto request = superblock.begin(req, ino);
   if (!request) return;
-  superblock.ask(request, wire::Flush{info->fh},
+  superblock.ask(request, wire::Flush{info->fh, owner},
                  [request](const wire::None&, std::string_view) { request->error(0); });
 }
 

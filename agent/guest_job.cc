@@ -65,6 +65,8 @@ Result<std::unique_ptr<GuestJob>> GuestJob::start(Loop& loop, Session& session, 
   int control[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) != 0) return os_error("socketpair");
   Fd ours(control[0]), theirs(control[1]);
+  const int on = 1;
+  if (::setsockopt(ours.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return os_error("SO_PASSCRED");
   std::unique_ptr<GuestJob> job(
       new GuestJob(loop, session, spec.start.job, std::move(ours), std::move(events)));
 
@@ -136,6 +138,7 @@ void GuestJob::on_control() {
     if (!ended_) leader_ended(killed);
     return when_quiet();
   }
+  init_ = got->sender;
   if (packet.kind == inside::FromInit::started) {
     started();
   } else if (packet.kind == inside::FromInit::terminal) {

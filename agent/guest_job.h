@@ -42,6 +42,9 @@ class GuestJob {
   void signal(const wire::Signal& signal);
   void resize(const wire::WindowSize& window);
   void foreground(bool yes);
+  pid_t init() const {
+    return init_;
+  }  // its first process, in our pid namespace; 0: it has not said anything yet
 
  private:
   GuestJob(Loop& loop, Session& session, std::uint64_t id, Fd control, Events events);
@@ -60,6 +63,7 @@ class GuestJob {
   Fd control_;
   Events events_;
   Poll poll_;
+  pid_t init_ = 0;
   std::map<std::uint8_t, std::unique_ptr<Sink>> inputs_;  // by stream
   std::map<std::uint8_t, std::unique_ptr<Source>> outputs_;
   std::unique_ptr<GuestTerminal> terminal_;

@@ -14,8 +14,10 @@
 #include <unordered_map>
 
 #include "agent/guest_job.h"
+#include "agent/home_link.h"
 #include "agent/inside.h"
 #include "agent/job_spec.h"
+#include "agent/task_calls.h"
 #include "agent/view.h"
 #include "common/fd_passing.h"
 #include "common/log.h"
@@ -52,6 +54,7 @@ class HomeProcess {
   void launch(const JobSpec& spec, const std::string& user, std::uint32_t id);
   void kill(std::uint64_t job);
   void job_over(std::uint64_t job);
+  bool needs_home(pid_t init, const std::string& what);
   void run_waiting();
   Result<Ticket> check_ticket(const std::string& sealed) const;
   void tell_parent(inside::ToParent packet) { (void)send_packet(parent_.get(), packet); }
@@ -69,6 +72,7 @@ class HomeProcess {
   View view_;
   Poll parent_poll_;
   std::unique_ptr<StemChannel> stem_;
+  TaskCalls calls_;
   Timer patience_;
   wire::Hello hello_;
   std::uint32_t hello_id_ = 0;
@@ -101,7 +105,10 @@ HomeProcess::HomeProcess(Loop& loop, const AgentOptions& options, const Identity
                 [this](const Error& why) { end(why.text()); }}),
       view_(loop, session_),
       parent_poll_(loop, parent_.get(), [this](int) { stem_ready(); }),
+      calls_(loop),
       patience_(loop) {
+  view_.watch({[this](pid_t task, auto then) { calls_.ask(*stem_, task, std::move(then)); },
+               [this](pid_t init, const std::string& what) { return needs_home(init, what); }});
   parent_poll_.want(UV_READABLE);
   patience_.once(authenticate_ms, [this] {
     if (!admitted_) end("the peer did not authenticate itself");
@@ -301,6 +308,15 @@ void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint
   inside::set_text(told.names.home, hello_.home);
   inside::set_text(told.names.command, spec.start.path.substr(spec.start.path.rfind('/') + 1));
   tell_parent(told);
+}
+
+bool HomeProcess::needs_home(pid_t init, const std::string& what) {
+  for (const auto& [number, job] : jobs_) {
+    if (job->init() != init) continue;
+    session_.post(wire::NeedsHome{number, what});
+    return true;
+  }
+  return false;
 }
 
 void HomeProcess::job_over(std::uint64_t job) {

@@ -3,9 +3,14 @@
 // references that go back to the deputy in batches.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "common/loop.h"
@@ -14,6 +19,14 @@
 #include "common/wire.h"
 
 namespace ssi {
+
+// What the agent can find out of the guest's tasks, and do with them. Empty where there is no agent (tests).
+struct Tasks {
+  // Calls back with /proc/TASK/syscall, or nothing.
+  std::function<void(pid_t task, std::function<void(const std::string&)> then)> call_of;
+  // The job with this first process cannot go on in a guest. False: it is not known (yet).
+  std::function<bool(pid_t init, const std::string& what)> needs_home;
+};
 
 class HomeLink : public std::enable_shared_from_this<HomeLink> {
  public:
@@ -30,9 +43,15 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   const std::optional<Ids>& squashed() const { return squashed_; }
   void squash(const Ids& ids) { squashed_ = ids; }
 
+  const Tasks& tasks() const { return tasks_; }
+  void watch(Tasks tasks) { tasks_ = std::move(tasks); }
+
   // A handle never used before. Its lowest bit says whether the file is open for writing: FLUSH has no flags.
   std::uint64_t new_handle(bool writable) { return ++handles_ << 1 | (writable ? 1u : 0u); }
   static bool is_writable(std::uint64_t handle) { return handle & 1; }
+
+  // A number for a request that waits at home, never used before.
+  std::uint64_t new_wait() { return ++waits_; }
 
   void give_back(const wire::Forgotten& node);
   void give_back(const std::optional<wire::Forgotten>& node) {
@@ -47,7 +66,8 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   Session* session_;
   int error_ = 0;
   std::optional<Ids> squashed_;
-  std::uint64_t handles_ = 0;
+  Tasks tasks_;
+  std::uint64_t handles_ = 0, waits_ = 0;
   std::vector<wire::Forgotten> forgotten_;
 };
 

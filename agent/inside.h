@@ -87,11 +87,18 @@ struct StartJob {
   char hostname[65], domain[65];
 };
 
+inline constexpr std::uint32_t max_call = 256;
+
+struct LookAt {  // comes with the write end of a pipe, for the first max_call bytes of /proc/TASK/syscall
+  std::int32_t task;
+};
+
 struct ToStem {
-  enum Kind : std::uint32_t { mount_fs, start_job } kind;
+  enum Kind : std::uint32_t { mount_fs, start_job, look_at } kind;
   union {
     MountFs mount;
     StartJob start;
+    LookAt look;
   };
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <cerrno>
+#include <type_traits>
 
 #include "agent/operations.h"
 #include "agent/superblock.h"
@@ -19,7 +20,7 @@ void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   superblock.ask_or(
       request, wire::Lookup{superblock.node(parent), name, request->caller()},
       [&superblock, request, parent, name = std::string(name)](const wire::Entry& entry, std::string_view) {
-        superblock.give(request, parent, name.c_str(), entry);
+        superblock.give_found(request, parent, name.c_str(), entry);
       },
       [request](int error) {
         if (error != ENOENT) return false;
@@ -48,6 +49,8 @@ void make(Superblock& superblock, const RequestPtr& request, fuse_ino_t parent, 
   superblock.ask(
       request, message,
       [&superblock, request, parent, name = std::string(name)](const wire::Entry& entry, std::string_view) {
+        if constexpr (std::is_same_v<M, wire::Mknod>)
+          if (Specials::is(entry.attr.mode)) superblock.specials().made(entry.node, request->task());
         superblock.give(request, parent, name.c_str(), entry);
       });
 }

@@ -66,4 +66,9 @@ bool NodeRefs::leads_to(const wire::Name& name, std::uint64_t node) const {
   return false;
 }
 
+std::string NodeRefs::name_of(std::uint64_t directory) const {
+  const auto found = places_.find(directory);
+  return found == places_.end() ? std::string() : found->second.name;
+}
+
 }  // namespace ssi

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -34,6 +35,7 @@ class NodeRefs {
   // Where a directory was last seen, and whether `name` is on the way from the root to `node`.
   void place(std::uint64_t directory, wire::Name at);
   bool leads_to(const wire::Name& name, std::uint64_t node) const;
+  std::string name_of(std::uint64_t directory) const;  // its last component; "": the root, or not known
 
  private:
   struct Use {

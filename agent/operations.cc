@@ -13,6 +13,7 @@ const fuse_lowlevel_ops& operations() {
     add_directory_operations(made);
     add_node_operations(made);
     add_file_operations(made);
+    add_lock_operations(made);
     return made;
   }();
   return table;

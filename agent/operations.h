@@ -14,5 +14,6 @@ void add_name_operations(fuse_lowlevel_ops& table);       // names in directorie
 void add_directory_operations(fuse_lowlevel_ops& table);  // reading directories
 void add_node_operations(fuse_lowlevel_ops& table);  // attributes, extended attributes, links' targets, space
 void add_file_operations(fuse_lowlevel_ops& table);  // open files
+void add_lock_operations(fuse_lowlevel_ops& table);  // locks on open files
 
 }  // namespace ssi

@@ -21,19 +21,28 @@ fuse_req_t Request::take() {
   if (!request_) return nullptr;
   superblock_->waiting_.erase(this);
   superblock_->interrupted_.erase(this);
+  on_signal_ = nullptr;
   superblock_.reset();
   return std::exchange(request_, nullptr);
 }
 
 void Request::wait() {
   if (!request_) return;
-  const auto interrupt = [](fuse_req_t, void* self) {
-    auto* request = static_cast<Request*>(self);
-    if (request->superblock_) request->superblock_->interrupted(*request);
-  };
+  const auto interrupt = [](fuse_req_t, void* self) { static_cast<Request*>(self)->interrupt(); };
   // Not left to fuse_req_interrupt_func: it would touch the request's lock after our answer had freed it.
   if (fuse_req_interrupted(request_)) return interrupt(request_, this);
   fuse_req_interrupt_func(request_, interrupt, this);
+}
+
+void Request::interrupt() {
+  if (on_signal_) std::exchange(on_signal_, nullptr)();
+  if (superblock_) superblock_->interrupted(*this);
+}
+
+void Request::when_interrupted(std::function<void()> f) {
+  if (!request_) return;
+  if (fuse_req_interrupted(request_)) return f();
+  on_signal_ = std::move(f);
 }
 
 double fresh_for(std::uint64_t asked) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -32,6 +33,10 @@ class Request {
   // While it waits: lets the superblock watch the asking task, so that it can be killed. May answer at once.
   void wait();
 
+  // `f` is called at the first signal that its task gets, also when that came already. The answer stays due.
+  void when_interrupted(std::function<void()> f);
+  void interrupt();
+
   fuse_req_t get() const { return request_; }  // nullptr once answered
   wire::Caller caller() const { return caller_; }
   pid_t task() const { return task_; }
@@ -45,6 +50,7 @@ class Request {
   wire::Caller caller_;
   pid_t task_;
   std::uint64_t asked_;  // ns
+  std::function<void()> on_signal_;
 };
 
 using RequestPtr = std::shared_ptr<Request>;

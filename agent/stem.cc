@@ -99,6 +99,7 @@ class Stem {
   void mount_fs(const inside::MountFs& request);
   Status mount_one(const inside::MountFs& request, Fd& fuse);
   void start_job(const inside::StartJob& start, std::vector<Fd> fds);
+  static void look_at(const inside::LookAt& look, const std::vector<Fd>& fds);
 
   Fd home_;
   const bool squash_ids_;
@@ -154,6 +155,13 @@ void Stem::start_job(const inside::StartJob& start, std::vector<Fd> fds) {
   }
 }
 
+void Stem::look_at(const inside::LookAt& look, const std::vector<Fd>& fds) {
+  char text[inside::max_call];
+  const Fd call(::open(("/proc/" + std::to_string(look.task) + "/syscall").c_str(), O_RDONLY | O_CLOEXEC));
+  const auto got = call ? ::read(call.get(), text, sizeof text) : -1;
+  if (got > 0 && !fds.empty()) (void)!::write(fds[0].get(), text, static_cast<std::size_t>(got));
+}
+
 int Stem::run() {
   ::signal(SIGCHLD, SIG_IGN);  // jobs' inits are reaped by the kernel
   if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
@@ -172,6 +180,8 @@ int Stem::run() {
       mount_fs(packet.mount);
     else if (packet.kind == inside::ToStem::start_job)
       start_job(packet.start, std::move(got->fds));
+    else if (packet.kind == inside::ToStem::look_at)
+      look_at(packet.look, got->fds);
   }
   // The home process is gone. One of its threads may still wait in the kernel for an answer to a notification, and so
   // keep the connection, and with it the jobs' requests, alive: only this frees them.

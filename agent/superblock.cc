@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "agent/superblock.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <vector>
 
@@ -15,11 +16,12 @@ constexpr int requests_a_turn = 32;       // then the loop's other handles get t
 constexpr std::uint64_t patrol_ms = 100;  // how often an interrupted request's task is looked at
 constexpr double for_ever = 1e9;          // seconds
 
-// Not the writeback cache: it loses appends (301 of 600 measured). No locks: the kernel keeps its own. No
+// Not the writeback cache: it loses appends (301 of 600 measured). No
 // splice: the bytes come from and go to TLS buffers.
 constexpr unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC |
                             FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_ASYNC_DIO |
                             FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_EXPIRE_ONLY |
+                            FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS |
                             FUSE_CAP_CACHE_SYMLINKS;  // a link never changes: another target is another node
 
 }  // namespace
@@ -32,7 +34,7 @@ Result<std::shared_ptr<Superblock>> Superblock::open(std::shared_ptr<HomeLink> h
 }
 
 Superblock::Superblock(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root, bool is_root)
-    : home_(std::move(home)), fs_(fs), root_(root), patrol_(home_->loop()), refs_(root) {
+    : home_(std::move(home)), fs_(fs), root_(root), patrol_(home_->loop()), refs_(root), specials_(home_) {
   if (is_root) stubs_.add_system(root);
 }
 
@@ -139,6 +141,20 @@ void Superblock::give(const RequestPtr& request, fuse_ino_t parent, const char* 
   settle(param.ino, request->answer(fuse_reply_entry, &param));
 }
 
+void Superblock::give_found(const RequestPtr& request, fuse_ino_t parent, const char* name,
+                            const wire::Entry& entry) {
+  if (!Specials::is(entry.attr.mode)) return give(request, parent, name, entry);
+  hold(entry);
+  specials_.met({request, entry.node, entry.attr.mode, refs_.name_of(node(parent)), name,
+                 [weak = weak_from_this(), request, parent, entry, name = std::string(name)](bool goes_on) {
+                   const auto self = weak.lock();
+                   if (!self) return;
+                   if (!goes_on) return self->settle(entry.node, false);
+                   const auto param = self->describe({self->node(parent), name}, entry, request->asked());
+                   self->settle(param.ino, request->answer(fuse_reply_entry, &param));
+                 }});
+}
+
 fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry& entry, std::uint64_t asked) {
   // Another of home's file systems is mounted there, and in the guest on top of the stub. (A file that is a
   // mount point has no superblock of its own; it is served as one of ours.)
@@ -151,7 +167,20 @@ fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry&
   param.ino = entry.node;
   param.attr = stat_of(entry.attr);
   param.attr_timeout = param.entry_timeout = fresh_for(asked);
+  if (Specials::is(entry.attr.mode)) param.entry_timeout = 0;  // so that we hear of each who comes by
   return param;
+}
+
+void Superblock::locked(const RequestPtr& request, fuse_ino_t ino, const wire::Locked& now) {
+  const auto clock = std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
+  if (!request->get()) return;  // its task is dying
+  wire::Invalidate stale;
+  if (!now.stale.nodes.empty() || !now.stale.names.empty()) stale = forget_cached(now.stale);
+  if (!contents_.keep(node(ino), now.attr, clock)) stale.nodes.push_back(ino);
+  if (stale.nodes.empty() && stale.names.empty()) return request->error(0);
+  home_->loop().queue_work(
+      [self = shared_from_this(), stale = std::move(stale)] { self->tell_kernel(stale); },
+      [request] { request->error(0); });
 }
 
 struct stat Superblock::stat_of(const wire::Attr& attr) const {
@@ -182,6 +211,8 @@ void Superblock::forget(fuse_ino_t node, std::uint64_t count) {
   const auto all = refs_.forget(node, count);
   if (!all) return;
   contents_.forget(node);
+  with_locks_.erase(node);
+  specials_.forget(node);
   home_->give_back(*all);
 }
 

@@ -18,6 +18,7 @@
 #include "agent/home_link.h"
 #include "agent/node_refs.h"
 #include "agent/request.h"
+#include "agent/specials.h"
 #include "agent/stubs.h"
 #include "common/fd.h"
 #include "common/loop.h"
@@ -90,11 +91,20 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   // Answers with an entry that the deputy gave for this name, and counts it.
   void give(const RequestPtr& request, fuse_ino_t parent, const char* name, const wire::Entry& entry);
 
+  // The same for what lookup found; of a FIFO or a socket perhaps later, or never.
+  void give_found(const RequestPtr& request, fuse_ino_t parent, const char* name, const wire::Entry& entry);
+
   // The same in steps, for answers that carry more than the entry: hold() when it comes from the deputy,
   // describe() it to the kernel, and settle() for the described node: whether the kernel took the answer.
   void hold(const wire::Entry& entry) { refs_.hold(entry.node); }
   fuse_entry_param describe(const wire::Name& name, const wire::Entry& entry, std::uint64_t asked);
   void settle(fuse_ino_t node, bool taken);
+
+  // For an open file that was locked at home, where all is `now`: answers when the kernel holds nothing
+  // older. note_locks() says that this may be asked of a file; whether it was, FLUSH wants to know.
+  void locked(const RequestPtr& request, fuse_ino_t ino, const wire::Locked& now);
+  void note_locks(fuse_ino_t ino) { with_locks_.insert(ino); }
+  bool has_locks(fuse_ino_t ino) const { return with_locks_.contains(ino); }
 
   // As the jobs see it.
   struct stat stat_of(const wire::Attr& attr) const;
@@ -111,6 +121,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   HomeLink& home() { return *home_; }
   Stubs& stubs() { return stubs_; }
   ContentStamps& contents() { return contents_; }
+  Specials& specials() { return specials_; }
 
  private:
   friend class Request;
@@ -135,8 +146,10 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   NodeRefs refs_;
   Stubs stubs_;
   ContentStamps contents_;
+  Specials specials_;
   std::unordered_map<std::uint64_t, std::shared_ptr<DirHandle>> directories_;
   std::unordered_set<Request*> waiting_, interrupted_;
+  std::unordered_set<fuse_ino_t> with_locks_;  // files on which processes may have locks
 };
 
 }  // namespace ssi

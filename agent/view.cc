@@ -19,6 +19,10 @@ void View::squash(const Ids& ids) {
   home_->squash(ids);
 }
 
+void View::watch(Tasks tasks) {
+  home_->watch(std::move(tasks));
+}
+
 Status View::add(std::uint32_t fs, std::uint64_t root_node, bool is_root, Fd fuse) {
   auto made = Superblock::open(home_, fs, root_node, is_root, std::move(fuse));
   if (!made) return tl::make_unexpected(made.error());

@@ -18,6 +18,7 @@
 namespace ssi {
 
 class HomeLink;
+struct Tasks;
 class Superblock;
 
 class View {
@@ -30,6 +31,9 @@ class View {
 
   // This guest has these ids and no others: all files are shown as theirs. Before the first add().
   void squash(const Ids& ids);
+
+  // With these a job that needs a FIFO or a socket of home's is found out. Before the first add().
+  void watch(Tasks tasks);
 
   // Serves home file system `fs`, with `root_node` as its root, on a /dev/fuse descriptor that another
   // process has mounted (fd=,rootmode=40000,user_id=,group_id=,allow_other,max_read=131072). `is_root`: it

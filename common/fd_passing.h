@@ -21,6 +21,7 @@ Status send_with_fds(int socket, std::span<const char> bytes, std::span<const in
 struct Received {
   std::size_t bytes = 0;  // 0: end of file
   std::vector<Fd> fds;    // close-on-exec
+  pid_t sender = 0;       // in our pid namespace, when the socket has SO_PASSCRED
 };
 
 // One recvmsg(2). EAGAIN shows as an error with that code.

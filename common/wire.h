@@ -493,7 +493,7 @@ struct ModesChanged {
   MSGPACK_DEFINE(job, modes)
 };
 
-// agent -> deputy: the job wants what only home has; the process that asked waits. `reason` for people: "it opens the FIFO p".
+// agent -> deputy: the job wants what only home has; the process that asked waits. `reason`: "opens the FIFO p".
 struct NeedsHome {
   std::uint64_t job = 0;
   std::string reason;
@@ -712,7 +712,8 @@ struct Write {  // body: the bytes. On a handle opened with O_APPEND the offset 
 struct Flush {  // a descriptor of this handle was closed: report what close(2) reports at home
   using Reply = None;
   std::uint64_t handle = 0;
-  MSGPACK_DEFINE(handle)
+  std::uint64_t owner = 0;  // whose locks (SetLock) of the file end with it, 0: nobody's
+  MSGPACK_DEFINE(handle, owner)
 };
 
 struct Release {
@@ -826,12 +827,58 @@ struct CopyRange {
   MSGPACK_DEFINE(from, from_offset, to, to_offset, length)
 };
 
+// --- locks. `owner` is a number of the guest's kernel: of a process, or of an open file description when the lock is an
+// OFD lock; the locks are home's. With `wait`, a number that no other waiting request of the session has, a lock is
+// waited for until CancelLock; with 0 the answer is EAGAIN.
+
+struct LockRange {
+  std::int32_t type = 0;               // F_RDLCK, F_WRLCK or F_UNLCK
+  std::int64_t start = 0, length = 0;  // length 0: to the end of the file, wherever that is
+  std::int32_t pid = 0;                // of who locks, in the guest; 0: nobody there
+  MSGPACK_DEFINE(type, start, length, pid)
+};
+
+struct GetLock {  // what stands in the way of this lock; F_UNLCK: nothing
+  using Reply = LockRange;
+  std::uint64_t handle = 0, owner = 0;
+  LockRange range;
+  MSGPACK_DEFINE(handle, owner, range)
+};
+
+// Who has got a lock is to see what others did before they gave it up: in this file, and to the names beside it.
+struct Locked {
+  Attr attr;         // what the file is like now
+  Invalidate stale;  // what the guest may believe of its directory, and is not true any more
+  MSGPACK_DEFINE(attr, stale)
+};
+
+struct SetLock {
+  using Reply = Locked;
+  std::uint64_t handle = 0, owner = 0;
+  LockRange range;
+  std::uint64_t wait = 0;
+  MSGPACK_DEFINE(handle, owner, range, wait)
+};
+
+struct Flock {
+  using Reply = Locked;
+  std::uint64_t handle = 0;
+  std::int32_t operation = 0;  // LOCK_SH, LOCK_EX or LOCK_UN
+  std::uint64_t wait = 0;
+  MSGPACK_DEFINE(handle, operation, wait)
+};
+
+struct CancelLock {  // a waiting request is answered EINTR, unless it has been answered
+  std::uint64_t wait = 0;
+  MSGPACK_DEFINE(wait)
+};
+
 using Frame =
     std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, End, Signal, Kill, Exited, Mounts,
                  Invalidate, Lookup, Forget, Getattr, Setattr, Readlink, Mknod, Mkdir, Symlink, Link, Unlink,
                  Rmdir, Rename, Open, Create, Read, Write, Flush, Release, Fsync, Readdir, Statfs, Setxattr,
                  Getxattr, Listxattr, Removexattr, Access, Fallocate, Seek, CopyRange, Gone, Resize, Consumed,
-                 Stopped, ModesChanged, NeedsHome, Foreground>;
+                 Stopped, ModesChanged, NeedsHome, Foreground, GetLock, SetLock, Flock, CancelLock>;
 
 // The kind of a struct: its index in `Frame`.
 template <class T>

@@ -105,6 +105,7 @@ void FileService::serve(Id id, const wire::Write& m, std::string_view bytes) {
 void FileService::serve(Id id, const wire::Flush& m, std::string_view) {
   const auto file = handles_.find(m.handle);
   if (!file) return session_.fail(id, EBADF);
+  if (m.owner != 0) locks_->closed(file->node, m.owner);
   if (!file->written) return session_.reply(id, wire::None{});
   auto error = std::make_shared<int>(0);
   OpenFile::in_order(

@@ -12,6 +12,7 @@
 
 #include "deputy/export_policy.h"
 #include "deputy/nodes.h"
+#include "deputy/unlocks.h"
 
 namespace ssi {
 
@@ -58,8 +59,11 @@ class Effects {
 
   std::uint64_t last() const { return last_; }  // the number of the latest change, 0 before the first
 
+  Unlocks& unlocks() { return unlocks_; }
+
  private:
   std::uint64_t last_ = 0;
+  Unlocks unlocks_;
 };
 
 }  // namespace ssi

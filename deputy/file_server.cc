@@ -45,7 +45,8 @@ bool FileService::handle(const Session::Incoming& frame) {
                 wire::Mkdir, wire::Symlink, wire::Link, wire::Unlink, wire::Rmdir, wire::Rename, wire::Open,
                 wire::Create, wire::Read, wire::Write, wire::Flush, wire::Release, wire::Fsync, wire::Readdir,
                 wire::Statfs, wire::Setxattr, wire::Getxattr, wire::Listxattr, wire::Removexattr,
-                wire::Access, wire::Fallocate, wire::Seek, wire::CopyRange>();
+                wire::Access, wire::Fallocate, wire::Seek, wire::CopyRange, wire::GetLock, wire::SetLock,
+                wire::Flock, wire::CancelLock>();
   if (frame.kind >= table.take.size() || !table.take[frame.kind]) return false;
   table.take[frame.kind](*this, frame);
   return true;

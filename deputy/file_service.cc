@@ -112,10 +112,14 @@ wire::Mounts FileService::mounts() {
 
 // Looks up every name that the guest may believe in. What is seen on the way spares its node another look.
 void FileService::note_stale_names(wire::Invalidate& stale,
-                                   std::unordered_map<std::uint64_t, wire::Attr>& seen) {
+                                   std::unordered_map<std::uint64_t, wire::Attr>& seen, std::uint64_t only) {
   auto& names = handed_out_.names();
   for (auto at = names.begin(); at != names.end();) {
     const auto& [parent, name] = at->first;
+    if (only != 0 && parent != only) {
+      ++at;
+      continue;
+    }
     std::uint64_t leads_to = 0;
     bool known = false;
     struct statx status;
@@ -160,6 +164,24 @@ wire::Invalidate FileService::stale() {
     if (nodes_.find(number)) stale.nodes.push_back(number);
     at = nodes.erase(at);
   }
+  return stale;
+}
+
+wire::Invalidate FileService::stale_in(std::uint64_t parent) {
+  constexpr std::size_t enough = 500;  // of one message; the others are believed for cache_ms at most
+  wire::Invalidate stale;
+  std::unordered_map<std::uint64_t, wire::Attr> seen;
+  handed_out_.prune();
+  note_stale_names(stale, seen, parent);
+  for (const auto& [number, attr] : seen) {
+    const auto told = handed_out_.nodes().find(number);
+    if (told == handed_out_.nodes().end() || (!told->second.racy && same_attr(told->second.attr, attr)))
+      continue;
+    stale.nodes.push_back(number);
+    handed_out_.nodes().erase(told);
+  }
+  if (stale.nodes.size() > enough) stale.nodes.resize(enough);
+  if (stale.names.size() > enough) stale.names.resize(enough);
   return stale;
 }
 

@@ -19,6 +19,7 @@
 #include "deputy/handed_out.h"
 #include "deputy/handles.h"
 #include "deputy/home_mounts.h"
+#include "deputy/locks.h"
 #include "deputy/nodes.h"
 
 namespace ssi {
@@ -27,7 +28,12 @@ class FileService : public std::enable_shared_from_this<FileService> {
  public:
   FileService(Loop& loop, Session& session, Effects& effects, const ExportPolicy& policy,
               std::size_t descriptors)
-      : loop_(loop), session_(session), effects_(effects), policy_(policy), nodes_(descriptors) {}
+      : loop_(loop),
+        session_(session),
+        effects_(effects),
+        policy_(policy),
+        nodes_(descriptors),
+        locks_(Locks::make(loop, effects.unlocks())) {}
 
   bool handle(const Session::Incoming& frame);  // file_server.cc: the table of requests
   wire::Mounts mounts();
@@ -79,6 +85,13 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void serve(Id id, const wire::Fallocate& m, std::string_view);
   Answer<wire::Offset> serve(const wire::Seek& m);
   void serve(Id id, const wire::CopyRange& m, std::string_view);
+
+  // --- locks (lock_requests.cc)
+  Answer<wire::LockRange> serve(const wire::GetLock& m);
+  void serve(Id id, const wire::SetLock& m, std::string_view);
+  void serve(Id id, const wire::Flock& m, std::string_view);
+  void serve(const wire::CancelLock& m);
+  std::function<void(int)> locked(Id id, std::uint64_t handle, bool unlocks);
 
   // --- what they share (file_service.cc)
   template <class R>
@@ -140,7 +153,10 @@ class FileService : public std::enable_shared_from_this<FileService> {
     return open();
   }
 
-  void note_stale_names(wire::Invalidate& stale, std::unordered_map<std::uint64_t, wire::Attr>& seen);
+  // `parent` 0: in all directories.
+  void note_stale_names(wire::Invalidate& stale, std::unordered_map<std::uint64_t, wire::Attr>& seen,
+                        std::uint64_t parent = 0);
+  wire::Invalidate stale_in(std::uint64_t parent);  // the same as stale(), of one directory's names and nodes
 
   Loop& loop_;
   Session& session_;
@@ -150,6 +166,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   HomeMounts mounts_;
   Nodes nodes_;
   Handles handles_;
+  std::shared_ptr<Locks> locks_;
   HandedOut handed_out_;
   std::vector<std::uint64_t> roots_;  // of the exported file systems
   bool announced_ = false;            // the mounts, as the table is now

@@ -27,6 +27,7 @@ struct OpenFile {
   std::weak_ptr<const void>
       session;  // when it is gone, changes that have not begun are dropped: a lost guest is fenced
   std::int64_t position = 0;  // of a directory: where the next getdents64 reads
+  bool lent = false;          // to an owner of locks, see deputy/lock_description.h
 
   // Runs `work` on the thread pool, then `done` on the loop, after all earlier ones of this file: so its
   // changes keep their order. Loop thread only.

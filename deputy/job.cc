@@ -12,10 +12,12 @@
 
 #include "common/input_size.h"
 #include "common/log.h"
+#include "common/printable.h"
 #include "common/rules.h"
 #include "deputy/context.h"
 #include "deputy/deputy.h"
 #include "deputy/descriptors.h"
+#include "deputy/special_argument.h"
 
 namespace ssi {
 namespace {
@@ -127,6 +129,8 @@ void Job::take(RunRequest&& request) {
   if (!described) return home(described.error().text());
   descriptors_ = std::move(*described);
   if (const auto why = predicted_short(); !why.empty()) return home(why);
+  if (const auto why = never_home_ ? "" : special_argument(request_.cwd, request_.argv()); !why.empty())
+    return home(printable(why) + ", which only home can serve");
   place(*config);
 }
 
@@ -297,6 +301,7 @@ void Job::start() {
 
 GuestLink::JobEvents Job::events() {
   return {[this](std::uint8_t stream, std::string_view bytes) {
+            if (streams_) streams_->keep_no_more();
             if (streams_ && !streams_->data(stream, bytes))
               lost({std::error_code(EPROTO, std::generic_category()), guest_->guest()});
           },
@@ -304,7 +309,9 @@ GuestLink::JobEvents Job::events() {
             if (streams_) streams_->credit(stream, bytes);
           },
           [this](std::uint8_t stream) {
-            if (streams_) streams_->end(stream);
+            if (!streams_) return;
+            if (needs_.empty()) streams_->keep_no_more();  // who is at the other end must see it
+            streams_->end(stream);
           },
           [this](const wire::Exited& how) { exited(how); },
           [this](const wire::Stopped& how) { stopped(how); },
@@ -329,6 +336,7 @@ void Job::started(const Result<wire::Started>& answer) {
   streams_->connect(std::move(request_.descriptors), descriptors_, std::move(request_.channel));
   watch_stops();
   for (const auto& early : std::exchange(early_signals_, {})) signal(early);
+  if (!needs_.empty()) needs_home(std::exchange(needs_, {}));
 }
 
 void Job::signal(const handover_signal& got) {
@@ -360,8 +368,10 @@ void Job::stopped(const wire::Stopped& how) {
 
 void Job::exited(const wire::Exited& how) {
   if (state_ != State::running) return;
+  if (!needs_.empty()) return recall();
   state_ = State::settling;
   exited_ = how;
+  streams_->keep_no_more();
   stop_watch_.reset();
   streams_->stop_inputs();
   streams_->flushed([this] { report_exit(); });  // the status goes behind all output
@@ -429,15 +439,43 @@ void Job::home(const std::string& reason) {
       [this, alive = alive_, reason] {
         if (!*alive) return;
         record_->began_at_home(reason);
-        caller_.home(reason);
+        // What was given up at the start is given back.
+        caller_.home(reason, needs_.empty() ? std::vector<PassedFd>() : std::move(request_.descriptors));
         over();
       },
       [&deputy = deputy_, record = record_] { record->ended_at_home(deputy.home_speed()); });
 }
 
-// What it asked for waits in the guest, and only home has it.
+// A task of the job waits for what it cannot have in a guest. Its leader is killed, so that nothing changes any more, and
+// when the word of its end has come, behind all that it did, we know whether it may run once more.
 void Job::needs_home(const std::string& reason) {
-  if (state_ == State::running) fail(request_.command() + " cannot go on in " + place_.guest + ": " + reason);
+  if (state_ == State::surviving || state_ == State::settling) {  // nobody waits for what is left of it
+    log::warning("job={} killed what outlived it: it {}", place_.job, printable(reason));
+    kill();
+    return gone();
+  }
+  if (!needs_.empty()) return;
+  needs_ = reason;
+  if (state_ == State::running)
+    guest_->session().post(wire::Signal{place_.job, SIGKILL, static_cast<std::uint8_t>(wire::Signal::group)});
+}
+
+void Job::recall() {
+  kill();  // the rest of it
+  stop_watch_.reset();
+  const auto what = printable(needs_);
+  auto kept = streams_->take_back();
+  if (never_home_ || !kept || guest_->files().changes() != effects_before_) {
+    state_ = State::settling;
+    return streams_->flushed([this, what] {
+      fail(request_.command() + " " + what + ", which only home can serve: run it with --local");
+    });
+  }
+  streams_.reset();
+  request_.descriptors = std::move(*kept);
+  record_->abandoned();
+  state_ = State::placing;
+  home(place_.guest + ": it " + what);
 }
 
 void Job::fail(const std::string& line) {

@@ -57,9 +57,10 @@ class Job {
   Traffic traffic() const;
   std::string summary() const;
 
-  void home(const std::string& reason);  // falls home, unless that is forbidden
-  void fail(const std::string& line);    // exit status 125
-  void needs_home(const std::string& reason);
+  void home(const std::string& reason);        // falls home, unless that is forbidden
+  void fail(const std::string& line);          // exit status 125
+  void needs_home(const std::string& reason);  // the job met what only home has
+  void recall();                               // it has ended for that
   void lost(const Error& why);
   void kill();
   void caller_gone();
@@ -85,6 +86,7 @@ class Job {
   pid_t witness_ = 0;
   bool caller_stopped_ = false, background_ = false;
   bool gone_ = false;
+  std::string needs_;                           // what it met that only home has
   std::vector<handover_signal> early_signals_;  // got before the job ran
   wire::Exited exited_;
   std::uint64_t began_ = 0;  // loop time, ms

@@ -53,6 +53,7 @@ std::string JobRecord::too_short(double min_seconds, double home_speed) const {
 }
 
 void JobRecord::began(std::uint64_t id, const std::string& guest, const std::string& reason) {
+  is_over_ = false;  // it may begin again, at home
   job_.id = id;
   job_.started = now();
   job_.guest = guest;

@@ -22,12 +22,23 @@ JobStreams::~JobStreams() {
 
 void JobStreams::connect(std::vector<PassedFd> passed, const std::vector<wire::Descriptor>& described,
                          Fd channel) {
+  kept_.emplace();
+  for (const auto& one : passed) kept_->push_back({one.number, one.terminal, one.fd.duplicate()});
   for (std::size_t i = 0; i < passed.size() && i < described.size(); ++i)
     connect_one(described[i], std::move(passed[i].fd));
   if (!channel) return;
   auto back = channel.duplicate();
   add_output(terminal, std::move(channel));
   add_input(terminal, std::move(back));
+}
+
+std::optional<std::vector<PassedFd>> JobStreams::take_back() {
+  for (const auto& [stream, source] : inputs_)
+    if (source->bytes() > 0 && !files_.contains(stream))
+      return std::nullopt;  // nobody else can read that now
+  for (const auto& [number, file] : files_)
+    if (file.start >= 0) ::lseek(file.fd.get(), file.start, SEEK_SET);
+  return std::exchange(kept_, std::nullopt);
 }
 
 void JobStreams::connect_one(const wire::Descriptor& described, Fd fd) {

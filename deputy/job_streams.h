@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -22,6 +23,11 @@ class JobStreams {
 
   // Of the same length: what was passed, and what describe() made of it. Begins to pump.
   void connect(std::vector<PassedFd> passed, const std::vector<wire::Descriptor>& described, Fd channel);
+
+  // What was passed, as long as the job has left no trace: it may still run at home. Nothing if it has. Files that were
+  // read ahead of it are set back to where they stood.
+  std::optional<std::vector<PassedFd>> take_back();
+  void keep_no_more() { kept_.reset(); }
 
   // From the guest.
   bool data(std::uint8_t stream, std::string_view bytes);  // false: the peer broke the rules
@@ -51,6 +57,7 @@ class JobStreams {
   };
   std::map<std::uint32_t, File> files_;
   Fd terminal_;
+  std::optional<std::vector<PassedFd>> kept_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

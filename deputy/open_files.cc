@@ -41,6 +41,11 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
   Node& node = *held->node;
   // The guest's kernel opens FIFOs, sockets and devices itself, as the guest's own: they never mean home's.
   if (!S_ISREG(node.id.type) && !S_ISDIR(node.id.type)) return fails(S_ISLNK(node.id.type) ? ELOOP : ENXIO);
+  // The guest came by a name that it should not believe in any more: it looks again, and with O_CREAT makes a
+  // new file. (Who has it open may open it again, by /proc/self/fd.)
+  struct statx status;
+  if (node.opens == 0 && S_ISREG(node.id.type) && stat_of(held->fd(), status) == 0 && status.stx_nlink == 0)
+    return fails(ESTALE);
   auto rights = callers_.rights(m.caller);
   Fd fd;
   const auto open = [&] {
@@ -100,6 +105,7 @@ Answer<wire::Entry> FileService::serve(const wire::Create& m) {
 }
 
 void FileService::serve(const wire::Release& m) {
+  locks_->released(m.handle);
   const auto file = handles_.remove(m.handle);
   if (Node* node = file ? nodes_.find(file->node) : nullptr) nodes_.closed(*node);
 }

@@ -80,6 +80,19 @@ TEST_CASE("an unlinked file lives while it is open, also when home unlinked it")
   CHECK(home.error(wire::Getattr{a.node, 0}) == ESTALE);
 }
 
+TEST_CASE("a name that leads to a removed file must be looked up again, but what is open may be opened again") {
+  TestHome home;
+  home.write("f", "old");
+  const auto old = home.look(home.root(), "f");
+  std::filesystem::remove(home.path("f"));
+  CHECK(home.error(wire::Open{old.node, home.next_handle(), O_RDWR, me}) == ESTALE);
+  home.write("g", "open");
+  const auto open = home.look(home.root(), "g");
+  REQUIRE(home.open(open.node, O_RDONLY) != 0);
+  std::filesystem::remove(home.path("g"));
+  CHECK(home.read(home.open(open.node, O_RDONLY), 0, 10) == "open");
+}
+
 TEST_CASE("10 000 entries, page by page") {
   TestHome home;
   std::filesystem::create_directory(home.path("dir"));

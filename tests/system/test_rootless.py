@@ -126,6 +126,19 @@ class Jobs(unittest.TestCase):
         self.assertTrue(self.pool.record["address"].startswith("127.0.0.1:"))
         self.assertIn("127.0.0.1", (self.pool.dir / "state/ssi/pool/pool.toml").read_text())
 
+    def test_fifos_and_locks(self):
+        done = self.remote("sh", "-c", "mkfifo own; (echo through > own) & cat own; rm own")
+        self.assertEqual((done.returncode, done.stdout), (0, b"through\n"), text(done))
+        self.pool.run("mkfifo", "p")
+        done = self.remote("cat", "p", timeout=20)
+        self.assertEqual(done.returncode, 125, text(done))
+        self.assertIn(b"cat opens the FIFO p, which only home can serve", done.stderr)
+        with subprocess.Popen(["flock", "f", "sh", "-c", "echo; cat"], cwd=self.pool.work, stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE) as holder:
+            holder.stdout.readline()
+            self.assertEqual(self.remote("flock", "-n", "f", "true").returncode, 1)
+        self.assertEqual(self.remote("flock", "-n", "f", "true").returncode, 0)
+
     def test_a_job_runs_in_the_guest_that_was_asked_for(self):
         for guest in ("guest1", "guest2"):
             done = self.pool.ssirun("-v", "--remote", "--on", guest, "cat", "/proc/self/uid_map")

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "deputy/locks.h"
+
+#include <sys/file.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+
+namespace ssi {
+namespace {
+
+constexpr std::uint64_t first_delay_ms = 1, last_delay_ms = 50;
+
+struct flock to_flock(const wire::LockRange& range) {
+  struct flock lock {};  // l_pid must be 0
+  lock.l_type = static_cast<short>(range.type);
+  lock.l_whence = SEEK_SET;
+  lock.l_start = range.start;
+  lock.l_len = range.length;
+  return lock;
+}
+
+bool overlap(const struct flock& a, const struct flock& b) {
+  const auto end = [](const struct flock& lock) {
+    return lock.l_len == 0 ? std::numeric_limits<off_t>::max() : lock.l_start + lock.l_len - 1;
+  };
+  return a.l_start <= end(b) && b.l_start <= end(a);
+}
+
+}  // namespace
+
+std::shared_ptr<Locks> Locks::make(Loop& loop, Unlocks& unlocks) {
+  std::shared_ptr<Locks> made(new Locks(loop, unlocks));
+  unlocks.listen(made.get(), [self = made.get()] { self->unlocked(); });
+  return made;
+}
+
+Locks::~Locks() {
+  unlocks_.forget(this);
+  held_.clear();
+  for (const auto& [handle, file] : flocked_) ::flock(file->fd.get(), LOCK_UN);
+  unlocks_.announce();
+}
+
+// ------------------------------------------------------------------------------------------------------ fcntl
+
+// The owner's description of the file, such that it can set locks of this type. An owner that has locked
+// through a handle that may only be read, and now locks to write through another, gets a second description:
+// read locks can be shared, so nobody can come in between.
+Answer<Locks::Held*> Locks::hold(const Place& place, int type) {
+  const Key key{place.file->node, place.owner};
+  auto found = held_.find(key);
+  if (found == held_.end() || !found->second.description.may(type)) {
+    auto description = LockDescription::of(place.file);
+    if (!description) return fails(description.error());
+    if (found == held_.end()) {
+      found = held_.emplace(key, Held{std::move(*description), {}, 0}).first;
+    } else if (description->may(type)) {
+      if (const int error = description->share(found->second.description)) return fails(error);
+      found->second.description = std::move(*description);
+    }
+  }
+  found->second.handles.insert(place.handle);
+  return &found->second;
+}
+
+int Locks::set_now(const Place& place, const wire::LockRange& range) {
+  const auto held = hold(place, range.type);
+  if (!held) return held.error();
+  (*held)->pid = range.pid;
+  auto lock = to_flock(range);
+  if (::fcntl((*held)->description.fd(), F_OFD_SETLK, &lock) != 0) return errno == EACCES ? EAGAIN : errno;
+  if (range.type != F_WRLCK) unlocks_.announce();  // a write lock may have become a read lock
+  return 0;
+}
+
+void Locks::set(const Place& place, const wire::LockRange& range, std::uint64_t wait, Done done) {
+  try_or_wait(
+      wait, place.handle, [this, place, range] { return set_now(place, range); }, std::move(done));
+}
+
+Answer<wire::LockRange> Locks::get(const Place& place, const wire::LockRange& range) {
+  const auto held = hold(place, F_UNLCK);
+  if (!held) return fails(held.error());
+  auto lock = to_flock(range);
+  if (::fcntl((*held)->description.fd(), F_OFD_GETLK, &lock) != 0) return fails(errno);
+  wire::LockRange found{lock.l_type, lock.l_start, lock.l_len, 0};
+  if (lock.l_type != F_UNLCK) found.pid = holder(place.file->node, place.owner, lock);
+  return found;
+}
+
+// Which process of this guest it is. Of others there is no number that would mean anything there.
+std::int32_t Locks::holder(std::uint64_t node, std::uint64_t asking, const struct flock& lock) const {
+  if (lock.l_pid > 0) return 0;  // a process of home's
+  for (auto at = held_.lower_bound({node, 0}); at != held_.end() && at->first.first == node; ++at)
+    if (at->first.second != asking)
+      for (const auto& range : at->second.description.ranges())
+        if (range.l_type == lock.l_type && overlap(range, lock)) return at->second.pid;
+  return 0;
+}
+
+void Locks::closed(std::uint64_t node, std::uint64_t owner) {
+  if (held_.erase({node, owner})) unlocks_.announce();
+}
+
+// Whoever locked through this handle has closed his descriptor of it: an OFD lock's owner is the description
+// itself, and a process's locks went already when it closed its own.
+void Locks::released(std::uint64_t handle) {
+  for (auto at = waiters_.begin(); at != waiters_.end();) {
+    const auto waiter = at++;
+    if (waiter->handle == handle) end(waiter, EINTR);  // its task was killed
+  }
+  bool any = false;
+  for (auto at = held_.begin(); at != held_.end();) {
+    const auto held = at++;
+    if (!held->second.handles.erase(handle) || !held->second.handles.empty()) continue;
+    held_.erase(held);
+    any = true;
+  }
+  if (const auto file = flocked_.extract(handle)) {
+    ::flock(file.mapped()->fd.get(), LOCK_UN);  // not left to close(2): a thread may still use a copy
+    any = true;
+  }
+  if (any) unlocks_.announce();
+}
+
+// ------------------------------------------------------------------------------------------------------ flock
+
+void Locks::flock(const std::shared_ptr<OpenFile>& file, std::uint64_t handle, int operation,
+                  std::uint64_t wait, Done done) {
+  const auto attempt = [this, file, handle, operation] {
+    if (!file->fd) return EBADF;
+    if (::flock(file->fd.get(), operation | LOCK_NB) != 0) {
+      const int error = errno;
+      if (error == EAGAIN && flocked_.erase(handle))
+        unlocks_.announce();  // could not be converted, and is lost
+      return error;
+    }
+    if (operation == LOCK_UN)
+      flocked_.erase(handle);
+    else
+      flocked_.emplace(handle, file);
+    if (operation != LOCK_EX) unlocks_.announce();
+    return 0;
+  };
+  try_or_wait(wait, handle, attempt, std::move(done));
+}
+
+// ------------------------------------------------------------------------------------------------------- wait
+
+void Locks::try_or_wait(std::uint64_t wait, std::uint64_t handle, std::function<int()> attempt, Done done) {
+  const int error = attempt();
+  if (error != EAGAIN || wait == 0) return done(error);
+  waiters_.push_back({wait, handle, std::move(attempt), std::move(done), first_delay_ms,
+                      uv_now(loop_.uv()) + first_delay_ms});
+  schedule();
+}
+
+void Locks::cancel(std::uint64_t wait) {
+  const auto found = std::find_if(waiters_.begin(), waiters_.end(),
+                                  [&](const Waiter& waiter) { return waiter.wait == wait; });
+  if (found != waiters_.end()) end(found, EINTR);
+}
+
+void Locks::end(std::list<Waiter>::iterator waiter, int error) {
+  const auto done = std::move(waiter->done);
+  waiters_.erase(waiter);
+  done(error);
+}
+
+// Deferred: it is heard in the middle of all that gives up a lock.
+void Locks::unlocked() {
+  if (waiters_.empty() || due_) return;
+  due_ = true;
+  loop_.defer([weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->due_ = false;
+    for (auto& waiter : self->waiters_) waiter.due = 0;
+    self->retry();
+  });
+}
+
+void Locks::retry() {
+  const auto now = uv_now(loop_.uv());
+  for (auto at = waiters_.begin(); at != waiters_.end();) {
+    const auto waiter = at++;
+    if (waiter->due > now) continue;
+    if (const int error = waiter->attempt(); error != EAGAIN) {
+      end(waiter, error);
+      continue;
+    }
+    waiter->delay = std::min(waiter->delay * 2, last_delay_ms);
+    waiter->due = now + waiter->delay;
+  }
+  schedule();
+}
+
+void Locks::schedule() {
+  if (waiters_.empty()) return timer_.stop();
+  const auto next = std::min_element(waiters_.begin(), waiters_.end(),
+                                     [](const Waiter& a, const Waiter& b) { return a.due < b.due; });
+  const auto now = uv_now(loop_.uv());
+  timer_.once(next->due > now ? next->due - now : 1, [this] { retry(); });
+}
+
+}  // namespace ssi
