@@ -3,8 +3,10 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -87,6 +89,19 @@ PeekedInput::PeekedInput(Fd fd) : fd_(std::move(fd)) {
   edges_.reset(::epoll_create1(EPOLL_CLOEXEC));
   epoll_event event{EPOLLIN | EPOLLRDHUP | EPOLLET, {}};
   ::epoll_ctl(edges_.get(), EPOLL_CTL_ADD, fd_.get(), &event);
+  if (kind_ != Kind::pipe) return;
+  timer_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+  ::epoll_ctl(edges_.get(), EPOLL_CTL_ADD, timer_.get(), &event);
+}
+
+// A write that fills a pipe which was not empty makes no edge, neither when it begins to wait for room nor when it goes
+// on (pipe_write() in the kernel's fs/pipe.c): while untaken bytes lie there, news must be asked for.
+void PeekedInput::look_again() {
+  constexpr long soonest_us = 250, latest_us = 64'000;
+  if (!timer_) return;
+  wait_us_ = std::clamp(2 * wait_us_, soonest_us, latest_us);
+  const itimerspec when{{}, {0, wait_us_ * 1000}};
+  ::timerfd_settime(timer_.get(), 0, &when, nullptr);
 }
 
 Result<std::size_t> PeekedInput::read(std::span<char> into) {
@@ -97,7 +112,12 @@ Result<std::size_t> PeekedInput::read(std::span<char> into) {
     (void)::epoll_wait(edges_.get(), &edge, 1, 0);
     got = peek(into);
   }
-  if (got) seen_ += *got;
+  if (got) {
+    seen_ += *got;
+    wait_us_ = 0;
+  } else if (seen_ > taken_) {
+    look_again();
+  }
   return got;
 }
 
@@ -112,13 +132,16 @@ Result<std::size_t> PeekedInput::peek(std::span<char> into) {
 
 Result<std::size_t> PeekedInput::peek_pipe(std::span<char> into, std::size_t skip) {
   const bool last = no_writer(fd_.get());  // asked first: what was written before a close is there after it
+  int held = 0;
+  ::ioctl(fd_.get(), FIONREAD, &held);
+  if (std::cmp_less_equal(held, skip)) return last ? Result<std::size_t>(0) : would_block();
+  enlarge(static_cast<std::size_t>(held));
   const auto& to = scratch();
-  const auto held = ::tee(fd_.get(), to.write.get(), skip + into.size(), SPLICE_F_NONBLOCK);
-  if (held < 0 && errno != EAGAIN) return os_error("tee of a standard stream");
-  const auto found = static_cast<std::size_t>(std::max<ssize_t>(held, 0));
-  enlarge(found);
+  const auto copied = ::tee(fd_.get(), to.write.get(), skip + into.size(), SPLICE_F_NONBLOCK);
+  if (copied < 0) return os_error("tee of a standard stream");
+  const auto found = static_cast<std::size_t>(copied);
   discard(to.read.get(), std::min(found, skip));
-  if (found <= skip) return last ? Result<std::size_t>(0) : would_block();
+  if (found <= skip) return would_block();
   const auto got = ::read(to.read.get(), into.data(), into.size());
   if (got < 0) return os_error("read from a standard stream");
   return static_cast<std::size_t>(got);
@@ -147,7 +170,11 @@ void PeekedInput::taken(std::uint64_t bytes) {
   if (bytes <= taken_) return;
   const auto count = static_cast<std::size_t>(bytes - taken_);
   taken_ = bytes;
-  if (kind_ == Kind::pipe) discard(fd_.get(), count);
+  if (kind_ == Kind::pipe) {
+    discard(fd_.get(), count);
+    wait_us_ = 0;
+    look_again();
+  }
   if (kind_ == Kind::socket) discard_from_socket(fd_.get(), count);
 }
 

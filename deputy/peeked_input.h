@@ -34,10 +34,13 @@ class PeekedInput : public Readable {
   Result<std::size_t> peek_pipe(std::span<char> into, std::size_t skip);
   Result<std::size_t> peek_socket(std::span<char> into, std::size_t skip);
   void enlarge(std::size_t held);
+  void look_again();
 
   Fd fd_;
   Kind kind_ = Kind::file;
   Fd edges_;  // an epoll: bytes that are seen and not taken keep the descriptor readable, so only news count
+  Fd timer_;  // in it, for the news that make no edge
+  long wait_us_ = 0;
   off_t start_ = 0;
   std::uint64_t seen_ = 0, taken_ = 0;
   bool enlarged_ = false;
