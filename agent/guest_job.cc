@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "agent/guest_job.h"
 
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -93,10 +92,11 @@ Result<Fd> GuestJob::make_stream(const wire::Descriptor& descriptor) {
   auto pipe = make_pipe();
   if (!pipe) return tl::make_unexpected(pipe.error());
   const bool input = kind == wire::DescriptorKind::input;
+  if (input) JobInput::let_us_read(pipe->read);
   auto ours = StreamFd::own(std::move(input ? pipe->write : pipe->read));
   if (!ours) return tl::make_unexpected(ours.error());
   if (input)
-    inputs_[stream] = std::make_unique<Sink>(loop_, session_, id_, stream, std::move(*ours));
+    inputs_[stream] = std::make_unique<JobInput>(loop_, session_, id_, stream, std::move(*ours));
   else
     outputs_[stream] = std::make_unique<Source>(loop_, session_, id_, stream, std::move(*ours));
   return std::move(input ? pipe->read : pipe->write);
@@ -111,7 +111,7 @@ void GuestJob::take_terminal(Fd master) {
       loop_, std::move(master), background_, [this](const wire::Modes& modes) {
         session_.post(wire::ModesChanged{id_, modes}, {}, Session::Lane::bulk);
       });
-  inputs_[stream] = std::make_unique<Sink>(loop_, session_, id_, stream, std::move(*write));
+  typed_ = std::make_unique<Sink>(loop_, session_, id_, stream, std::move(*write));
   outputs_[stream] = std::make_unique<Source>(loop_, session_, id_, stream, std::move(*read));
   outputs_[stream]->before_sending([this] {
     if (terminal_) terminal_->look();
@@ -165,14 +165,11 @@ void GuestJob::when_quiet() {
   events_.gone();
 }
 
-// How far the job has read its inputs: what was written, less what still lies in the pipe.
+// How far the job has read its inputs.
 std::vector<wire::Position> GuestJob::positions() const {
   std::vector<wire::Position> all;
-  for (const auto& [stream, input] : inputs_) {
-    int left = 0;
-    if (!input->ended() && stream != wire::Data::terminal) ::ioctl(input->fd(), FIONREAD, &left);
-    all.push_back({stream, input->bytes() - static_cast<std::uint64_t>(std::max(left, 0))});
-  }
+  for (const auto& [stream, input] : inputs_) all.push_back({stream, input->taken()});
+  if (typed_) all.push_back({wire::Data::terminal, typed_->bytes()});
   return all;
 }
 
@@ -202,6 +199,7 @@ void GuestJob::report_exit() {
 }
 
 bool GuestJob::data(std::uint8_t stream, std::string_view bytes) {
+  if (stream == wire::Data::terminal) return !typed_ || typed_->push(bytes);
   const auto input = inputs_.find(stream);
   return input == inputs_.end() || input->second->push(bytes);
 }
@@ -211,6 +209,7 @@ void GuestJob::credit(std::uint8_t stream, std::uint32_t bytes) {
 }
 
 void GuestJob::end(std::uint8_t stream) {
+  if (stream == wire::Data::terminal && typed_) typed_->end();
   if (const auto input = inputs_.find(stream); input != inputs_.end()) input->second->end();
   if (const auto output = outputs_.find(stream); output != outputs_.end()) output->second->stop();
 }
@@ -222,7 +221,7 @@ void GuestJob::signal(const wire::Signal& signal) {
   (void)send_packet(control_.get(), inside::SendSignal{signal.number, signal.to});
   if (!pressed) return;
   // The terminal is gone: who reads it now sees its end.
-  inputs_.erase(wire::Data::terminal);
+  typed_.reset();
   outputs_.at(wire::Data::terminal)->stop();
   terminal_.reset();
 }

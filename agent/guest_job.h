@@ -10,6 +10,7 @@
 
 #include "agent/guest_terminal.h"
 #include "agent/inside.h"
+#include "agent/job_input.h"
 #include "agent/job_spec.h"
 #include "agent/stem_channel.h"
 #include "common/fd.h"
@@ -64,7 +65,8 @@ class GuestJob {
   Events events_;
   Poll poll_;
   pid_t init_ = 0;
-  std::map<std::uint8_t, std::unique_ptr<Sink>> inputs_;  // by stream
+  std::map<std::uint8_t, std::unique_ptr<JobInput>> inputs_;  // by stream
+  std::unique_ptr<Sink> typed_;                               // into the terminal
   std::map<std::uint8_t, std::unique_ptr<Source>> outputs_;
   std::unique_ptr<GuestTerminal> terminal_;
   wire::Exited exited_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "common/pump.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -16,9 +18,10 @@ constexpr std::uint32_t credit_batch = 64 << 10;  // bytes written before credit
 
 }  // namespace
 
-Source::Source(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd from)
+Source::Source(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream,
+               std::unique_ptr<Readable> from)
     : loop_(loop), session_(session), job_(job), stream_(stream), from_(std::move(from)) {
-  if (from_.pollable()) poll_ = std::make_unique<Poll>(loop_, from_.fd(), [this](int) { pump(); });
+  if (from_->pollable()) poll_ = std::make_unique<Poll>(loop_, from_->fd(), [this](int) { pump(); });
 }
 
 void Source::begin() {
@@ -27,7 +30,7 @@ void Source::begin() {
 }
 
 void Source::update() {
-  if (!from_ || !begun_) return;
+  if (ended() || !begun_) return;
   if (poll_)
     poll_->want(credit_ > 0 ? UV_READABLE : 0);
   else if (credit_ > 0)
@@ -38,9 +41,9 @@ void Source::update() {
 
 // One frame a call: the loop stays responsive, and the poll calls again.
 void Source::pump() {
-  if (!from_ || credit_ == 0) return;
+  if (ended() || credit_ == 0) return;
   static thread_local std::array<char, wire::max_body> buffer;
-  const auto got = from_.read({buffer.data(), std::min<std::size_t>(buffer.size(), credit_)});
+  const auto got = from_->read({buffer.data(), std::min<std::size_t>(buffer.size(), credit_)});
   if (!got && would_block(got.error())) return tell_drained();
   if (!got || *got == 0)
     return finish();  // an error on a stream (EIO of a hung-up terminal) reads as its end
@@ -54,7 +57,7 @@ void Source::pump() {
 
 // A poll tells only when there is something to read; that there is nothing more must be asked.
 void Source::chase() {
-  if (!drained_ || !from_ || credit_ == 0) return;
+  if (!drained_ || ended() || credit_ == 0) return;
   loop_.defer([this, alive = alive_] {
     if (*alive && drained_) pump();
   });
@@ -62,12 +65,24 @@ void Source::chase() {
 
 void Source::finish() {
   session_.post(wire::End{job_, stream_}, {}, Session::Lane::bulk);
-  stop();
+  if (!from_->peeks()) return stop();
+  // What was sent still lies there, and belongs to whoever reads on when the job has ended.
+  poll_.reset();
+  at_end_ = true;
+  say_ended();
 }
 
 void Source::stop() {
   poll_.reset();
-  from_.close();
+  from_.reset();
+  say_ended();
+}
+
+void Source::taken(std::uint64_t bytes) {
+  if (from_) from_->taken(bytes);
+}
+
+void Source::say_ended() {
   const auto alive = alive_;
   tell_drained();
   if (!*alive) return;
@@ -75,7 +90,7 @@ void Source::stop() {
 }
 
 void Source::when_ended(std::function<void()> f) {
-  if (!from_) return f();
+  if (ended()) return f();
   when_ended_ = std::move(f);
 }
 
@@ -91,13 +106,26 @@ void Source::tell_drained() {
 
 void Source::drained(std::function<void()> f) {
   drained_ = std::move(f);
-  if (!from_) return tell_drained();
+  if (ended()) return tell_drained();
   chase();
 }
 
 Sink::Sink(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd to)
     : loop_(loop), session_(session), job_(job), stream_(stream), to_(std::move(to)) {
-  if (to_.pollable()) poll_ = std::make_unique<Poll>(loop_, to_.fd(), [this](int) { drain(); });
+  if (to_.pollable()) poll_ = std::make_unique<Poll>(loop_, to_.fd(), [this](int) { look(); });
+}
+
+void Sink::watch(std::function<void()> written, std::function<void()> broken) {
+  when_written_ = std::move(written);
+  when_broken_ = std::move(broken);
+  settle();
+}
+
+void Sink::look() {
+  if (!queue_.empty()) return drain();
+  pollfd closing{to_.fd(), 0, 0};
+  if (::poll(&closing, 1, 0) > 0 && (closing.revents & POLLERR))
+    broken({std::make_error_code(std::errc::broken_pipe), "write to a standard stream"});
 }
 
 bool Sink::push(std::string_view bytes) {
@@ -136,6 +164,7 @@ void Sink::drain() {
   }
   if (owed_ > 0 && (queue_.empty() || owed_ >= credit_batch))
     session_.post(wire::Credit{job_, stream_, std::exchange(owed_, 0)});
+  if (when_written_) when_written_();
   if (queue_.empty()) return settle();
   if (poll_) poll_->want(UV_WRITABLE);
 }
@@ -145,12 +174,14 @@ void Sink::broken(const Error& error) {
   discarding_ = true;
   queue_.clear();
   front_done_ = queued_ = 0;
+  if (when_broken_) when_broken_();
   session_.post(wire::End{job_, stream_});
   settle();
 }
 
 void Sink::settle() {
-  if (poll_) poll_->want(0);
+  // A pipe that nobody reads shows as an error whatever is asked for, if only something is.
+  if (poll_) poll_->want(when_broken_ ? UV_DISCONNECT : 0);
   if (ending_ || discarding_) {
     poll_.reset();
     to_.close();

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "common/loop.h"
 #include "common/session.h"
@@ -19,20 +20,25 @@ namespace ssi {
 class Source {
  public:
   // Sends what `from` yields as `stream` of `job`, and End at its end, once it is told to begin.
-  Source(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd from);
+  Source(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream,
+         std::unique_ptr<Readable> from);
+  Source(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd from)
+      : Source(loop, session, job, stream, std::make_unique<StreamFd>(std::move(from))) {}
 
   void begin();
-  void credit(std::uint32_t bytes);          // the receiver passed them on
-  void stop();                               // nobody reads any more: closes the descriptor
+  void credit(std::uint32_t bytes);  // the receiver passed them on
+  void taken(std::uint64_t bytes);   // of all that was sent: for a source that only peeks
+  void stop();                       // nobody reads any more: closes the descriptor
   void before_sending(std::function<void()> f) { before_sending_ = std::move(f); }  // called before each Data
   void drained(std::function<void()> f);     // calls `f` once all that the descriptor holds now has been sent
   void when_ended(std::function<void()> f);  // calls `f` once End has been sent, or stop() called
-  bool ended() const { return !from_; }
+  bool ended() const { return !from_ || at_end_; }
   std::uint64_t bytes() const { return bytes_; }  // sent
 
  private:
   void pump();
   void finish();
+  void say_ended();
   void update();
   void tell_drained();
   void chase();
@@ -41,11 +47,11 @@ class Source {
   Session& session_;
   const std::uint64_t job_;
   const std::uint8_t stream_;
-  StreamFd from_;
+  std::unique_ptr<Readable> from_;
   std::unique_ptr<Poll> poll_;
   std::uint64_t credit_ = wire::Data::window;
   std::uint64_t bytes_ = 0;
-  bool begun_ = false;
+  bool begun_ = false, at_end_ = false;  // at its end: End has been sent
   std::function<void()> drained_, when_ended_, before_sending_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
@@ -63,6 +69,10 @@ class Sink {
   void end();                         // the descriptor is closed when all is written
   void flushed(
       std::function<void()> f);  // calls `f` once all that was pushed has been written (or discarded)
+
+  // For who counts what is read at the other end of a pipe: `written` is called after each round of writing, `broken`
+  // before End is said, with fd() still open. That nobody reads any more is noticed without writing, too.
+  void watch(std::function<void()> written, std::function<void()> broken);
   bool ended() const { return !to_; }
   int fd() const { return to_.fd(); }                                           // -1 once ended
   std::uint64_t bytes() const { return bytes_; }                                // written
@@ -71,6 +81,7 @@ class Sink {
 
  private:
   void drain();
+  void look();
   void broken(const Error& error);
   void settle();
 
@@ -86,7 +97,7 @@ class Sink {
   std::uint64_t bytes_ = 0;
   bool ending_ = false, discarding_ = false;
   std::unique_ptr<Error> error_;
-  std::function<void()> flushed_;
+  std::function<void()> flushed_, when_written_, when_broken_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -59,7 +59,7 @@ bool StreamFd::ready(short events) const {
   return !guarded_ || ::poll(&wanted, 1, 0) > 0;
 }
 
-Result<std::size_t> StreamFd::read(std::span<char> into) const {
+Result<std::size_t> StreamFd::read(std::span<char> into) {
   if (!ready(POLLIN)) return os_error("read from a standard stream", EAGAIN);
   ssize_t got;
   do {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "common/fd.h"
@@ -11,7 +12,21 @@
 
 namespace ssi {
 
-class StreamFd {
+// What a Source reads from.
+class Readable {
+ public:
+  virtual ~Readable() = default;
+
+  // Bytes moved, 0 at end of file. EAGAIN shows as an error with that code.
+  virtual Result<std::size_t> read(std::span<char> into) = 0;
+
+  virtual int fd() const = 0;                   // shows as readable when read() is worth calling
+  virtual bool pollable() const = 0;            // else it never blocks
+  virtual bool peeks() const { return false; }  // what was read stays there until taken() is told of it
+  virtual void taken(std::uint64_t) {}          // so many bytes in all, since the beginning
+};
+
+class StreamFd : public Readable {
  public:
   enum class Use { read, write };
   StreamFd() = default;
@@ -25,11 +40,11 @@ class StreamFd {
   static Result<StreamFd> own(Fd fd);
 
   // Bytes moved, 0 at end of file. EAGAIN shows as an error with that code.
-  Result<std::size_t> read(std::span<char> into) const;
+  Result<std::size_t> read(std::span<char> into) override;
   Result<std::size_t> write(std::span<const char> from) const;
 
-  bool pollable() const { return !regular_; }
-  int fd() const { return fd_.get(); }
+  bool pollable() const override { return !regular_; }
+  int fd() const override { return fd_.get(); }
   explicit operator bool() const { return static_cast<bool>(fd_); }
   void close() { fd_.reset(); }
 

@@ -18,6 +18,7 @@
 #include "deputy/guest_link.h"
 #include "deputy/history.h"
 #include "deputy/home_slots.h"
+#include "deputy/input_claims.h"
 #include "deputy/job.h"
 #include "deputy/scheduler_link.h"
 
@@ -45,6 +46,7 @@ class Deputy {
   const Context& context() const { return context_; }
   const Identity& identity() const { return identity_; }
   HomeSlots& slots() { return slots_; }
+  InputClaims& inputs() { return inputs_; }
   History& history() { return history_; }
   double home_speed() const { return home_speed_; }  // of one processor, 0: not known yet
 
@@ -63,6 +65,7 @@ class Deputy {
   const Context context_;
   History history_;
   HomeSlots slots_;
+  InputClaims inputs_;
   Effects effects_;
   ExportPolicy policy_;
   Load load_{0};

@@ -101,6 +101,7 @@ Job::Job(Loop& loop, Deputy& deputy, Fd caller)
 
 Job::~Job() {
   *alive_ = false;
+  deputy_.inputs().release(*this);
 }
 
 // ------------------------------------------------------------------------------------------------- hand over
@@ -131,6 +132,8 @@ void Job::take(RunRequest&& request) {
   if (const auto why = predicted_short(); !why.empty()) return home(why);
   if (const auto why = never_home_ ? "" : special_argument(request_.cwd, request_.argv()); !why.empty())
     return home(printable(why) + ", which only home can serve");
+  if (!deputy_.inputs().claim(*this, request_.descriptors, descriptors_))
+    return home("another job reads its standard input");
   place(*config);
 }
 
@@ -316,7 +319,9 @@ GuestLink::JobEvents Job::events() {
           [this](const wire::Exited& how) { exited(how); },
           [this](const wire::Stopped& how) { stopped(how); },
           [this](const wire::Modes& modes) { caller_.modes(to_handover(modes)); },
-          [](const wire::Consumed&) {},
+          [this](const wire::Consumed& now) {
+            if (streams_) streams_->consumed(now.stream, now.bytes);
+          },
           [this](const std::string& reason) { needs_home(reason); },
           [this] { gone(); },
           [this](const Error& why) { lost(why); }};
@@ -373,7 +378,9 @@ void Job::exited(const wire::Exited& how) {
   exited_ = how;
   streams_->keep_no_more();
   stop_watch_.reset();
-  streams_->stop_inputs();
+  // Before the caller hears of the end: who reads next finds what the job has left.
+  streams_->stop_inputs(how.positions);
+  deputy_.inputs().release(*this);
   streams_->flushed([this] { report_exit(); });  // the status goes behind all output
 }
 

@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include "deputy/peeked_input.h"
+
 namespace ssi {
 namespace {
 
@@ -63,10 +65,16 @@ void JobStreams::connect_one(const wire::Descriptor& described, Fd fd) {
 }
 
 void JobStreams::add_input(std::uint8_t stream, Fd fd) {
-  auto adopted = StreamFd::adopt(std::move(fd), StreamFd::Use::read);
-  if (!adopted) return session_.post(wire::End{job_, stream}, {}, Session::Lane::bulk);
+  std::unique_ptr<Readable> from;
+  if (PeekedInput::possible(fd.get())) {
+    from = std::make_unique<PeekedInput>(std::move(fd));
+  } else {
+    auto adopted = StreamFd::adopt(std::move(fd), StreamFd::Use::read);
+    if (!adopted) return session_.post(wire::End{job_, stream}, {}, Session::Lane::bulk);
+    from = std::make_unique<StreamFd>(std::move(*adopted));
+  }
   auto& source = inputs_[stream];
-  source = std::make_unique<Source>(loop_, session_, job_, stream, std::move(*adopted));
+  source = std::make_unique<Source>(loop_, session_, job_, stream, std::move(from));
   source->begin();
 }
 
@@ -92,7 +100,13 @@ void JobStreams::end(std::uint8_t stream) {
   if (const auto sink = outputs_.find(stream); sink != outputs_.end()) sink->second->end();
 }
 
-void JobStreams::stop_inputs() {
+void JobStreams::consumed(std::uint8_t stream, std::uint64_t bytes) {
+  if (const auto source = inputs_.find(stream); source != inputs_.end()) source->second->taken(bytes);
+}
+
+void JobStreams::stop_inputs(const std::vector<wire::Position>& positions) {
+  for (const auto& position : positions)
+    if (position.fd < terminal) consumed(static_cast<std::uint8_t>(position.fd), position.value);
   for (auto& [stream, source] : inputs_) source->stop();
 }
 

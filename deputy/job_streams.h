@@ -34,7 +34,9 @@ class JobStreams {
   void credit(std::uint8_t stream, std::uint32_t bytes);
   void end(std::uint8_t stream);
 
-  void stop_inputs();  // the job reads no more
+  void consumed(std::uint8_t stream, std::uint64_t bytes);  // the job has read, in all
+  void stop_inputs(
+      const std::vector<wire::Position>& positions);  // the job reads no more, and has read so far
   void caller_left();  // what survives the job's leader writes to the terminal itself
   void settle(const std::vector<wire::Position>& positions);  // what was read ahead of the job goes back
   void flushed(std::function<void()> f);                      // calls `f` once all that came has been written
