@@ -86,6 +86,29 @@ struct Held {
   Fd fd;
 };
 
+// Of open(2)'s flags what says how a description is used, not how it came to be.
+constexpr int descriptions_flags =
+    O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_NOATIME | O_DIRECT | O_DIRECTORY;
+
+// The same file at the same place, or the job must not start.
+Result<Fd> open_file(const wire::Descriptor& file) {
+  const int flags = static_cast<int>(file.flags) & descriptions_flags;
+  // An offset that others share is home's: no cache may come between.
+  const int direct = file.token ? O_DIRECT : 0;
+  Fd opened(::open(file.path.c_str(), flags | direct | O_NOCTTY | O_CLOEXEC));
+  struct stat status;
+  if (!opened || ::fstat(opened.get(), &status) != 0) return os_error("open " + file.path);
+  const auto type = flags & O_DIRECTORY ? S_IFDIR : S_IFREG;
+  if ((status.st_mode & S_IFMT) != static_cast<mode_t>(type) || status.st_ino != file.node)
+    return os_error("open " + file.path, ESTALE);
+  if (::lseek(opened.get(), static_cast<off_t>(file.offset), SEEK_SET) < 0)
+    return os_error("seek in " + file.path);
+  if (file.token &&
+      (::ioctl(opened.get(), inside::adopt, &file.token) != 0 || ::fcntl(opened.get(), F_SETFL, flags) != 0))
+    return os_error("adopt " + file.path);
+  return opened;
+}
+
 Result<Fd> open_descriptor(const wire::Descriptor& descriptor, const std::vector<Held>& held, Fd passed,
                            int terminal) {
   switch (static_cast<wire::DescriptorKind>(descriptor.kind)) {
@@ -105,7 +128,7 @@ Result<Fd> open_descriptor(const wire::Descriptor& descriptor, const std::vector
     case wire::DescriptorKind::terminal:
       return Fd(::fcntl(terminal, F_DUPFD_CLOEXEC, 3));
     case wire::DescriptorKind::file:
-      break;
+      return open_file(descriptor);
   }
   return os_error("descriptor " + std::to_string(descriptor.fd), EBADF);
 }
@@ -202,12 +225,14 @@ std::int64_t now_ms() {
 
 class JobInit {
  public:
-  JobInit(Fd control, Fd exec_result, Fd signals, Fd proc, JobTerminal terminal, pid_t leader, pid_t group)
+  JobInit(Fd control, Fd exec_result, Fd signals, Fd proc, JobTerminal terminal, std::vector<Held> files,
+          pid_t leader, pid_t group)
       : control_(std::move(control)),
         exec_result_(std::move(exec_result)),
         signals_(std::move(signals)),
         proc_(std::move(proc)),
         terminal_(std::move(terminal)),
+        files_(std::move(files)),
         leader_(leader),
         group_(group) {}
 
@@ -297,6 +322,7 @@ class JobInit {
       if (failed_) ::_exit(0);
       leader->survivors = !alone;
       take_typed(*leader);
+      tell_positions();
       tell(*leader);
     }
     if (alone) ::_exit(0);
@@ -307,6 +333,17 @@ class JobInit {
     packet.kind = FromInit::stopped;
     packet.wait_status = number;
     tell(packet);
+  }
+
+  // What survives the leader goes on without us.
+  void tell_positions() {
+    for (const auto& file : std::exchange(files_, {})) {
+      FromInit packet{};
+      packet.kind = FromInit::position;
+      packet.fd = file.number;
+      packet.offset = static_cast<std::uint64_t>(::lseek(file.fd.get(), 0, SEEK_CUR));
+      tell(packet);
+    }
   }
 
   void take_typed(FromInit& packet) const {
@@ -331,6 +368,7 @@ class JobInit {
 
   Fd control_, exec_result_, signals_, proc_;
   JobTerminal terminal_;
+  std::vector<Held> files_;
   const pid_t leader_, group_;
   std::int64_t next_use_ms_ = now_ms() + use_ms;
   bool failed_ = false;
@@ -350,6 +388,14 @@ Result<JobTerminal> open_terminal(const wire::Start& start, int control) {
     return terminal;
   }
   return JobTerminal();
+}
+
+std::vector<Held> files_of(const wire::Start& start, std::vector<Held> held) {
+  std::size_t at = 0;
+  std::erase_if(held, [&](const Held&) {
+    return start.descriptors[at++].kind != static_cast<std::uint8_t>(wire::DescriptorKind::file);
+  });
+  return held;
 }
 
 [[noreturn]] void give_up(const std::vector<Fd>& fds, int error) {
@@ -399,10 +445,10 @@ void run_job_init(const inside::StartJob& request, std::vector<Fd> fds, bool squ
   result_write.reset();
   Fd control = std::move(fds[0]);
   fds.clear();  // the job's streams belong to the job alone: their ends must be seen
-  held->clear();
+  auto files = files_of(spec->start, std::move(*held));
   ::close_range(0, 2, 0);
   JobInit(std::move(control), std::move(result_read), std::move(signals), std::move(proc),
-          std::move(*terminal), leader, led ? led : leader)
+          std::move(*terminal), std::move(files), leader, led ? led : leader)
       .run();
 }
 

@@ -44,6 +44,7 @@ class Deputy {
   Job* find(std::uint64_t number);  // that runs in a guest; null: none of it
   const Context& context() const { return context_; }
   const Identity& identity() const { return identity_; }
+  const ExportPolicy& policy() const { return policy_; }
   HomeSlots& slots() { return slots_; }
   History& history() { return history_; }
   double home_speed() const { return home_speed_; }  // of one processor, 0: not known yet

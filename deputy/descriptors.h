@@ -8,10 +8,12 @@
 #include "common/result.h"
 #include "common/wire.h"
 #include "deputy/caller.h"
+#include "deputy/export_policy.h"
 
 namespace ssi {
 
 // Ascending, like `passed`. An error is the reason for home: "descriptor 5 is a socket".
-Result<std::vector<wire::Descriptor>> describe(const std::vector<PassedFd>& passed);
+Result<std::vector<wire::Descriptor>> describe(const std::vector<PassedFd>& passed,
+                                               const ExportPolicy& policy);
 
 }  // namespace ssi

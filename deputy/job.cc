@@ -123,7 +123,7 @@ void Job::take(RunRequest&& request) {
   const auto reason = reason_for_home(*config);
   if (!reason) return home(reason.error().text());
   if (!reason->empty()) return home(*reason);
-  auto described = describe(request_.descriptors);
+  auto described = describe(request_.descriptors, deputy_.policy());
   if (!described) return home(described.error().text());
   descriptors_ = std::move(*described);
   if (const auto why = predicted_short(); !why.empty()) return home(why);
@@ -285,6 +285,8 @@ void Job::start() {
   stored_before_ = guest_->files().bytes_written();
   guest_->attach(place_.job, events());
   guest_->validate();
+  files_ = PassedFiles(request_.descriptors, descriptors_);
+  files_.offer(guest_->files());
   send_strings(request_.arguments, 0);
   send_strings(request_.environment, 1);
   guest_->session().call(
@@ -369,6 +371,7 @@ void Job::exited(const wire::Exited& how) {
 
 void Job::report_exit() {
   streams_->settle(exited_.positions);
+  files_.settle(exited_.positions);
   if (const auto* error = streams_->write_error())  // never status 0 with partial output
     return fail(place_.guest + ": the job's output could not be written: " + error->code.message());
   const auto line = request_.has(HANDOVER_VERBOSE) ? summary() : std::string();
@@ -378,6 +381,7 @@ void Job::report_exit() {
   if (exited_.survivors == 0) {
     // First lets go of home's files: who runs umount(8) next finds them free.
     streams_.reset();
+    files_ = {};
     guest_->detach(place_.job);
     guest_.reset();
     caller_.exited(exited_.wait_status, terminal_taken(exited_), exited_.typed_ahead, line);

@@ -13,6 +13,7 @@
 #include "deputy/guest_link.h"
 #include "deputy/job_record.h"
 #include "deputy/job_streams.h"
+#include "deputy/passed_files.h"
 #include "deputy/scheduler_link.h"
 #include "deputy/stop_watch.h"
 
@@ -80,6 +81,7 @@ class Job {
   wire::Placed place_;
   std::shared_ptr<GuestLink> guest_;
   std::vector<wire::Descriptor> descriptors_;
+  PassedFiles files_;
   std::unique_ptr<JobStreams> streams_;
   std::unique_ptr<StopWatch> stop_watch_;
   pid_t witness_ = 0;
