@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <climits>
 
@@ -158,6 +159,34 @@ Result<Descriptor> describe_one(const PassedFd& passed, const Facts& facts, cons
 }
 
 }  // namespace
+
+const wire::Descriptor* pipe_above_stdio(const std::vector<wire::Descriptor>& described) {
+  const auto found = std::ranges::find_if(described, [](const auto& each) {
+    const auto kind = static_cast<DescriptorKind>(each.kind);
+    return each.fd > 2 && (kind == DescriptorKind::input || kind == DescriptorKind::output);
+  });
+  return found == described.end() ? nullptr : &*found;
+}
+
+std::vector<PassedFd> take_pipe(std::vector<PassedFd>& passed, int read, int write) {
+  std::vector<PassedFd> taken;
+  const auto find = [&](int number) {
+    return std::ranges::find_if(passed,
+                                [&](const auto& each) { return static_cast<int>(each.number) == number; });
+  };
+  const auto reader = find(read), writer = find(write);
+  struct stat one, other;
+  if (reader == passed.end() || writer == passed.end() || ::fstat(reader->fd.get(), &one) != 0 ||
+      ::fstat(writer->fd.get(), &other) != 0 || !S_ISFIFO(one.st_mode) || one.st_dev != other.st_dev ||
+      one.st_ino != other.st_ino)
+    return taken;
+  for (const int number : {read, write})
+    if (const auto end = find(number); end != passed.end()) {
+      taken.push_back(std::move(*end));
+      passed.erase(end);
+    }
+  return taken;
+}
 
 Result<std::vector<wire::Descriptor>> describe(const std::vector<PassedFd>& passed,
                                                const ExportPolicy& policy) {

@@ -16,6 +16,7 @@
 #include "deputy/context.h"
 #include "deputy/deputy.h"
 #include "deputy/descriptors.h"
+#include "deputy/jobserver.h"
 
 namespace ssi {
 namespace {
@@ -123,9 +124,7 @@ void Job::take(RunRequest&& request) {
   const auto reason = reason_for_home(*config);
   if (!reason) return home(reason.error().text());
   if (!reason->empty()) return home(*reason);
-  auto described = describe(request_.descriptors, deputy_.policy());
-  if (!described) return home(described.error().text());
-  descriptors_ = std::move(*described);
+  if (const auto why = take_descriptors(); !why.empty()) return home(why);
   if (const auto why = predicted_short(); !why.empty()) return home(why);
   place(*config);
 }
@@ -159,10 +158,30 @@ Result<std::string> Job::reason_for_home(const Config& config) {
   return std::string();
 }
 
+std::string Job::take_descriptors() {
+  if (!leave_jobserver()) return "it shares its make's jobserver";
+  auto described = describe(request_.descriptors, deputy_.policy());
+  if (!described) return described.error().text();
+  descriptors_ = std::move(*described);
+  const auto* pipe = pipes_ || never_home_ ? nullptr : pipe_above_stdio(descriptors_);
+  return pipe ? fmt::format("descriptor {} is a pipe, and its rule says pipes = false", pipe->fd) : "";
+}
+
+// Its tokens stay here: whatever the command starts counts as the one job of its make's that the command is.
+bool Job::leave_jobserver() {
+  const auto jobserver = jobserver_of(request_.environment);
+  if (!jobserver) return true;
+  if (hands_out_jobs(request_.command()) && !never_home_) return false;
+  request_.environment = without_jobserver(request_.environment);
+  withheld_ = take_pipe(request_.descriptors, jobserver->read, jobserver->write);
+  return true;
+}
+
 // What was typed for this one command comes before its rule.
 void Job::obey(const Rule& rule) {
   auto& fields = request_.fields;
   prefers_guest_ = rule.policy == Policy::remote;
+  pipes_ = rule.pipes;
   if (rule.fallback == Fallback::fail) never_home_ = true;
   if (rule.fallback == Fallback::wait && !may_wait_) {
     may_wait_ = true;
