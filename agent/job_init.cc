@@ -20,6 +20,7 @@
 #include <ctime>
 #include <optional>
 
+#include "agent/job_descriptors.h"
 #include "agent/job_spec.h"
 #include "agent/job_terminal.h"
 #include "agent/namespace_use.h"
@@ -78,89 +79,6 @@ Status drop_rights(const inside::StartJob& start, bool squash_ids) {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
     return os_error("prctl");
   return {};
-}
-
-// The numbers that the job's descriptors have for the moment, above all that they are to have.
-struct Held {
-  std::uint32_t number;
-  Fd fd;
-};
-
-// Of open(2)'s flags what says how a description is used, not how it came to be.
-constexpr int descriptions_flags =
-    O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_NOATIME | O_DIRECT | O_DIRECTORY;
-
-// The same file at the same place, or the job must not start.
-Result<Fd> open_file(const wire::Descriptor& file) {
-  const int flags = static_cast<int>(file.flags) & descriptions_flags;
-  // An offset that others share is home's: no cache may come between.
-  const int direct = file.token ? O_DIRECT : 0;
-  Fd opened(::open(file.path.c_str(), flags | direct | O_NOCTTY | O_CLOEXEC));
-  struct stat status;
-  if (!opened || ::fstat(opened.get(), &status) != 0) return os_error("open " + file.path);
-  const auto type = flags & O_DIRECTORY ? S_IFDIR : S_IFREG;
-  if ((status.st_mode & S_IFMT) != static_cast<mode_t>(type) || status.st_ino != file.node)
-    return os_error("open " + file.path, ESTALE);
-  if (::lseek(opened.get(), static_cast<off_t>(file.offset), SEEK_SET) < 0)
-    return os_error("seek in " + file.path);
-  if (file.token &&
-      (::ioctl(opened.get(), inside::adopt, &file.token) != 0 || ::fcntl(opened.get(), F_SETFL, flags) != 0))
-    return os_error("adopt " + file.path);
-  return opened;
-}
-
-Result<Fd> open_descriptor(const wire::Descriptor& descriptor, const std::vector<Held>& held, Fd passed,
-                           int terminal) {
-  switch (static_cast<wire::DescriptorKind>(descriptor.kind)) {
-    case wire::DescriptorKind::input:
-    case wire::DescriptorKind::output:
-      return passed;
-    case wire::DescriptorKind::same_as:
-      for (const auto& other : held)
-        if (other.number == descriptor.of) return other.fd.duplicate();
-      break;
-    case wire::DescriptorKind::device: {
-      Fd opened(::open(("/dev/" + descriptor.path).c_str(),
-                       static_cast<int>(descriptor.flags & O_ACCMODE) | O_NOCTTY | O_CLOEXEC));
-      if (!opened) return os_error("open /dev/" + descriptor.path);
-      return opened;
-    }
-    case wire::DescriptorKind::terminal:
-      return Fd(::fcntl(terminal, F_DUPFD_CLOEXEC, 3));
-    case wire::DescriptorKind::file:
-      return open_file(descriptor);
-  }
-  return os_error("descriptor " + std::to_string(descriptor.fd), EBADF);
-}
-
-// Opens what the spec lists. `fds` from the third on: the ends of the pipes, in the spec's order.
-Result<std::vector<Held>> open_descriptors(const wire::Start& start, std::vector<Fd>& fds, int terminal) {
-  std::vector<Held> held;
-  std::size_t next = 2;  // fds[0]: control, fds[1]: spec
-  for (const auto& descriptor : start.descriptors) {
-    const auto kind = static_cast<wire::DescriptorKind>(descriptor.kind);
-    const bool is_passed = kind == wire::DescriptorKind::input || kind == wire::DescriptorKind::output;
-    if (is_passed && next == fds.size()) return os_error("take a job's streams", EPROTO);
-    auto opened = open_descriptor(descriptor, held, is_passed ? std::move(fds[next++]) : Fd(), terminal);
-    if (!opened) return tl::make_unexpected(opened.error());
-    held.push_back({descriptor.fd, std::move(*opened)});
-  }
-  return held;
-}
-
-// Gives them their numbers; all others are closed, but `keep`, which must be above them.
-void place_descriptors(const std::vector<Held>& held, int keep) {
-  const int above = held.empty() ? 3 : static_cast<int>(held.back().number) + 1;
-  std::vector<int> moved;  // out of the way of each other; never closed: exec does it
-  for (const auto& each : held) moved.push_back(::fcntl(each.fd.get(), F_DUPFD_CLOEXEC, above));
-  for (std::size_t i = 0; i < held.size(); ++i) ::dup2(moved[i], static_cast<int>(held[i].number));
-  std::uint32_t from = 0;
-  for (const auto& each : held) {
-    if (each.number > from) ::close_range(from, each.number - 1, 0);
-    from = each.number + 1;
-  }
-  if (static_cast<std::uint32_t>(keep) > from) ::close_range(from, static_cast<unsigned>(keep) - 1, 0);
-  ::close_range(static_cast<unsigned>(keep) + 1, ~0U, 0);
 }
 
 void set_limits(const wire::Start& start) {
@@ -388,14 +306,6 @@ Result<JobTerminal> open_terminal(const wire::Start& start, int control) {
     return terminal;
   }
   return JobTerminal();
-}
-
-std::vector<Held> files_of(const wire::Start& start, std::vector<Held> held) {
-  std::size_t at = 0;
-  std::erase_if(held, [&](const Held&) {
-    return start.descriptors[at++].kind != static_cast<std::uint8_t>(wire::DescriptorKind::file);
-  });
-  return held;
 }
 
 [[noreturn]] void give_up(const std::vector<Fd>& fds, int error) {
