@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 
+#include "agent/inside.h"
 #include "agent/operations.h"
 #include "agent/superblock.h"
 
@@ -26,6 +28,7 @@ fuse_file_info opening(Superblock& superblock, const fuse_file_info& info) {
   auto opened = info;
   const bool writable = (info.flags & O_ACCMODE) != O_RDONLY;
   opened.fh = superblock.home().new_handle(writable);
+  opened.direct_io = (info.flags & O_DIRECT) != 0;
   return opened;
 }
 
@@ -147,6 +150,22 @@ void copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset, fuse_fi
                  });
 }
 
+void ioctl(fuse_req_t req, fuse_ino_t ino, unsigned command, void*, fuse_file_info* info, unsigned,
+           const void* in, std::size_t in_size, std::size_t) {
+  auto& superblock = Superblock::of(req);
+  std::uint64_t token;
+  if (command != inside::adopt || in_size != sizeof token) {
+    fuse_reply_err(req, ENOTTY);
+    return;
+  }
+  const auto request = superblock.begin(req, ino);
+  if (!request) return;
+  std::memcpy(&token, in, sizeof token);
+  superblock.ask(request, wire::Adopt{info->fh, token}, [request](const wire::None&, std::string_view) {
+    request->answer(fuse_reply_ioctl, 0, nullptr, std::size_t{0});
+  });
+}
+
 }  // namespace
 
 void add_file_operations(fuse_lowlevel_ops& table) {
@@ -160,6 +179,7 @@ void add_file_operations(fuse_lowlevel_ops& table) {
   table.fallocate = fallocate;
   table.lseek = lseek;
   table.copy_file_range = copy_file_range;
+  table.ioctl = ioctl;
 }
 
 }  // namespace ssi

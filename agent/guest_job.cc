@@ -143,6 +143,8 @@ void GuestJob::on_control() {
     started();
   } else if (packet.kind == inside::FromInit::terminal) {
     if (got->fds.size() == 1) take_terminal(std::move(got->fds.front()));
+  } else if (packet.kind == inside::FromInit::position) {
+    exited_.positions.push_back({packet.fd, packet.offset});
   } else if (packet.kind == inside::FromInit::stopped) {
     session_.post(wire::Stopped{id_, packet.wait_status}, {}, Session::Lane::bulk);
   } else if (packet.kind == inside::FromInit::failed) {
@@ -180,7 +182,7 @@ void GuestJob::leader_ended(const inside::FromInit& packet) {
   exited_.cpu_us = packet.cpu_us;
   exited_.max_rss = packet.max_rss;
   exited_.survivors = packet.survivors;
-  exited_.positions = positions();
+  for (const auto& position : positions()) exited_.positions.push_back(position);
   exited_.typed_ahead.assign(packet.typed_ahead,
                              std::min<std::size_t>(packet.typed, sizeof packet.typed_ahead));
   draining_ = 1;

@@ -9,6 +9,8 @@
 // Packets are trivially copyable structs; the receiver checks sizes and clamps what it uses.
 #pragma once
 
+#include <sys/ioctl.h>
+
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -109,6 +111,10 @@ struct SendSignal {
   std::uint8_t to;  // wire::Signal::To
 };
 
+// --- the job's init -> the view, ioctl(2) on a file that it opened: wire::Adopt with this token
+
+inline constexpr unsigned long adopt = _IOW(0xb7, 1, std::uint64_t);
+
 // --- the job's init -> home
 
 struct FromInit {
@@ -118,7 +124,8 @@ struct FromInit {
     exited,    // the leader ended
     used,      // once a second: cpu_us and, as max_rss, the memory resident now, of all processes
     terminal,  // before `started`; one descriptor comes along: the terminal's master
-    stopped    // the leader was stopped by the signal `wait_status`, or continued: SIGCONT
+    stopped,   // the leader was stopped by the signal `wait_status`, or continued: SIGCONT
+    position   // before `exited`: where the file that was opened as `fd` stands
   };
   Kind kind;
   std::int32_t error;  // errno
@@ -127,6 +134,8 @@ struct FromInit {
   std::uint8_t survivors;         // other processes of the job live on
   std::uint16_t typed;            // exited: bytes of `typed_ahead`
   char typed_ahead[4096];         // what was typed at the terminal and not read
+  std::uint32_t fd;
+  std::uint64_t offset;
 };
 
 }  // namespace ssi::inside

@@ -20,6 +20,7 @@
 #include <ctime>
 #include <optional>
 
+#include "agent/job_descriptors.h"
 #include "agent/job_spec.h"
 #include "agent/job_terminal.h"
 #include "agent/namespace_use.h"
@@ -78,66 +79,6 @@ Status drop_rights(const inside::StartJob& start, bool squash_ids) {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
     return os_error("prctl");
   return {};
-}
-
-// The numbers that the job's descriptors have for the moment, above all that they are to have.
-struct Held {
-  std::uint32_t number;
-  Fd fd;
-};
-
-Result<Fd> open_descriptor(const wire::Descriptor& descriptor, const std::vector<Held>& held, Fd passed,
-                           int terminal) {
-  switch (static_cast<wire::DescriptorKind>(descriptor.kind)) {
-    case wire::DescriptorKind::input:
-    case wire::DescriptorKind::output:
-      return passed;
-    case wire::DescriptorKind::same_as:
-      for (const auto& other : held)
-        if (other.number == descriptor.of) return other.fd.duplicate();
-      break;
-    case wire::DescriptorKind::device: {
-      Fd opened(::open(("/dev/" + descriptor.path).c_str(),
-                       static_cast<int>(descriptor.flags & O_ACCMODE) | O_NOCTTY | O_CLOEXEC));
-      if (!opened) return os_error("open /dev/" + descriptor.path);
-      return opened;
-    }
-    case wire::DescriptorKind::terminal:
-      return Fd(::fcntl(terminal, F_DUPFD_CLOEXEC, 3));
-    case wire::DescriptorKind::file:
-      break;
-  }
-  return os_error("descriptor " + std::to_string(descriptor.fd), EBADF);
-}
-
-// Opens what the spec lists. `fds` from the third on: the ends of the pipes, in the spec's order.
-Result<std::vector<Held>> open_descriptors(const wire::Start& start, std::vector<Fd>& fds, int terminal) {
-  std::vector<Held> held;
-  std::size_t next = 2;  // fds[0]: control, fds[1]: spec
-  for (const auto& descriptor : start.descriptors) {
-    const auto kind = static_cast<wire::DescriptorKind>(descriptor.kind);
-    const bool is_passed = kind == wire::DescriptorKind::input || kind == wire::DescriptorKind::output;
-    if (is_passed && next == fds.size()) return os_error("take a job's streams", EPROTO);
-    auto opened = open_descriptor(descriptor, held, is_passed ? std::move(fds[next++]) : Fd(), terminal);
-    if (!opened) return tl::make_unexpected(opened.error());
-    held.push_back({descriptor.fd, std::move(*opened)});
-  }
-  return held;
-}
-
-// Gives them their numbers; all others are closed, but `keep`, which must be above them.
-void place_descriptors(const std::vector<Held>& held, int keep) {
-  const int above = held.empty() ? 3 : static_cast<int>(held.back().number) + 1;
-  std::vector<int> moved;  // out of the way of each other; never closed: exec does it
-  for (const auto& each : held) moved.push_back(::fcntl(each.fd.get(), F_DUPFD_CLOEXEC, above));
-  for (std::size_t i = 0; i < held.size(); ++i) ::dup2(moved[i], static_cast<int>(held[i].number));
-  std::uint32_t from = 0;
-  for (const auto& each : held) {
-    if (each.number > from) ::close_range(from, each.number - 1, 0);
-    from = each.number + 1;
-  }
-  if (static_cast<std::uint32_t>(keep) > from) ::close_range(from, static_cast<unsigned>(keep) - 1, 0);
-  ::close_range(static_cast<unsigned>(keep) + 1, ~0U, 0);
 }
 
 void set_limits(const wire::Start& start) {
@@ -202,12 +143,14 @@ std::int64_t now_ms() {
 
 class JobInit {
  public:
-  JobInit(Fd control, Fd exec_result, Fd signals, Fd proc, JobTerminal terminal, pid_t leader, pid_t group)
+  JobInit(Fd control, Fd exec_result, Fd signals, Fd proc, JobTerminal terminal, std::vector<Held> files,
+          pid_t leader, pid_t group)
       : control_(std::move(control)),
         exec_result_(std::move(exec_result)),
         signals_(std::move(signals)),
         proc_(std::move(proc)),
         terminal_(std::move(terminal)),
+        files_(std::move(files)),
         leader_(leader),
         group_(group) {}
 
@@ -297,6 +240,7 @@ class JobInit {
       if (failed_) ::_exit(0);
       leader->survivors = !alone;
       take_typed(*leader);
+      tell_positions();
       tell(*leader);
     }
     if (alone) ::_exit(0);
@@ -307,6 +251,17 @@ class JobInit {
     packet.kind = FromInit::stopped;
     packet.wait_status = number;
     tell(packet);
+  }
+
+  // What survives the leader goes on without us.
+  void tell_positions() {
+    for (const auto& file : std::exchange(files_, {})) {
+      FromInit packet{};
+      packet.kind = FromInit::position;
+      packet.fd = file.number;
+      packet.offset = static_cast<std::uint64_t>(::lseek(file.fd.get(), 0, SEEK_CUR));
+      tell(packet);
+    }
   }
 
   void take_typed(FromInit& packet) const {
@@ -331,6 +286,7 @@ class JobInit {
 
   Fd control_, exec_result_, signals_, proc_;
   JobTerminal terminal_;
+  std::vector<Held> files_;
   const pid_t leader_, group_;
   std::int64_t next_use_ms_ = now_ms() + use_ms;
   bool failed_ = false;
@@ -399,10 +355,10 @@ void run_job_init(const inside::StartJob& request, std::vector<Fd> fds, bool squ
   result_write.reset();
   Fd control = std::move(fds[0]);
   fds.clear();  // the job's streams belong to the job alone: their ends must be seen
-  held->clear();
+  auto files = files_of(spec->start, std::move(*held));
   ::close_range(0, 2, 0);
   JobInit(std::move(control), std::move(result_read), std::move(signals), std::move(proc),
-          std::move(*terminal), leader, led ? led : leader)
+          std::move(*terminal), std::move(files), leader, led ? led : leader)
       .run();
 }
 

@@ -144,6 +144,7 @@ Status read_app(const std::string& file, const toml::table& table, Rule& rule) {
                             {"files", texts(list)},
                             {"net", text(word)},
                             {"gui", flag(rule.gui)},
+                            {"pipes", flag(rule.pipes)},
                             {"detach", flag(yes)}});
   if (!status) return status;
   if (rule.match.empty()) return failure(at(file, table.source()) + "[[app]] needs 'match'");

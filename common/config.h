@@ -28,6 +28,7 @@ struct Rule {                                                 // one [[app]]
   Fallback fallback = Fallback::local;
   double min_seconds = 2;             // predicted below this: stays home
   bool gui = false;                   // shows windows: stays home
+  bool pipes = true;                  // false: with a pipe above fd 2 it stays home
   std::vector<std::string> env_drop;  // globs of variables that do not go to a guest
   std::uint32_t cpus = 0;             // resources.cpus; 0: not given
   std::uint64_t memory = 0;           // resources.mem in bytes ("4G"); 0: not given

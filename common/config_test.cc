@@ -94,6 +94,7 @@ env_drop = ["DISPLAY"]
 files = ["cwd", "tmp"]
 net = "none"
 gui = true
+pipes = false
 detach = false
 [[app]]
 match = "cc1plus"
@@ -121,6 +122,7 @@ fallback = "fail"
   CHECK(ffmpeg.min_input_mb == 20);
   CHECK(ffmpeg.env_drop == std::vector<std::string>{"DISPLAY"});
   CHECK(ffmpeg.gui);
+  CHECK_FALSE(ffmpeg.pipes);
   CHECK(ffmpeg.cpus == 8);
   CHECK(ffmpeg.memory == std::uint64_t{4} << 30);
   CHECK(ffmpeg.policy == Policy::remote);  // of [defaults]
@@ -131,6 +133,7 @@ fallback = "fail"
   CHECK(config->apps[1].number == 2);
   CHECK(config->apps[1].min_seconds == 0.5);
   CHECK_FALSE(config->apps[1].gui);
+  CHECK(config->apps[1].pipes);
   CHECK(config->apps[1].match == std::vector<std::string>{"cc1plus"});
   CHECK(config->apps[1].policy == Policy::local);
   CHECK(config->apps[1].fallback == Fallback::fail);

@@ -341,7 +341,7 @@ enum class DescriptorKind : std::uint8_t {
   output = 1,   // a pipe that the job writes: stream `fd`, to home
   same_as = 2,  // another number for the description of `of`, which stands before it
   device = 3,   // /dev/`path` of the guest: null, zero, full, random, urandom
-  file = 4,     // the regular file `path` of the view
+  file = 4,     // the regular file or (O_DIRECTORY) directory `path` of the view
   terminal = 5  // the job's terminal: Start::terminal
 };
 
@@ -873,12 +873,20 @@ struct CancelLock {  // a waiting request is answered EINTR, unless it has been 
   MSGPACK_DEFINE(wait)
 };
 
+// From now on the handle stands for the file's description that home passed (Descriptor): it goes on where that stands.
+struct Adopt {
+  using Reply = None;
+  std::uint64_t handle = 0, token = 0;
+  MSGPACK_DEFINE(handle, token)
+};
+
 using Frame =
     std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, End, Signal, Kill, Exited, Mounts,
                  Invalidate, Lookup, Forget, Getattr, Setattr, Readlink, Mknod, Mkdir, Symlink, Link, Unlink,
                  Rmdir, Rename, Open, Create, Read, Write, Flush, Release, Fsync, Readdir, Statfs, Setxattr,
                  Getxattr, Listxattr, Removexattr, Access, Fallocate, Seek, CopyRange, Gone, Resize, Consumed,
-                 Stopped, ModesChanged, NeedsHome, Foreground, GetLock, SetLock, Flock, CancelLock>;
+                 Stopped, ModesChanged, NeedsHome, Foreground,
+                 Adopt, GetLock, SetLock, Flock, CancelLock>;
 
 // The kind of a struct: its index in `Frame`.
 template <class T>

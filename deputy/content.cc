@@ -49,6 +49,7 @@ void FileService::serve(Id id, const wire::Read& m, std::string_view) {
   const auto file = handles_.find(m.handle);
   if (!file || !file->fd) return session_.fail(id, file ? EISDIR : EBADF);
   if (m.size > wire::max_body) return session_.fail(id, EINVAL);
+  if (file->description) return read_description(id, m, file);
   auto bytes = std::make_shared<std::string>(m.size, '\0');
   iovec part{bytes->data(), bytes->size()};
   auto got = ::preadv2(file->fd.get(), &part, 1, static_cast<off_t>(m.offset), RWF_NOWAIT);
@@ -66,6 +67,21 @@ void FileService::serve(Id id, const wire::Read& m, std::string_view) {
                      self.bytes_read_ += bytes->size();
                      self.session_.reply(id, wire::None{}, *bytes);
                    }));
+}
+
+void FileService::read_description(Id id, const wire::Read& m, std::shared_ptr<OpenFile> file) {
+  auto bytes = std::make_shared<std::string>(m.size, '\0');
+  auto error = std::make_shared<int>(0);
+  OpenFile::in_order(
+      file, loop_,
+      [description = file->description, at = m.offset, bytes, error] {
+        *error = description->read(at, *bytes);
+      },
+      later([id, bytes, error](FileService& self) {
+        if (*error) return self.session_.fail(id, *error);
+        self.bytes_read_ += bytes->size();
+        self.session_.reply(id, wire::None{}, *bytes);
+      }));
 }
 
 void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handle, std::function<void()> work,
@@ -92,7 +108,11 @@ void FileService::serve(Id id, const wire::Write& m, std::string_view bytes) {
   auto job = std::make_shared<Job>(Job{handles_.find(m.handle), m.offset, std::string(bytes)});
   change_open_file(
       id, Change::Kind::write, m.handle,
-      [job] { job->error = write_fully(job->file->fd.get(), job->offset, job->bytes, job->written); },
+      [job] {
+        const auto& description = job->file->description;
+        job->error = description ? description->write(job->offset, job->bytes, job->written)
+                                 : write_fully(job->file->fd.get(), job->offset, job->bytes, job->written);
+      },
       [id, job](FileService& self) {
         if (job->error) return self.session_.fail(id, job->error);
         self.bytes_written_ += job->written;
@@ -154,7 +174,7 @@ Answer<wire::Offset> FileService::serve(const wire::Seek& m) {
 void FileService::serve(Id id, const wire::CopyRange& m, std::string_view) {
   struct Job {
     std::shared_ptr<OpenFile> from, to;
-    ssize_t copied = 0;
+    std::uint32_t copied = 0;
     int error = 0;
   };
   auto job = std::make_shared<Job>(Job{handles_.find(m.from), handles_.find(m.to)});
@@ -163,12 +183,18 @@ void FileService::serve(Id id, const wire::CopyRange& m, std::string_view) {
       id, Change::Kind::copy_range, m.to,
       [m, job] {
         auto from = static_cast<off64_t>(m.from_offset), to = static_cast<off64_t>(m.to_offset);
-        job->copied = ::copy_file_range(job->from->fd.get(), &from, job->to->fd.get(), &to, m.length, 0);
-        if (job->copied < 0) job->error = errno;
+        if (const auto& description = job->to->description) {
+          job->error = description->copy(job->from->fd.get(), from, m.to_offset, m.length, job->copied);
+          return;
+        }
+        const auto copied =
+            ::copy_file_range(job->from->fd.get(), &from, job->to->fd.get(), &to, m.length, 0);
+        if (copied < 0) job->error = errno;
+        job->copied = static_cast<std::uint32_t>(std::max<ssize_t>(copied, 0));
       },
       [id, job](FileService& self) {
         if (job->error) return self.session_.fail(id, job->error);
-        self.session_.reply(id, wire::Written{static_cast<std::uint32_t>(job->copied)});
+        self.session_.reply(id, wire::Written{job->copied});
       });
 }
 

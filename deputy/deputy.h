@@ -45,6 +45,7 @@ class Deputy {
   Job* find(std::uint64_t number);  // that runs in a guest; null: none of it
   const Context& context() const { return context_; }
   const Identity& identity() const { return identity_; }
+  const ExportPolicy& policy() const { return policy_; }
   HomeSlots& slots() { return slots_; }
   InputClaims& inputs() { return inputs_; }
   History& history() { return history_; }

@@ -210,16 +210,25 @@ bool ExportPolicy::hides(const Node& dir, std::string_view name) const {
   return rule && rule->hidden;
 }
 
-bool ExportPolicy::hides_path(std::string_view path) const {
+// Whether a rule, or a hiding one, names the path or something above it.
+bool ExportPolicy::any_on(std::string_view path, bool hidden) const {
   while (path.size() > 1) {
     const auto slash = path.rfind('/');
     if (slash == std::string_view::npos) return false;
     const std::string dir(slash == 0 ? "/" : path.substr(0, slash));
     const auto* rule = match(path.substr(slash + 1), [&]() -> const std::string& { return dir; });
-    if (rule && rule->hidden) return true;
+    if (rule && (rule->hidden || !hidden)) return true;
     path = path.substr(0, slash);
   }
   return false;
+}
+
+bool ExportPolicy::hides_path(std::string_view path) const {
+  return any_on(path, true);
+}
+
+bool ExportPolicy::protects_path(std::string_view path) const {
+  return any_on(path, false);
 }
 
 bool ExportPolicy::protects(const Node& node) const {

@@ -38,6 +38,7 @@ class ExportPolicy {
   bool protects(const FileId& id) const { return ids_.contains(id); }
   bool protects(const Node& node) const;  // or something above it
   bool protects(const Node& dir, std::string_view name) const;
+  bool protects_path(std::string_view path) const;
   // A directory on the way to something protected: not to be replaced by another.
   bool leads(const Node& dir, std::string_view name) const;
   bool leads(const FileId& id) const { return ways_.contains(id); }
@@ -55,6 +56,7 @@ class ExportPolicy {
   void learn(const std::string& path, bool hidden);
   void add_ways(std::string dir);
   const Rule* match(const Node& dir, std::string_view name) const;
+  bool any_on(std::string_view path, bool hidden) const;
   template <class DirPath>
   const Rule* match(std::string_view name, const DirPath& dir) const;
 

@@ -46,7 +46,7 @@ bool FileService::handle(const Session::Incoming& frame) {
                 wire::Create, wire::Read, wire::Write, wire::Flush, wire::Release, wire::Fsync, wire::Readdir,
                 wire::Statfs, wire::Setxattr, wire::Getxattr, wire::Listxattr, wire::Removexattr,
                 wire::Access, wire::Fallocate, wire::Seek, wire::CopyRange, wire::GetLock, wire::SetLock,
-                wire::Flock, wire::CancelLock>();
+                wire::Flock, wire::CancelLock, wire::Adopt>();
   if (frame.kind >= table.take.size() || !table.take[frame.kind]) return false;
   table.take[frame.kind](*this, frame);
   return true;
@@ -80,6 +80,9 @@ std::uint64_t FileServer::bytes_read() const {
 }
 std::uint64_t FileServer::bytes_written() const {
   return service_->bytes_written();
+}
+void FileServer::offer(std::uint64_t token, const std::shared_ptr<Description>& description) {
+  service_->offer(token, description);
 }
 void FileServer::idle() {
   service_->idle();

@@ -8,6 +8,7 @@
 #include "common/loop.h"
 #include "common/session.h"
 #include "common/wire.h"
+#include "deputy/description.h"
 #include "deputy/effects.h"
 #include "deputy/export_policy.h"
 
@@ -39,6 +40,9 @@ class FileServer {
   std::uint64_t changes() const;        // of home's files that the guest asked for
   std::uint64_t bytes_read() const;     // served to the guest
   std::uint64_t bytes_written() const;  // by the guest
+
+  // A description that one handle of the guest's may come to stand for (wire::Adopt), for as long as its owner keeps it.
+  void offer(std::uint64_t token, const std::shared_ptr<Description>& description);
 
   void idle();  // no job runs: closes what is not open there, so that home can unmount its disks
 

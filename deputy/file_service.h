@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -43,6 +44,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::uint64_t changes() const { return changes_; }
   std::uint64_t bytes_written() const { return bytes_written_; }
   void idle() { nodes_.close_idle(); }
+  void offer(std::uint64_t token, const std::shared_ptr<Description>& description);
 
  private:
   using Id = std::uint32_t;  // of a request
@@ -76,9 +78,11 @@ class FileService : public std::enable_shared_from_this<FileService> {
   // --- open files (open_files.cc, content.cc)
   Answer<wire::Attr> serve(const wire::Open& m);
   Answer<wire::Entry> serve(const wire::Create& m);
+  Answer<wire::None> serve(const wire::Adopt& m);
   void serve(const wire::Release& m);
   Answer<wire::DirPage> serve(const wire::Readdir& m);
   void serve(Id id, const wire::Read& m, std::string_view);
+  void read_description(Id id, const wire::Read& m, std::shared_ptr<OpenFile> file);
   void serve(Id id, const wire::Write& m, std::string_view bytes);
   void serve(Id id, const wire::Flush& m, std::string_view);
   void serve(Id id, const wire::Fsync& m, std::string_view);
@@ -167,6 +171,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Nodes nodes_;
   Handles handles_;
   std::shared_ptr<Locks> locks_;
+  std::map<std::uint64_t, std::weak_ptr<Description>> offered_;  // by token
   HandedOut handed_out_;
   std::vector<std::uint64_t> roots_;  // of the exported file systems
   bool announced_ = false;            // the mounts, as the table is now

@@ -67,6 +67,7 @@ class GuestLink {
   std::size_t jobs() const { return jobs_.size(); }
   Session& session() { return *session_; }
   const FileServer& files() const { return *files_; }
+  FileServer& files() { return *files_; }
 
  private:
   enum class State { dialling, open, closed };

@@ -13,6 +13,7 @@
 #include "common/loop.h"
 #include "common/wire.h"
 #include "deputy/act_as.h"
+#include "deputy/description.h"
 #include "deputy/file_id.h"
 
 namespace ssi {
@@ -21,6 +22,7 @@ namespace ssi {
 struct OpenFile {
   Fd fd;  // none: a directory that shows nothing
   std::uint64_t node = 0;
+  std::shared_ptr<Description> description;  // that it stands for: what is read and written goes there
   bool writable = false;
   bool written = false;  // so close(2) may have something to report
   Rights rights;         // of who opened it

@@ -17,6 +17,7 @@
 #include "deputy/context.h"
 #include "deputy/deputy.h"
 #include "deputy/descriptors.h"
+#include "deputy/jobserver.h"
 #include "deputy/special_argument.h"
 
 namespace ssi {
@@ -126,9 +127,7 @@ void Job::take(RunRequest&& request) {
   const auto reason = reason_for_home(*config);
   if (!reason) return home(reason.error().text());
   if (!reason->empty()) return home(*reason);
-  auto described = describe(request_.descriptors);
-  if (!described) return home(described.error().text());
-  descriptors_ = std::move(*described);
+  if (const auto why = take_descriptors(); !why.empty()) return home(why);
   if (const auto why = predicted_short(); !why.empty()) return home(why);
   if (const auto why = never_home_ ? "" : special_argument(request_.cwd, request_.argv()); !why.empty())
     return home(printable(why) + ", which only home can serve");
@@ -166,10 +165,30 @@ Result<std::string> Job::reason_for_home(const Config& config) {
   return std::string();
 }
 
+std::string Job::take_descriptors() {
+  if (!leave_jobserver()) return "it shares its make's jobserver";
+  auto described = describe(request_.descriptors, deputy_.policy());
+  if (!described) return described.error().text();
+  descriptors_ = std::move(*described);
+  const auto* pipe = pipes_ || never_home_ ? nullptr : pipe_above_stdio(descriptors_);
+  return pipe ? fmt::format("descriptor {} is a pipe, and its rule says pipes = false", pipe->fd) : "";
+}
+
+// Its tokens stay here: whatever the command starts counts as the one job of its make's that the command is.
+bool Job::leave_jobserver() {
+  const auto jobserver = jobserver_of(request_.environment);
+  if (!jobserver) return true;
+  if (hands_out_jobs(request_.command()) && !never_home_) return false;
+  request_.environment = without_jobserver(request_.environment);
+  withheld_ = take_pipe(request_.descriptors, jobserver->read, jobserver->write);
+  return true;
+}
+
 // What was typed for this one command comes before its rule.
 void Job::obey(const Rule& rule) {
   auto& fields = request_.fields;
   prefers_guest_ = rule.policy == Policy::remote;
+  pipes_ = rule.pipes;
   if (rule.fallback == Fallback::fail) never_home_ = true;
   if (rule.fallback == Fallback::wait && !may_wait_) {
     may_wait_ = true;
@@ -292,6 +311,8 @@ void Job::start() {
   stored_before_ = guest_->files().bytes_written();
   guest_->attach(place_.job, events());
   guest_->validate();
+  files_ = PassedFiles(request_.descriptors, descriptors_);
+  files_.offer(guest_->files());
   send_strings(request_.arguments, 0);
   send_strings(request_.environment, 1);
   guest_->session().call(
@@ -386,6 +407,7 @@ void Job::exited(const wire::Exited& how) {
 
 void Job::report_exit() {
   streams_->settle(exited_.positions);
+  files_.settle(exited_.positions);
   if (const auto* error = streams_->write_error())  // never status 0 with partial output
     return fail(place_.guest + ": the job's output could not be written: " + error->code.message());
   const auto line = request_.has(HANDOVER_VERBOSE) ? summary() : std::string();
@@ -395,6 +417,7 @@ void Job::report_exit() {
   if (exited_.survivors == 0) {
     // First lets go of home's files: who runs umount(8) next finds them free.
     streams_.reset();
+    files_ = {};
     guest_->detach(place_.job);
     guest_.reset();
     caller_.exited(exited_.wait_status, terminal_taken(exited_), exited_.typed_ahead, line);

@@ -13,6 +13,7 @@
 #include "deputy/guest_link.h"
 #include "deputy/job_record.h"
 #include "deputy/job_streams.h"
+#include "deputy/passed_files.h"
 #include "deputy/scheduler_link.h"
 #include "deputy/stop_watch.h"
 
@@ -35,6 +36,8 @@ class Job {
 
   void take(RunRequest&& request);                     // 2. hand over
   Result<std::string> reason_for_home(const Config&);  //    "": none
+  std::string take_descriptors();                      //    the same
+  bool leave_jobserver();                              //    false: it cannot do without
   void obey(const Rule& rule);
   std::string predicted_short() const;  //    "": it is not, or a guest is wanted all the same
   void place(const Config& config);     // 3. place
@@ -75,12 +78,15 @@ class Job {
   State state_ = State::reading;
   bool never_home_ = false, prefers_guest_ = false, may_wait_ = false;
   double min_seconds_ = 0;  // its rule's, or the default
+  bool pipes_ = true;       // above fd 2 may go to a guest
   std::shared_ptr<JobRecord> record_;
   SchedulerLink* scheduler_ = nullptr;
   std::uint64_t question_ = 0;
   wire::Placed place_;
   std::shared_ptr<GuestLink> guest_;
-  std::vector<wire::Descriptor> descriptors_;
+  std::vector<PassedFd> withheld_;             // of the caller's: its make's jobserver
+  std::vector<wire::Descriptor> descriptors_;  // what the others are in the guest
+  PassedFiles files_;
   std::unique_ptr<JobStreams> streams_;
   std::unique_ptr<StopWatch> stop_watch_;
   pid_t witness_ = 0;

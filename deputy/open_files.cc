@@ -104,6 +104,28 @@ Answer<wire::Entry> FileService::serve(const wire::Create& m) {
   return entry;
 }
 
+void FileService::offer(std::uint64_t token, const std::shared_ptr<Description>& description) {
+  std::erase_if(offered_, [](const auto& each) { return each.second.expired(); });
+  offered_[token] = description;
+}
+
+// Once, and only by a handle of the same file.
+Answer<wire::None> FileService::serve(const wire::Adopt& m) {
+  const auto file = handles_.find(m.handle);
+  const auto offer = offered_.find(m.token);
+  if (!file || !file->fd) return fails(EBADF);
+  if (offer == offered_.end()) return fails(EPERM);
+  const auto description = offer->second.lock();
+  struct statx ours, theirs;
+  if (!description) return fails(EPERM);
+  if (stat_of(file->fd.get(), ours) != 0 || stat_of(description->fd(), theirs) != 0 ||
+      id_of(ours) != id_of(theirs))
+    return fails(ESTALE);
+  offered_.erase(offer);
+  file->description = description;
+  return wire::None{};
+}
+
 void FileService::serve(const wire::Release& m) {
   locks_->released(m.handle);
   const auto file = handles_.remove(m.handle);
