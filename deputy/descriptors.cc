@@ -82,11 +82,13 @@ bool writes(const Facts& facts) {
   return (facts.flags & O_ACCMODE) != O_RDONLY;
 }
 
+constexpr const char* nameless = "a file without a name";
+
 // Why a guest cannot open the file by its path; "": it can.
 std::string why_unnamed(int fd, const std::string& path, const Facts& facts, const ExportPolicy& policy) {
   struct statx status;
   if (path.starts_with("/memfd:")) return "a memfd";
-  if (!has_name(path, facts)) return "a file without a name";
+  if (!has_name(path, facts)) return nameless;
   if (is_guests(path)) return path + ", which a guest has of its own";
   if (stat_of(fd, status) != 0 || policy.hides(id_of(status)) || policy.hides_path(path))
     return "a file that is hidden from guests";
@@ -116,12 +118,13 @@ void describe_file(const PassedFd& passed, std::string path, const Facts& facts,
   if (shares_its_offset(facts)) described.token = random_token();
 }
 
-// Of fd 0..2 what can be read or written at all is relayed, of the others only pipes.
+// Of fd 0..2 what can be read or written at all is relayed, of the others pipes, and files without a name (here-documents of
+// some shells).
 Result<DescriptorKind> stream_kind(std::uint32_t number, const Facts& facts) {
   const int access = facts.flags & O_ACCMODE;
   const auto mode = facts.status.st_mode;
   const bool pipe = S_ISFIFO(mode) && access != O_RDWR;
-  if (number > 2 ? !pipe : !(pipe || S_ISSOCK(mode) || S_ISCHR(mode) || S_ISREG(mode)))
+  if (number > 2 ? !pipe && !S_ISREG(mode) : !(pipe || S_ISSOCK(mode) || S_ISCHR(mode) || S_ISREG(mode)))
     return failure(it_is(number, kind_name(mode)));
   if (number >= wire::Data::terminal) return failure(it_is(number, "too high"));
   if (access == O_RDONLY || (access == O_RDWR && number == 0)) return DescriptorKind::input;
@@ -150,7 +153,8 @@ Result<Descriptor> describe_one(const PassedFd& passed, const Facts& facts, cons
       describe_file(passed, std::move(path), facts, described);
       return described;
     }
-    if (passed.number > 2) return failure(it_is(passed.number, why));
+    const bool one_way = S_ISREG(facts.status.st_mode) && (facts.flags & O_ACCMODE) != O_RDWR;
+    if (passed.number > 2 && !(one_way && why == nameless)) return failure(it_is(passed.number, why));
   }
   const auto kind = stream_kind(passed.number, facts);
   if (!kind) return tl::make_unexpected(kind.error());
@@ -198,11 +202,12 @@ Result<std::vector<wire::Descriptor>> describe(const std::vector<PassedFd>& pass
       return os_error("descriptor " + std::to_string(passed[i].number));
     auto described = describe_one(passed[i], facts[i], policy);
     if (!described) return tl::make_unexpected(described.error());
-    // One description stays one. (One socket that is read and written becomes two pipes.)
+    // One description stays one, and one pipe that was opened twice one stream. (One socket that is read and written becomes
+    // two pipes.)
     for (std::size_t k = 0; k < i; ++k) {
       if (facts[k].status.st_ino != facts[i].status.st_ino ||
           facts[k].status.st_dev != facts[i].status.st_dev || all[k].kind != described->kind ||
-          !same_description(passed[k], passed[i]))
+          !(S_ISFIFO(facts[i].status.st_mode) || same_description(passed[k], passed[i])))
         continue;
       described->kind = static_cast<std::uint8_t>(DescriptorKind::same_as);
       described->of = passed[k].number;

@@ -111,16 +111,18 @@ TEST_CASE("a renamed file goes by its new name, a directory as one") {
   CHECK(((*all)[1].flags & O_DIRECTORY) != 0);
 }
 
-TEST_CASE("a file that a guest cannot open is a stream at 0 to 2, and elsewhere a reason for home") {
-  const auto deleted = [](Passed& passed) {
-    Fd file = passed.folder.open("file", O_RDONLY);
+TEST_CASE(
+    "a file that a guest cannot open is a stream when that can stand for it, and else a reason for home") {
+  const auto deleted = [](Passed& passed, int access = O_RDONLY) {
+    Fd file = passed.folder.open("file", access);
     std::filesystem::remove(passed.folder.path + "/file");
     std::ofstream(passed.folder.path + "/file") << "another";
     return file;
   };
-  Passed low, high, secret, fixed, read;
+  Passed low, high, both, secret, fixed, read;
   CHECK(low.add(0, deleted(low)).kind() == Kind::input);
-  CHECK(high.add(5, deleted(high)).reason() == "descriptor 5 is a file without a name");
+  CHECK(high.add(5, deleted(high)).kind() == Kind::input);
+  CHECK(both.add(5, deleted(both, O_RDWR)).reason() == "descriptor 5 is a file without a name");
   CHECK(secret.add(3, secret.folder.open("secret", O_RDONLY)).reason() ==
         "descriptor 3 is a file that is hidden from guests");
   CHECK(fixed.add(3, fixed.folder.open("fixed", O_WRONLY)).reason() ==
