@@ -92,7 +92,7 @@ class Files(DescriptorCase):
         self.same('$RUN cat <<X\nhere\nX\n$RUN wc -c <<X\n$(seq 40000)\nX')
 
     def test_files_without_a_name(self):
-        self.same('exec 1>f; exec 3<f; rm f; echo a; $RUN echo b; echo c; cat <&3 >g')
+        self.same('exec 1>f; exec 3<f; rm f; echo a; $RUN echo b 3<&-; echo c; cat <&3 >g')
         with tempfile.TemporaryFile(dir=self.folder) as file:
             number = file.fileno()
             self.assertEqual(self.reason("true", pass_fds=[number]), f"ssirun: home: descriptor {number} is a file without a name")
