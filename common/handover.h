@@ -31,14 +31,15 @@ enum handover_kind {
   /* text: the reason. exec the command yourself. After HANDOVER_STARTED the descriptors come back as they were sent,
    * the channel excepted. */
   HANDOVER_HOME = 16,
-  HANDOVER_EXITED = 17,  /* struct handover_exited, ..., text: the line for --verbose (may be empty) */
-  HANDOVER_FAILED = 18,  /* int32_t exit status (125), then text: one line for stderr */
-  HANDOVER_PLACED = 19,  /* text for --dry-run: one line for stdout; exit 0 */
-  HANDOVER_STARTED = 20, /* text: guest's name. The job runs (or will): home is no longer possible */
-  HANDOVER_WARNING = 21, /* text: one line for stderr, at once; more follows */
-  HANDOVER_STOPPED = 22, /* int32_t: the job's leader was stopped by this signal; SIGCONT: it goes on */
-  HANDOVER_KILLED = 24,  /* int32_t: 0 or an errno */
-  HANDOVER_MODES = 23    /* struct handover_modes: what the job has set on its terminal */
+  HANDOVER_EXITED = 17,        /* struct handover_exited, ..., text: the line for --verbose (may be empty) */
+  HANDOVER_FAILED = 18,        /* int32_t exit status (125), then text: one line for stderr */
+  HANDOVER_PLACED = 19,        /* text for --dry-run: one line for stdout; exit 0 */
+  HANDOVER_STARTED = 20,       /* text: guest's name. The job runs (or will): home is no longer possible */
+  HANDOVER_WARNING = 21,       /* text: one line for stderr, at once; more follows */
+  HANDOVER_STOPPED = 22,       /* int32_t: the job's leader was stopped by this signal; SIGCONT: it goes on */
+  HANDOVER_STDERR_CLOSED = 25, /* the job has closed its fd 2: who reads it is to see the end of it */
+  HANDOVER_KILLED = 24,        /* int32_t: 0 or an errno */
+  HANDOVER_MODES = 23          /* struct handover_modes: what the job has set on its terminal */
 };
 
 enum handover_flag {

@@ -234,6 +234,10 @@ void Caller::stopped(int number) {
   answer(HANDOVER_STOPPED, {reinterpret_cast<const char*>(&body), sizeof body});
 }
 
+void Caller::stderr_closed() {
+  answer(HANDOVER_STDERR_CLOSED, {});
+}
+
 void Caller::modes(const handover_modes& modes) {
   answer(HANDOVER_MODES, {reinterpret_cast<const char*>(&modes), sizeof modes});
 }

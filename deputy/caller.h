@@ -70,6 +70,7 @@ class Caller {
   void started(const std::string& guest);
   void exited(int wait_status, std::uint64_t taken, const std::string& typed_ahead, const std::string& line);
   void stopped(int number);
+  void stderr_closed();
   void modes(const handover_modes& modes);
   void failed(const std::string& line);
   void placed(const std::string& line);

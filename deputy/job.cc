@@ -60,6 +60,9 @@ wire::WindowSize to_wire(const handover_window& window) {
   return {window.rows, window.columns, window.x_pixels, window.y_pixels};
 }
 
+constexpr std::uint64_t stderr_ms =
+    50;  // a job that ends has closed it just before, and we may have something to say
+
 std::uint64_t terminal_taken(const wire::Exited& how) {
   for (const auto& position : how.positions)
     if (position.fd == wire::Data::terminal) return position.value;
@@ -323,6 +326,28 @@ void Job::start() {
       Session::Lane::bulk);
 }
 
+// The stream that the job's fd 2 is; Data::terminal: it is none.
+std::uint8_t Job::stderr_stream() const {
+  for (const auto& each : descriptors_) {
+    if (each.fd != 2) continue;
+    if (each.kind == static_cast<std::uint8_t>(wire::DescriptorKind::output)) return 2;
+    if (each.kind == static_cast<std::uint8_t>(wire::DescriptorKind::same_as))
+      return static_cast<std::uint8_t>(each.of);
+  }
+  return wire::Data::terminal;
+}
+
+// ssirun keeps a copy for its own lines, but not longer than the job that lives on: who reads it waits for its end.
+void Job::stderr_closed() {
+  if (request_.has(HANDOVER_VERBOSE)) return;
+  stderr_closed_ = true;
+  patience_.once(stderr_ms, [this] { tell_stderr_closed(); });
+}
+
+void Job::tell_stderr_closed() {
+  if (state_ == State::running && std::exchange(stderr_closed_, false)) caller_.stderr_closed();
+}
+
 GuestLink::JobEvents Job::events() {
   return {[this](std::uint8_t stream, std::string_view bytes) {
             if (streams_) streams_->keep_no_more();
@@ -336,6 +361,7 @@ GuestLink::JobEvents Job::events() {
             if (!streams_) return;
             if (needs_.empty()) streams_->keep_no_more();  // who is at the other end must see it
             streams_->end(stream);
+            if (stream == stderr_stream()) stderr_closed();
           },
           [this](const wire::Exited& how) { exited(how); },
           [this](const wire::Stopped& how) { stopped(how); },
@@ -386,6 +412,7 @@ void Job::watch_stops() {
 void Job::stopped(const wire::Stopped& how) {
   if (state_ != State::running) return;
   if (caller_stopped_ && how.number != SIGCONT) return;  // our own doing: it is stopped already
+  tell_stderr_closed();  // which one that is stopped would not hear
   caller_.stopped(how.number);
   if (const auto pid = caller_.pid(); pid && how.number == SIGCONT) ::kill(*pid, SIGCONT);
 }

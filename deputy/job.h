@@ -49,6 +49,9 @@ class Job {
   wire::Start start_message();
   GuestLink::JobEvents events();
   void started(const Result<wire::Started>& answer);
+  std::uint8_t stderr_stream() const;
+  void stderr_closed();
+  void tell_stderr_closed();
   void watch_stops();
   void stopped(const wire::Stopped& how);
   void exited(const wire::Exited& exited);  // 6. settle
@@ -73,7 +76,7 @@ class Job {
   Loop& loop_;
   Deputy& deputy_;
   Caller caller_;
-  Timer patience_;  // with --wait=SECONDS
+  Timer patience_;  // with --wait=SECONDS; later: before ssirun's stderr is closed
   RunRequest request_;
   State state_ = State::reading;
   bool never_home_ = false, prefers_guest_ = false, may_wait_ = false;
@@ -90,7 +93,7 @@ class Job {
   std::unique_ptr<JobStreams> streams_;
   std::unique_ptr<StopWatch> stop_watch_;
   pid_t witness_ = 0;
-  bool caller_stopped_ = false, background_ = false;
+  bool caller_stopped_ = false, background_ = false, stderr_closed_ = false;
   bool gone_ = false;
   std::string needs_;                           // what it met that only home has
   std::vector<handover_signal> early_signals_;  // got before the job ran

@@ -166,6 +166,8 @@ static void take_message(struct state* state) {
       return job_placed(state);
     case HANDOVER_STARTED:
       return start(state);
+    case HANDOVER_STDERR_CLOSED:
+      return say_nowhere();
     case HANDOVER_STOPPED:
       return job_stopped(state);
     case HANDOVER_MODES:

@@ -11,6 +11,11 @@ void say_on(int fd) {
   own_stderr = fd;
 }
 
+void say_nowhere(void) {
+  if (own_stderr >= 0) close(own_stderr);
+  own_stderr = -1;
+}
+
 void say(const char* format, ...) {
   /* One write(2) per line, so that lines of parallel commands don't mix. */
   char line[1024] = "ssirun: ";

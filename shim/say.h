@@ -17,4 +17,7 @@ void because(struct reason* reason, const char* format, ...) __attribute__((form
 /* Lines go to `fd` from now on: the job's stderr is not ours once it has started. */
 void say_on(int fd);
 
+/* Closes it: nobody hears what is said from now on. */
+void say_nowhere(void);
+
 #endif
