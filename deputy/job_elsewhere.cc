@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A job that does not go its way: that stays at home, is called home, fails, or loses its guest or its caller.
+#include <csignal>
+#include <utility>
+
+#include "common/log.h"
+#include "common/printable.h"
+#include "deputy/deputy.h"
+#include "deputy/job.h"
+
+namespace ssi {
+
+void Job::home(const std::string& reason) {
+  release_guest();
+  state_ = State::placing;  // there is no guest any more
+  if (request_.has(HANDOVER_DRY_RUN)) {
+    if (never_home_)
+      caller_.failed(reason);
+    else
+      caller_.placed("home: " + reason);
+    return over();
+  }
+  if (never_home_) return fail(reason);
+  const auto pid = caller_.pid();
+  if (!pid) return fail(pid.error().text());
+  log::info("home ({}): {}", reason, request_.command_line());
+  deputy_.slots().take(
+      {*pid, HomeSlots::pipes(request_.stdio())},
+      [this, alive = alive_, reason] {
+        if (!*alive) return;
+        record_->began_at_home(reason);
+        // What was given up at the start is given back.
+        caller_.home(reason, needs_.empty() ? std::vector<PassedFd>() : std::move(request_.descriptors));
+        over();
+      },
+      [&deputy = deputy_, record = record_] { record->ended_at_home(deputy.home_speed()); });
+}
+
+// A task of the job waits for what it cannot have in a guest. Its leader is killed, so that nothing changes any more, and
+// when the word of its end has come, behind all that it did, we know whether it may run once more.
+void Job::needs_home(const std::string& reason) {
+  if (state_ == State::surviving || state_ == State::settling) {  // nobody waits for what is left of it
+    log::warning("job={} killed what outlived it: it {}", place_.job, printable(reason));
+    kill();
+    return gone();
+  }
+  if (!needs_.empty()) return;
+  needs_ = reason;
+  if (state_ == State::running)
+    guest_->session().post(wire::Signal{place_.job, SIGKILL, static_cast<std::uint8_t>(wire::Signal::group)});
+}
+
+void Job::recall() {
+  kill();  // the rest of it
+  stop_watch_.reset();
+  const auto what = printable(needs_);
+  auto kept = streams_->take_back();
+  if (never_home_ || !kept || guest_->files().changes() != effects_before_) {
+    state_ = State::settling;
+    return streams_->flushed([this, what] {
+      fail(request_.command() + " " + what + ", which only home can serve: run it with --local");
+    });
+  }
+  streams_.reset();
+  request_.descriptors = std::move(*kept);
+  record_->abandoned();
+  home(place_.guest + ": it " + what);
+}
+
+void Job::fail(const std::string& line) {
+  if (state_ == State::running || state_ == State::settling) kill();
+  record_->failed();
+  caller_.failed(line);
+  over();
+}
+
+void Job::lost(const Error& why) {
+  if (state_ == State::over) return;
+  if (state_ == State::surviving) return over();
+  if (state_ == State::settling) {  // status and output are here; only a slow reader is waited for
+    gone_ = true;                   // nobody will tell any more
+    return;
+  }
+  // One whose start was not acknowledged may have run: then it must not run twice.
+  const bool may_have_run = state_ == State::starting && guest_->files().changes() != effects_before_;
+  if (state_ == State::running || may_have_run)
+    return fail(place_.guest + " was lost while the job ran (" + why.text() +
+                "); what it had written stays as it is");
+  home(place_.guest + " was lost: " + why.text());
+}
+
+// In the lane of Start, which it must not overtake.
+void Job::kill() {
+  guest_->session().post(wire::Kill{place_.job}, {}, Session::Lane::bulk);
+}
+
+void Job::caller_gone() {
+  if (state_ == State::running || state_ == State::starting || state_ == State::settling) kill();
+  if (state_ != State::surviving) over();
+}
+
+void Job::release_guest() {
+  if (scheduler_ && question_ != 0) scheduler_->cancel(std::exchange(question_, 0));
+  if (!guest_) return;
+  if (scheduler_) scheduler_->ended(place_.job, 0);
+  guest_->detach(place_.job);
+  guest_.reset();
+}
+
+void Job::over() {
+  if (state_ == State::over) return;
+  state_ = State::over;
+  loop_.defer([this, alive = alive_] {
+    if (!*alive) return;
+    release_guest();
+    record_->abandoned();
+    deputy_.forget(*this);
+  });
+}
+
+}  // namespace ssi
