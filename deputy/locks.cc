@@ -12,6 +12,11 @@ namespace {
 
 constexpr std::uint64_t first_delay_ms = 1, last_delay_ms = 50;
 
+// Not left to close(2): a thread may still use a copy. On a description of home's the lock stays as long as that does.
+void give_up(const OpenFile& file) {
+  if (!file.description) ::flock(file.fd.get(), LOCK_UN);
+}
+
 struct flock to_flock(const wire::LockRange& range) {
   struct flock lock {};  // l_pid must be 0
   lock.l_type = static_cast<short>(range.type);
@@ -39,7 +44,7 @@ std::shared_ptr<Locks> Locks::make(Loop& loop, Unlocks& unlocks) {
 Locks::~Locks() {
   unlocks_.forget(this);
   held_.clear();
-  for (const auto& [handle, file] : flocked_) ::flock(file->fd.get(), LOCK_UN);
+  for (const auto& [handle, file] : flocked_) give_up(*file);
   unlocks_.announce();
 }
 
@@ -119,7 +124,7 @@ void Locks::released(std::uint64_t handle) {
     any = true;
   }
   if (const auto file = flocked_.extract(handle)) {
-    ::flock(file.mapped()->fd.get(), LOCK_UN);  // not left to close(2): a thread may still use a copy
+    give_up(*file.mapped());
     any = true;
   }
   if (any) unlocks_.announce();
@@ -131,7 +136,9 @@ void Locks::flock(const std::shared_ptr<OpenFile>& file, std::uint64_t handle, i
                   std::uint64_t wait, Done done) {
   const auto attempt = [this, file, handle, operation] {
     if (!file->fd) return EBADF;
-    if (::flock(file->fd.get(), operation | LOCK_NB) != 0) {
+    // A description that home has passed holds what its holders there hold.
+    const int fd = file->description ? file->description->fd() : file->fd.get();
+    if (::flock(fd, operation | LOCK_NB) != 0) {
       const int error = errno;
       if (error == EAGAIN && flocked_.erase(handle))
         unlocks_.announce();  // could not be converted, and is lost

@@ -98,6 +98,9 @@ class Files(DescriptorCase):
             self.assertEqual(self.reason("true", pass_fds=[number]), f"ssirun: home: descriptor {number} is a file without a name")
             self.assertEqual(pool.ssirun("--remote", "true", pass_fds=[number]).returncode, 125)
 
+    def test_a_lock_on_a_description_is_its_holders(self):
+        self.same('(flock 9; $RUN flock -w 2 9 && echo ours) 9>l; (flock 9; $RUN true; flock -n l true || echo held) 9>l')
+
     def test_writers_at_home_and_in_guests_share_one_description(self):
         lines = 'i=0; while [ \\$i -lt 200 ]; do echo {}-\\$i >&3; i=\\$((i+1)); done'
         jobs = "\n".join(f'$RUN sh -c "{lines.format(f"job{number}")}" &' for number in range(4))
