@@ -126,6 +126,14 @@ void GuestJob::started() {
   for (const auto& [stream, output] : outputs_) output->begin();
 }
 
+// Behind what was shown before: the echo of the key that stopped it.
+void GuestJob::stopped(std::int32_t number) {
+  const auto tell = [this, number] { session_.post(wire::Stopped{id_, number}, {}, Session::Lane::bulk); };
+  const auto shown = outputs_.find(wire::Data::terminal);
+  if (shown == outputs_.end() || number == SIGCONT) return tell();
+  shown->second->drained(tell);
+}
+
 void GuestJob::on_control() {
   inside::FromInit packet;
   auto got = receive_with_fds(control_.get(), {reinterpret_cast<char*>(&packet), sizeof packet});
@@ -146,7 +154,7 @@ void GuestJob::on_control() {
   } else if (packet.kind == inside::FromInit::position) {
     exited_.positions.push_back({packet.fd, packet.offset});
   } else if (packet.kind == inside::FromInit::stopped) {
-    session_.post(wire::Stopped{id_, packet.wait_status}, {}, Session::Lane::bulk);
+    stopped(packet.wait_status);
   } else if (packet.kind == inside::FromInit::failed) {
     poll_.want(0);
     events_.failed(packet.error);

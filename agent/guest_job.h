@@ -52,6 +52,7 @@ class GuestJob {
   Result<Fd> make_stream(const wire::Descriptor& descriptor);
   void on_control();
   void started();
+  void stopped(std::int32_t number);
   void take_terminal(Fd master);
   void leader_ended(const inside::FromInit& packet);
   void report_exit();

@@ -120,6 +120,7 @@ static void go_on(struct state* state) {
  * (vim's ^Z), it does to its whole group; the members of ours that are at home must stop too. The kernel does not stop an
  * orphaned process group, and at home it would not have stopped the job: then it goes on at once. */
 static void stop_as_job(struct state* state, int number) {
+  terminal_show(state->relay->terminal); /* the ^Z too */
   terminal_release(state->relay->terminal);
   const bool by_itself = state->stop != number;
   state->stop = 0;

@@ -215,14 +215,8 @@ bool terminal_pump(struct terminal* terminal, const struct pollfd got[2]) {
   return there;
 }
 
-/* Kernels that forbid it: tty(4), TIOCSTI. */
-static void type_again(int tty, char byte) {
-  ioctl(tty, TIOCSTI, &byte);
-}
-
-void terminal_end(struct terminal* terminal, const char* typed, size_t length, uint64_t taken) {
+void terminal_show(struct terminal* terminal) {
   if (terminal->tty < 0) return;
-  /* What the deputy wrote before it told of the end lies in the channel. */
   struct pollfd wants[2];
   for (int left = 1; left;) {
     write_out(terminal);
@@ -238,6 +232,16 @@ void terminal_end(struct terminal* terminal, const char* typed, size_t length, u
   }
   if (terminal->after_cr) show_cr(terminal);
   write_out(terminal);
+}
+
+/* Kernels that forbid it: tty(4), TIOCSTI. */
+static void type_again(int tty, char byte) {
+  ioctl(tty, TIOCSTI, &byte);
+}
+
+void terminal_end(struct terminal* terminal, const char* typed, size_t length, uint64_t taken) {
+  if (terminal->tty < 0) return;
+  terminal_show(terminal);
   terminal_release(terminal);
   if (!in_foreground(terminal->tty)) return;
   for (size_t i = 0; i < length; i++) type_again(terminal->tty, typed[i]);

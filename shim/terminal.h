@@ -55,6 +55,9 @@ bool terminal_front(struct terminal* terminal);
 /* The job has set `modes`. */
 void terminal_modes(struct terminal* terminal, const struct handover_modes* modes);
 
+/* Shows all that lies in the channel: what the deputy wrote before its last message. */
+void terminal_show(struct terminal* terminal);
+
 /* Gives it back as it was. */
 void terminal_release(struct terminal* terminal);
 
