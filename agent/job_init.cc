@@ -174,8 +174,10 @@ class JobInit {
     int error = 0;
     const auto got = ::read(exec_result_.get(), &error, sizeof error);
     exec_result_.reset();
-    if (group_ != leader_)
-      ::kill(group_, SIGKILL);  // the leader is in its group by now, which needs it no more
+    if (group_ != leader_) {  // the leader is in its group by now, which needs it no more
+      ::kill(group_, SIGKILL);
+      ::waitpid(group_, nullptr, 0);
+    }
     failed_ = got == sizeof error;
     FromInit packet{};
     packet.kind = failed_ ? FromInit::failed : FromInit::started;
@@ -213,7 +215,7 @@ class JobInit {
       return;
     }
     pid_t group = command.to == wire::Signal::foreground ? terminal_.foreground() : 0;
-    if (group == 0) group = group_;
+    if (group <= ::getpgrp()) group = group_;  // nobody's, or parked with us: kill(-1) would be everybody
     // Until the leader has made itself a group of its own there is only its pid.
     if (::kill(-group, command.number) != 0) ::kill(leader_, command.number);
     if (command.to == wire::Signal::foreground && command.number == SIGHUP) ::kill(-group, SIGCONT);
@@ -234,9 +236,10 @@ class JobInit {
       else
         leader = ended(status, usage);
     }
-    const bool alone = pid < 0 && errno == ECHILD;
+    if (leader && exec_result_) take_exec_result();
+    siginfo_t left;
+    const bool alone = ::waitid(P_ALL, 0, &left, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD;
     if (leader) {
-      if (exec_result_) take_exec_result();
       if (failed_) ::_exit(0);
       leader->survivors = !alone;
       take_typed(*leader);

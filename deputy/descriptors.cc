@@ -82,6 +82,8 @@ bool writes(const Facts& facts) {
   return (facts.flags & O_ACCMODE) != O_RDONLY;
 }
 
+constexpr std::uint32_t highest = 1000;  // below the limit that any guest starts with
+
 constexpr const char* nameless = "a file without a name";
 
 // Why a guest cannot open the file by its path; "": it can.
@@ -132,6 +134,7 @@ Result<DescriptorKind> stream_kind(std::uint32_t number, const Facts& facts) {
 }
 
 Result<Descriptor> describe_one(const PassedFd& passed, const Facts& facts, const ExportPolicy& policy) {
+  if (passed.number > highest) return failure(it_is(passed.number, "too high"));
   if (facts.flags & O_PATH) return failure(it_is(passed.number, "opened with O_PATH"));
   Descriptor described;
   described.fd = passed.number;

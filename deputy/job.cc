@@ -358,7 +358,7 @@ GuestLink::JobEvents Job::events() {
             if (streams_) streams_->credit(stream, bytes);
           },
           [this](std::uint8_t stream) {
-            if (!streams_) return;
+            if (!streams_) return early_ends_.push_back(stream);
             if (needs_.empty()) streams_->keep_no_more();  // who is at the other end must see it
             streams_->end(stream);
             if (stream == stderr_stream()) stderr_closed();
@@ -386,6 +386,7 @@ void Job::started(const Result<wire::Started>& answer) {
   record_->began_in(place_);
   streams_ = std::make_unique<JobStreams>(loop_, guest_->session(), place_.job);
   streams_->connect(std::move(request_.descriptors), descriptors_, std::move(request_.channel));
+  for (const auto stream : std::exchange(early_ends_, {})) streams_->end(stream);
   watch_stops();
   for (const auto& early : std::exchange(early_signals_, {})) signal(early);
   if (!needs_.empty()) needs_home(std::exchange(needs_, {}));
@@ -412,7 +413,7 @@ void Job::watch_stops() {
 void Job::stopped(const wire::Stopped& how) {
   if (state_ != State::running) return;
   if (caller_stopped_ && how.number != SIGCONT) return;  // our own doing: it is stopped already
-  tell_stderr_closed();  // which one that is stopped would not hear
+  tell_stderr_closed();                                  // which one that is stopped would not hear
   caller_.stopped(how.number);
   if (const auto pid = caller_.pid(); pid && how.number == SIGCONT) ::kill(*pid, SIGCONT);
 }

@@ -97,6 +97,7 @@ class Job {
   bool gone_ = false;
   std::string needs_;                           // what it met that only home has
   std::vector<handover_signal> early_signals_;  // got before the job ran
+  std::vector<std::uint8_t> early_ends_;        // of streams, that came before the word of the start
   wire::Exited exited_;
   std::uint64_t began_ = 0;  // loop time, ms
   std::uint64_t served_before_ = 0, stored_before_ = 0, effects_before_ = 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A job that does not go its way: that stays at home, is called home, fails, or loses its guest or its caller.
+#include <algorithm>
 #include <csignal>
 #include <utility>
 
@@ -9,6 +10,11 @@
 #include "deputy/job.h"
 
 namespace ssi {
+namespace {
+
+constexpr std::size_t longest_reason = 300;  // bytes: the guest says it
+
+}  // namespace
 
 void Job::home(const std::string& reason) {
   release_guest();
@@ -45,9 +51,10 @@ void Job::needs_home(const std::string& reason) {
     return gone();
   }
   if (!needs_.empty()) return;
-  needs_ = reason;
-  if (state_ == State::running)
-    guest_->session().post(wire::Signal{place_.job, SIGKILL, static_cast<std::uint8_t>(wire::Signal::group)});
+  needs_ = reason.substr(0, longest_reason);
+  if (state_ != State::running) return;
+  for (const auto to : {wire::Signal::group, wire::Signal::leader})  // which may have left its group
+    guest_->session().post(wire::Signal{place_.job, SIGKILL, static_cast<std::uint8_t>(to)});
 }
 
 void Job::recall() {
@@ -63,6 +70,8 @@ void Job::recall() {
   }
   streams_.reset();
   request_.descriptors = std::move(*kept);
+  for (auto& ours : withheld_) request_.descriptors.push_back(std::move(ours));
+  std::ranges::sort(request_.descriptors, {}, &PassedFd::number);  // as they came
   record_->abandoned();
   home(place_.guest + ": it " + what);
 }

@@ -66,7 +66,7 @@ void JobStreams::connect_one(const wire::Descriptor& described, Fd fd) {
 
 void JobStreams::add_input(std::uint8_t stream, Fd fd) {
   std::unique_ptr<Readable> from;
-  if (PeekedInput::possible(fd.get())) {
+  if (stream != terminal && PeekedInput::possible(fd.get())) {
     from = std::make_unique<PeekedInput>(std::move(fd));
   } else {
     auto adopted = StreamFd::adopt(std::move(fd), StreamFd::Use::read);

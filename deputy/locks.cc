@@ -12,6 +12,9 @@ namespace {
 
 constexpr std::uint64_t first_delay_ms = 1, last_delay_ms = 50;
 
+// Owners of one guest's with a description of their own here: no guest may take all of the deputy's.
+constexpr std::size_t most_held = 1000;
+
 // Not left to close(2): a thread may still use a copy. On a description of home's the lock stays as long as that does.
 void give_up(const OpenFile& file) {
   if (!file.description) ::flock(file.fd.get(), LOCK_UN);
@@ -56,6 +59,7 @@ Locks::~Locks() {
 Answer<Locks::Held*> Locks::hold(const Place& place, int type) {
   const Key key{place.file->node, place.owner};
   auto found = held_.find(key);
+  if (found == held_.end() && held_.size() >= most_held) return fails(ENOLCK);
   if (found == held_.end() || !found->second.description.may(type)) {
     auto description = LockDescription::of(place.file);
     if (!description) return fails(description.error());

@@ -120,7 +120,10 @@ int terminal_wants(struct terminal* terminal, struct pollfd wants[2]) {
   if (terminal->tty < 0) return -1;
   const bool ours = in_foreground(terminal->tty);
   if (ours && !terminal->held) take(terminal);
-  if (!ours) terminal->held = false; /* whoever has it now sets it as it likes */
+  if (!ours && terminal->held) { /* whoever has it now sets it as it likes */
+    terminal->held = false;
+    remember_modes(terminal->witness, NULL);
+  }
   const bool to_read = ours && terminal->reads && terminal->sent == terminal->typed;
   const short input = to_read ? POLLIN : 0, output = terminal->written < terminal->shown ? POLLOUT : 0;
   wants[0] = (struct pollfd){terminal->tty, (short)(input | output), 0};
@@ -209,7 +212,8 @@ bool terminal_pump(struct terminal* terminal, const struct pollfd got[2]) {
   send_in(terminal);
   if (!there) {
     close(terminal->tty);
-    terminal->tty = -1;
+    close(terminal->channel); /* what comes is for nobody: the deputy must not wait for us to take it */
+    terminal->tty = terminal->channel = -1;
     terminal->held = false;
   }
   return there;
@@ -234,6 +238,17 @@ void terminal_show(struct terminal* terminal) {
   write_out(terminal);
 }
 
+/* Whether `typed` is what we sent last before `taken`. The guest says it, and it must not type into this terminal: what is typed
+ * again are our own bytes, or nothing. \r may have become \n there. */
+static bool was_typed(const struct terminal* terminal, const char* typed, size_t length, uint64_t taken) {
+  if (length > taken || terminal->sent_ever - taken + length > sizeof terminal->recent) return false;
+  for (size_t i = 0; i < length; i++) {
+    const char ours = terminal->recent[(taken - length + i) % sizeof terminal->recent];
+    if (typed[i] != ours && !(typed[i] == '\n' && ours == '\r')) return false;
+  }
+  return true;
+}
+
 /* Kernels that forbid it: tty(4), TIOCSTI. */
 static void type_again(int tty, char byte) {
   ioctl(tty, TIOCSTI, &byte);
@@ -244,9 +259,10 @@ void terminal_end(struct terminal* terminal, const char* typed, size_t length, u
   terminal_show(terminal);
   terminal_release(terminal);
   if (!in_foreground(terminal->tty)) return;
-  for (size_t i = 0; i < length; i++) type_again(terminal->tty, typed[i]);
-  if (terminal->sent_ever > taken + sizeof terminal->recent)
+  if (taken > terminal->sent_ever) taken = terminal->sent_ever;
+  if (terminal->sent_ever - taken > sizeof terminal->recent)
     taken = terminal->sent_ever - sizeof terminal->recent;
+  if (was_typed(terminal, typed, length, taken)) taken -= length;
   for (uint64_t i = taken; i < terminal->sent_ever; i++)
     type_again(terminal->tty, terminal->recent[i % sizeof terminal->recent]);
   for (size_t i = terminal->sent; i < terminal->typed; i++) type_again(terminal->tty, terminal->in[i]);

@@ -548,6 +548,39 @@ class Conversation(unittest.TestCase):
         self.ended(child, 0)
         self.assertTrue(os.read(master, 100).startswith(b"last"))
 
+    def test_only_what_was_typed_is_typed_again(self):
+        for typed, taken, again in ((b"me\n", 6, b"me\r\n"), (b"rm\n", 6, b""), (b"", 3, b"me\r\n"), (b"", 1 << 64 - 1, b""), (b"", 6, b"")):
+            master, child, peer, run = self.terminal()
+            peer.started(run)
+            peer.wants_terminal()
+            self.assertTrue(wait_until(lambda: not termios.tcgetattr(master)[3] & termios.ICANON, 5))
+            os.write(master, b"xy\n" b"me\n")
+            self.assertEqual(run.channel.recv(100), b"xy\nme\n")
+            peer.exited(0, typed=typed, taken=taken)
+            self.ended(child, 0)
+            os.set_blocking(master, False)
+            time.sleep(0.05)
+            try:
+                shown = os.read(master, 100)
+            except BlockingIOError:
+                shown = b""
+            self.assertEqual(shown, again, (typed, taken))
+
+    def test_a_terminal_that_is_closed_while_output_waits(self):
+        master, child, peer, run = self.terminal()
+        peer.started(run)
+        run.channel.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                run.channel.send(b"x" * 4096)
+        os.dup2(os.open("/dev/null", os.O_RDWR), master)
+        run.channel.settimeout(10)
+        with self.assertRaises(OSError):  # not a time-out: nobody takes it any more
+            while True:
+                run.channel.send(b"x" * 4096)
+        peer.exited(0)
+        self.ended(child, 0)
+
     def test_modes_of_the_job_are_the_terminals(self):
         master, child, peer, run = self.terminal()
         before = termios.tcgetattr(master)

@@ -202,6 +202,15 @@ class Bare(TerminalCase):
         line.type("they\n")
         self.see(line, "you and they\r\n")
 
+    def test_hundreds_of_keys(self):
+        line = self.shell()
+        line.type("$P bash -c 'for i in {1..600}; do read -rsn1 x; done; echo all-$((1+1))'\n")
+        time.sleep(0.5)
+        for _ in range(600):
+            line.type("k")
+            time.sleep(0.001)
+        self.see(line, "all-2\r\n")
+
     def test_type_ahead_is_the_shell_s(self):
         line = self.shell()
         line.type("$P sh -c ': >ready; sleep 1'\n")
