@@ -12,6 +12,9 @@
 namespace ssi {
 namespace {
 
+// What still comes after ^C or ^S: people wait for it.
+constexpr std::uint32_t terminal_window = 64 << 10;
+
 struct Pipe {
   Fd read, write;
 };
@@ -113,6 +116,7 @@ void GuestJob::take_terminal(Fd master) {
       });
   typed_ = std::make_unique<Sink>(loop_, session_, id_, stream, std::move(*write));
   outputs_[stream] = std::make_unique<Source>(loop_, session_, id_, stream, std::move(*read));
+  outputs_[stream]->narrow(terminal_window);
   outputs_[stream]->before_sending([this] {
     if (terminal_) terminal_->look();
   });
@@ -128,10 +132,17 @@ void GuestJob::started() {
 
 // Behind what was shown before: the echo of the key that stopped it.
 void GuestJob::stopped(std::int32_t number) {
-  const auto tell = [this, number] { session_.post(wire::Stopped{id_, number}, {}, Session::Lane::bulk); };
+  const auto tell = [this](std::int32_t how) {
+    session_.post(wire::Stopped{id_, how}, {}, Session::Lane::bulk);
+  };
   const auto shown = outputs_.find(wire::Data::terminal);
-  if (shown == outputs_.end() || number == SIGCONT) return tell();
-  shown->second->drained(tell);
+  if (number == SIGCONT && std::exchange(stop_, 0) != 0)
+    return;  // it goes on before anybody heard that it was stopped
+  if (shown == outputs_.end() || number == SIGCONT) return tell(number);
+  stop_ = number;
+  shown->second->drained([this, tell] {
+    if (stop_ != 0) tell(std::exchange(stop_, 0));
+  });
 }
 
 void GuestJob::on_control() {

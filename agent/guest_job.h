@@ -72,6 +72,7 @@ class GuestJob {
   std::unique_ptr<GuestTerminal> terminal_;
   wire::Exited exited_;
   bool background_ = false;
+  std::int32_t stop_ = 0;  // that home is to hear of, behind what the terminal shows
   bool started_ = false, ended_ = false, reported_ = false;
   int draining_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -24,6 +24,10 @@ Source::Source(Loop& loop, Session& session, std::uint64_t job, std::uint8_t str
   if (from_->pollable()) poll_ = std::make_unique<Poll>(loop_, from_->fd(), [this](int) { pump(); });
 }
 
+void Source::narrow(std::uint32_t window) {
+  window_ = credit_ = window;
+}
+
 void Source::begin() {
   begun_ = true;
   update();
@@ -95,7 +99,7 @@ void Source::when_ended(std::function<void()> f) {
 }
 
 void Source::credit(std::uint32_t bytes) {
-  credit_ = std::min<std::uint64_t>(credit_ + bytes, wire::Data::window);
+  credit_ = std::min<std::uint64_t>(credit_ + bytes, window_);
   update();
   chase();
 }

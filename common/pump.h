@@ -25,6 +25,7 @@ class Source {
   Source(Loop& loop, Session& session, std::uint64_t job, std::uint8_t stream, StreamFd from)
       : Source(loop, session, job, stream, std::make_unique<StreamFd>(std::move(from))) {}
 
+  void narrow(std::uint32_t window);  // before begin(): fewer bytes on the way than Data::window
   void begin();
   void credit(std::uint32_t bytes);  // the receiver passed them on
   void taken(std::uint64_t bytes);   // of all that was sent: for a source that only peeks
@@ -49,7 +50,7 @@ class Source {
   const std::uint8_t stream_;
   std::unique_ptr<Readable> from_;
   std::unique_ptr<Poll> poll_;
-  std::uint64_t credit_ = wire::Data::window;
+  std::uint64_t window_ = wire::Data::window, credit_ = window_;
   std::uint64_t bytes_ = 0;
   bool begun_ = false, at_end_ = false;  // at its end: End has been sent
   std::function<void()> drained_, when_ended_, before_sending_;

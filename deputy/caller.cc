@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "deputy/caller.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -11,6 +13,8 @@
 
 namespace ssi {
 namespace {
+
+constexpr int most_unread = 64 << 10;  // bytes as the kernel counts them, of some 200 KiB
 
 // Takes one NUL-ended string off the front.
 Result<std::string> take_string(std::string_view& bytes) {
@@ -197,7 +201,14 @@ bool Caller::take(std::uint32_t kind, const std::string& message) {
   } else {
     return false;
   }
+  if (const auto waiting = std::exchange(modes_, std::nullopt)) modes(*waiting);
   return true;
+}
+
+// A guest may have us tell of modes and stops as often as it likes; what ends the conversation must still fit.
+bool Caller::has_room() const {
+  int unread = 0;
+  return ::ioctl(socket_.get(), SIOCOUTQ, &unread) == 0 && unread < most_unread;
 }
 
 void Caller::answer(handover_kind kind, std::string_view body, const std::vector<int>& fds) {
@@ -231,14 +242,20 @@ void Caller::exited(int wait_status, std::uint64_t taken, const std::string& typ
 
 void Caller::stopped(int number) {
   const std::int32_t body = number;
-  answer(HANDOVER_STOPPED, {reinterpret_cast<const char*>(&body), sizeof body});
+  if (has_room()) answer(HANDOVER_STOPPED, {reinterpret_cast<const char*>(&body), sizeof body});
 }
 
 void Caller::stderr_closed() {
   answer(HANDOVER_STDERR_CLOSED, {});
 }
 
+// Only the last ones count. One that does not read (it is stopped) gets them when it is heard of again.
 void Caller::modes(const handover_modes& modes) {
+  if (!has_room()) {
+    modes_ = modes;
+    return;
+  }
+  modes_.reset();
   answer(HANDOVER_MODES, {reinterpret_cast<const char*>(&modes), sizeof modes});
 }
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -79,6 +80,7 @@ class Caller {
   void on_readable();
   bool take_messages();  // false: broken
   bool take(std::uint32_t kind, const std::string& message);
+  bool has_room() const;
   void answer(handover_kind kind, std::string_view body, const std::vector<int>& fds = {});
 
   Fd socket_;
@@ -86,6 +88,7 @@ class Caller {
   Events events_;
   std::string in_;
   std::vector<Fd> fds_;
+  std::optional<handover_modes> modes_;  // that had no room yet
 };
 
 }  // namespace ssi

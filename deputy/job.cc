@@ -348,6 +348,12 @@ void Job::tell_stderr_closed() {
   if (state_ == State::running && std::exchange(stderr_closed_, false)) caller_.stderr_closed();
 }
 
+void Job::stream_ended(std::uint8_t stream) {
+  if (needs_.empty()) streams_->keep_no_more();  // who is at the other end must see it
+  streams_->end(stream);
+  if (stream == stderr_stream()) stderr_closed();
+}
+
 GuestLink::JobEvents Job::events() {
   return {[this](std::uint8_t stream, std::string_view bytes) {
             if (streams_) streams_->keep_no_more();
@@ -358,10 +364,10 @@ GuestLink::JobEvents Job::events() {
             if (streams_) streams_->credit(stream, bytes);
           },
           [this](std::uint8_t stream) {
-            if (!streams_) return early_ends_.push_back(stream);
-            if (needs_.empty()) streams_->keep_no_more();  // who is at the other end must see it
-            streams_->end(stream);
-            if (stream == stderr_stream()) stderr_closed();
+            if (streams_)
+              stream_ended(stream);
+            else
+              early_ends_.insert(stream);
           },
           [this](const wire::Exited& how) { exited(how); },
           [this](const wire::Stopped& how) { stopped(how); },
@@ -386,7 +392,7 @@ void Job::started(const Result<wire::Started>& answer) {
   record_->began_in(place_);
   streams_ = std::make_unique<JobStreams>(loop_, guest_->session(), place_.job);
   streams_->connect(std::move(request_.descriptors), descriptors_, std::move(request_.channel));
-  for (const auto stream : std::exchange(early_ends_, {})) streams_->end(stream);
+  for (const auto stream : std::exchange(early_ends_, {})) stream_ended(stream);
   watch_stops();
   for (const auto& early : std::exchange(early_signals_, {})) signal(early);
   if (!needs_.empty()) needs_home(std::exchange(needs_, {}));

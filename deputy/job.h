@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include "common/config.h"
@@ -49,6 +50,7 @@ class Job {
   wire::Start start_message();
   GuestLink::JobEvents events();
   void started(const Result<wire::Started>& answer);
+  void stream_ended(std::uint8_t stream);
   std::uint8_t stderr_stream() const;
   void stderr_closed();
   void tell_stderr_closed();
@@ -97,7 +99,7 @@ class Job {
   bool gone_ = false;
   std::string needs_;                           // what it met that only home has
   std::vector<handover_signal> early_signals_;  // got before the job ran
-  std::vector<std::uint8_t> early_ends_;        // of streams, that came before the word of the start
+  std::set<std::uint8_t> early_ends_;           // of streams, that came before the word of the start
   wire::Exited exited_;
   std::uint64_t began_ = 0;  // loop time, ms
   std::uint64_t served_before_ = 0, stored_before_ = 0, effects_before_ = 0;

@@ -16,6 +16,8 @@
 #include "shim/signals.h"
 #include "shim/witness.h"
 
+enum { MOST_ASKED = 5 };
+
 struct state {
   struct relay* relay;
   struct message message;
@@ -24,6 +26,7 @@ struct state {
   int signals; /* signalfd */
   int stop;    /* the last signal of those that stop that was passed on */
   bool started, ended;
+  int asked;   /* how often the job was stopped for the terminal since somebody continued it */
   bool orphan; /* nobody could continue our group, so the kernel does not stop it */
   enum relay_end end;
   int status;
@@ -140,7 +143,8 @@ static void job_stopped(struct state* state) {
   int32_t number = 0;
   if (state->message.length < sizeof number) return;
   memcpy(&number, state->message.body, sizeof number);
-  const bool asks = number == SIGTTIN || number == SIGTTOU;
+  /* Who asks again and again although it is given the foreground is in a group that has it at home neither. */
+  const bool asks = (number == SIGTTIN || number == SIGTTOU) && state->asked++ < MOST_ASKED;
   if (asks && terminal_wanted(state->relay->terminal))
     go_on(state);
   else if (number != SIGCONT)
@@ -203,6 +207,7 @@ static void pass_on(struct state* state, const struct signalfd_siginfo* info) {
     if (info->ssi_code == SI_KERNEL) return; /* its terminal will tell the job */
   }
   if (is_stop(number)) state->stop = number;
+  if (number == SIGCONT) state->asked = 0;
   if (number == SIGCONT) tell_front(state); /* before it tries again what it was stopped for */
   const struct handover_signal signal = {number, to};
   tell(state->relay->link, HANDOVER_SIGNAL, &signal, sizeof signal);

@@ -70,6 +70,13 @@ void terminal_describe(const struct terminal* terminal, struct handover_modes* m
   *window = (struct handover_window){size.ws_row, size.ws_col, size.ws_xpixel, size.ws_ypixel};
 }
 
+/* Waits for what is still to be shown only when it would be shown otherwise: output that was stopped (^S) may wait for ever. */
+static void set(int tty, const struct termios* modes) {
+  struct termios now;
+  if (tcgetattr(tty, &now) || !memcmp(&now, modes, sizeof now)) return;
+  tcsetattr(tty, now.c_oflag == modes->c_oflag ? TCSANOW : TCSADRAIN, modes);
+}
+
 /* Keys that send signals do so here as long as they would at the job's terminal. */
 static void apply(struct terminal* terminal) {
   struct termios ours = terminal->before;
@@ -84,9 +91,7 @@ static void apply(struct terminal* terminal) {
     ours.c_cc[VTIME] = 0;
   }
   ours.c_oflag = job->output;
-  struct termios now;
-  if (tcgetattr(terminal->tty, &now) || memcmp(&now, &ours, sizeof now))
-    tcsetattr(terminal->tty, TCSADRAIN, &ours);
+  set(terminal->tty, &ours);
 }
 
 static void take(struct terminal* terminal) {
@@ -99,7 +104,7 @@ static void take(struct terminal* terminal) {
 void terminal_release(struct terminal* terminal) {
   if (!terminal->held) return;
   terminal->held = false;
-  tcsetattr(terminal->tty, TCSADRAIN, &terminal->before);
+  set(terminal->tty, &terminal->before);
   remember_modes(terminal->witness, NULL);
 }
 

@@ -106,6 +106,17 @@ class Specials(unittest.TestCase):
                               stdout=subprocess.PIPE, timeout=20)
         self.assertEqual(done.stdout, b"one through\ntwo\n")  # nothing of its input was lost
 
+    def test_one_that_goes_home_from_the_guest_has_its_descriptors(self):
+        """In their places, and the jobserver of its make's too, which no guest got."""
+        show = "x=$(cat p); readlink /proc/self/fd/3 /proc/self/fd/4 /proc/self/fd/5; echo $MAKEFLAGS; echo $x"
+        script = ("mkfifo j; exec 3<>j 6<j 4>j 3<&6 6<&-; rm j; exec 5>f; export MAKEFLAGS=' -j3 --jobserver-auth=3,4'\n"
+                  f"for run in '' '{SSIRUN} -v'; do (sleep 0.5; echo through >p) & $run sh -c '{show}'; wait; done")
+        done = subprocess.run(["bash", "-c", script], cwd=self.dir, env=pool.env, capture_output=True, timeout=20)
+        self.assertIn(b"it opens the FIFO p", done.stderr)
+        lines = done.stdout.splitlines()
+        self.assertEqual(len(lines), 10, done)
+        self.assertEqual(lines[:5], lines[5:])
+
     def test_goes_home_before_it_starts(self):
         self.feed("through\n")
         done = self.run_("-v", "cat", "p")
