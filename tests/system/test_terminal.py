@@ -140,7 +140,9 @@ class FullScreen(TerminalCase):
             self.see(screen, stopped)
             self.assert_beats(False)
             screen.line("bg")
-            self.assertTrue(screen.prompt(), screen.text())
+            # Not its prompt: of 279 runs at home without ssirun zsh forgot to draw it in 2.
+            screen.line("echo back=$((40+2))")
+            self.see(screen, "^back=42")
             self.assert_beats(True)
             screen.line("clear; fg")
             self.see(screen, "bash -c")
