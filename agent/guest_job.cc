@@ -162,6 +162,10 @@ void GuestJob::on_control() {
     started();
   } else if (packet.kind == inside::FromInit::terminal) {
     if (got->fds.size() == 1) take_terminal(std::move(got->fds.front()));
+  } else if (packet.kind == inside::FromInit::quiet) {
+    if (typed_) exited_.positions.push_back({wire::Data::terminal, typed_->bytes()});
+    typed_.reset();
+    (void)send_packet(control_.get(), inside::SendSignal{inside::SendSignal::quiet, 0});
   } else if (packet.kind == inside::FromInit::position) {
     exited_.positions.push_back({packet.fd, packet.offset});
   } else if (packet.kind == inside::FromInit::stopped) {
@@ -190,7 +194,6 @@ void GuestJob::when_quiet() {
 std::vector<wire::Position> GuestJob::positions() const {
   std::vector<wire::Position> all;
   for (const auto& [stream, input] : inputs_) all.push_back({stream, input->taken()});
-  if (typed_) all.push_back({wire::Data::terminal, typed_->bytes()});
   return all;
 }
 

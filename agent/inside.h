@@ -107,8 +107,9 @@ struct ToStem {
 // --- home -> the job's init (its pid 1), over the control socket. Closing it kills the job.
 
 struct SendSignal {
+  static constexpr std::int32_t quiet = -1;  // as `number`: nothing is fed to the terminal any more
   std::int32_t number;  // 0: `to` says whether the job has the foreground of its terminal
-  std::uint8_t to;  // wire::Signal::To
+  std::uint8_t to;      // wire::Signal::To
 };
 
 // --- the job's init -> the view, ioctl(2) on a file that it opened: wire::Adopt with this token
@@ -123,6 +124,7 @@ struct FromInit {
     failed,    // with `error`: nothing ran
     exited,    // the leader ended
     used,      // once a second: cpu_us and, as max_rss, the memory resident now, of all processes
+    quiet,     // the leader ended, and what is typed must not come any more: answered by SendSignal::quiet
     terminal,  // before `started`; one descriptor comes along: the terminal's master
     stopped,   // the leader was stopped by the signal `wait_status`, or continued: SIGCONT
     position   // before `exited`: where the file that was opened as `fd` stands

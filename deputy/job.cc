@@ -66,7 +66,7 @@ constexpr std::uint64_t stderr_ms =
 std::uint64_t terminal_taken(const wire::Exited& how) {
   for (const auto& position : how.positions)
     if (position.fd == wire::Data::terminal) return position.value;
-  return 0;
+  return ~std::uint64_t{0};  // nobody knows: then all of it
 }
 
 }  // namespace

@@ -193,15 +193,16 @@ void Locks::unlocked() {
   });
 }
 
+// All of them, also those that are not due yet: who has waited longer comes first.
 void Locks::retry() {
   const auto now = uv_now(loop_.uv());
   for (auto at = waiters_.begin(); at != waiters_.end();) {
     const auto waiter = at++;
-    if (waiter->due > now) continue;
     if (const int error = waiter->attempt(); error != EAGAIN) {
       end(waiter, error);
       continue;
     }
+    if (waiter->due > now) continue;
     waiter->delay = std::min(waiter->delay * 2, last_delay_ms);
     waiter->due = now + waiter->delay;
   }

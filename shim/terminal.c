@@ -254,6 +254,16 @@ static bool was_typed(const struct terminal* terminal, const char* typed, size_t
   return true;
 }
 
+/* What was typed after that must not stand before what is typed again. */
+static void read_rest(struct terminal* terminal) {
+  struct pollfd more = {terminal->tty, POLLIN, 0};
+  while (terminal->typed < sizeof terminal->in && poll(&more, 1, 0) > 0 && more.revents & POLLIN) {
+    ssize_t got = read(terminal->tty, terminal->in + terminal->typed, sizeof terminal->in - terminal->typed);
+    if (got <= 0) return;
+    terminal->typed += (size_t)got;
+  }
+}
+
 /* Kernels that forbid it: tty(4), TIOCSTI. */
 static void type_again(int tty, char byte) {
   ioctl(tty, TIOCSTI, &byte);
@@ -262,6 +272,7 @@ static void type_again(int tty, char byte) {
 void terminal_end(struct terminal* terminal, const char* typed, size_t length, uint64_t taken) {
   if (terminal->tty < 0) return;
   terminal_show(terminal);
+  if (terminal->held && terminal->reads && in_foreground(terminal->tty)) read_rest(terminal);
   terminal_release(terminal);
   if (!in_foreground(terminal->tty)) return;
   if (taken > terminal->sent_ever) taken = terminal->sent_ever;

@@ -204,6 +204,21 @@ class Bare(TerminalCase):
         line.type("they\n")
         self.see(line, "you and they\r\n")
 
+    def test_what_is_typed_while_a_job_ends(self):
+        """No key is lost or doubled, whichever side of the end it falls on. (A key that falls on the microseconds in which the others
+        are typed again may come before them.)"""
+        line = self.shell()
+        keys = "abcdefghijklmnop"
+        for n in range(15):
+            line.type("$P sh -c ': >ready; sleep 0.1'; IFS= read -r x; echo got=$(grep -o . <<<\"$x\" | sort | tr -d '\\n')=\n")
+            self.wait_file("ready")
+            time.sleep(0.07)
+            for key in keys + "\n":
+                line.type(key)
+                time.sleep(0.002 * (n % 3))
+            self.see(line, f"got={keys}=\r\n")
+            self.file("ready").unlink()
+
     def test_hundreds_of_keys(self):
         line = self.shell()
         line.type("$P bash -c 'for i in {1..600}; do read -rsn1 x; done; echo all-$((1+1))'\n")
