@@ -73,7 +73,7 @@ class TestHome {
     set.caller = caller;
     return set;
   }
-  static wire::Caller me() { return {::geteuid(), ::getegid()}; }
+  static wire::Caller me() { return {.uid = ::geteuid(), .gid = ::getegid()}; }
 
   const std::string& path() const { return path_; }
   std::string path(const std::string& name) const { return path_ + "/" + name; }
