@@ -28,7 +28,7 @@ fuse_file_info opening(Superblock& superblock, const fuse_file_info& info) {
   auto opened = info;
   const bool writable = (info.flags & O_ACCMODE) != O_RDONLY;
   opened.fh = superblock.home().new_handle(writable);
-  opened.direct_io = (info.flags & O_DIRECT) != 0;
+  opened.direct_io = (info.flags & inside::adopts) != 0;
   return opened;
 }
 
@@ -51,7 +51,8 @@ void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fu
   const auto request = superblock.begin(req, parent, name, EISDIR);
   if (!request) return;
   const auto opened = opening(superblock, *info);
-  const wire::Name at{superblock.node(parent), name};
+  const bool nameless = (info->flags & O_TMPFILE) == O_TMPFILE;  // the kernel calls it "/"
+  const wire::Name at{superblock.node(parent), nameless ? "" : name};
   superblock.ask(request, wire::Create{at.parent, at.name, mode, info->flags, opened.fh, request->caller()},
                  [&superblock, request, at, opened](const wire::Entry& entry, std::string_view) {
                    superblock.hold(entry);

@@ -9,6 +9,7 @@
 // Packets are trivially copyable structs; the receiver checks sizes and clamps what it uses.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 
 #include <cstdint>
@@ -111,6 +112,9 @@ struct SendSignal {
   std::int32_t number;  // 0: `to` says whether the job has the foreground of its terminal
   std::uint8_t to;      // wire::Signal::To
 };
+
+// With this flag, which does nothing in open(2) and so is in nobody's, the job's init opens a file to have it adopted.
+inline constexpr int adopts = O_ASYNC;
 
 // --- the job's init -> the view, ioctl(2) on a file that it opened: wire::Adopt with this token
 

@@ -22,8 +22,8 @@ constexpr int descriptions_flags =
 Result<Fd> open_file(const wire::Descriptor& file) {
   const int flags = static_cast<int>(file.flags) & descriptions_flags;
   // An offset that others share is home's: no cache may come between.
-  const int direct = file.token ? O_DIRECT : 0;
-  Fd opened(::open(file.path.c_str(), flags | direct | O_NOCTTY | O_CLOEXEC));
+  const int adopts = file.token ? inside::adopts : 0;
+  Fd opened(::open(file.path.c_str(), flags | adopts | O_NOCTTY | O_CLOEXEC));
   struct stat status;
   if (!opened || ::fstat(opened.get(), &status) != 0) return os_error("open " + file.path);
   const auto type = flags & O_DIRECTORY ? S_IFDIR : S_IFREG;

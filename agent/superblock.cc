@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
 #include "agent/attributes.h"
@@ -15,6 +16,18 @@ namespace {
 constexpr int requests_a_turn = 32;       // then the loop's other handles get their turn
 constexpr std::uint64_t patrol_ms = 100;  // how often an interrupted request's task is looked at
 constexpr double for_ever = 1e9;          // seconds
+
+// open(2) with O_TMPFILE, since Linux 6.2. libfuse 3.14 does not know it; but it asks as create does, of a file that is
+// called "/", has O_TMPFILE among its flags and is answered in the same way. Source: fs/fuse/dir.c, <linux/fuse.h>.
+constexpr std::uint32_t opcode_create = 35, opcode_tmpfile = 51;
+
+void read_tmpfile_as_create(void* request) {
+  std::uint32_t head[2];  // the length, the opcode
+  std::memcpy(head, request, sizeof head);
+  if (head[1] != opcode_tmpfile) return;
+  head[1] = opcode_create;
+  std::memcpy(request, head, sizeof head);
+}
 
 // Not the writeback cache: it loses appends (301 of 600 measured). No
 // splice: the bytes come from and go to TLS buffers.
@@ -81,6 +94,7 @@ void Superblock::drain() {
     if (size == -EINTR) continue;
     if (size == -EAGAIN) return;
     if (size <= 0) return unmounted();
+    read_tmpfile_as_create(buffer_.mem);
     fuse_session_process_buf(session_, &buffer_);
   }
 }

@@ -78,6 +78,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   // --- open files (open_files.cc, content.cc)
   Answer<wire::Attr> serve(const wire::Open& m);
   Answer<wire::Entry> serve(const wire::Create& m);
+  Answer<wire::Entry> create_nameless(const wire::Create& m);
   Answer<wire::None> serve(const wire::Adopt& m);
   void serve(const wire::Release& m);
   Answer<wire::DirPage> serve(const wire::Readdir& m);

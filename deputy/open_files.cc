@@ -72,7 +72,40 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
   return attr;
 }
 
+// The node stays nameless, and so its descriptor open, until link(2) gives it a name.
+Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
+  const auto dir = hold(m.parent);
+  if (!dir) return fails(dir.error());
+  if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);
+  auto rights = callers_.rights(m.caller);
+  Fd fd;
+  const int error = apply({Change::Kind::create, dir->node}, [&] {
+    return with_room(nodes_, [&] {
+      return act_as(rights, [&] {
+        fd.reset(
+            ::openat(dir->fd(), ".", (m.flags & callers_flags) | O_TMPFILE | our_flags, m.mode & 07777));
+        return fd.get();
+      });
+    });
+  });
+  if (error) return fails(error);
+  struct statx status;
+  if (const int failed = stat_of(fd.get(), status)) return fails(failed);
+  Node& node = nodes_.meet(id_of(status), dir->node->fs, dir->node, "",
+                           Fd(::open(ProcPath(fd.get()).c_str(), O_PATH | O_CLOEXEC)));
+  nodes_.give(node);
+  nodes_.unnamed(node, *dir->node, "");
+  const auto attr = attr_of(status);
+  handed_out_.attr(node.number, attr);
+  auto file = open_file(std::move(fd), m.flags, std::move(rights), weak_from_this());
+  file->node = node.number;
+  handles_.add(m.handle, std::move(file));
+  nodes_.opened(node);
+  return wire::Entry{node.number, node.fs, attr};
+}
+
 Answer<wire::Entry> FileService::serve(const wire::Create& m) {
+  if ((m.flags & O_TMPFILE) == O_TMPFILE) return create_nameless(m);
   const auto dir = hold_dir(m.parent, m.name);
   if (!dir) return fails(dir.error());
   if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);

@@ -67,6 +67,7 @@ static void sizes(void) {
   memset(name + 5, 'n', 251);
   FAILS(setxattr("file", name, "x", 1, 0), ERANGE);
   name[255] = 0;
+  removexattr("file", "user.big");  // or there may be no room
   CHECK(setxattr("file", name, "x", 1, 0) == 0 && lists("file", name, true) &&
         removexattr("file", name) == 0);
 }

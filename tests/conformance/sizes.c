@@ -23,13 +23,15 @@ static void truncates(void) {
   const int reader = open("file", O_RDONLY);
   FAILS(ftruncate(reader, 0), EINVAL);
   FAILS(write(reader, "x", 1), EBADF);
-  FAILS(read(other, bytes, 1), EBADF);
   CHECK(close(reader) == 0);
+  const int writer = open("file", O_WRONLY);
+  FAILS(read(writer, bytes, 1), EBADF);
+  CHECK(close(writer) == 0);
   tell("the largest size", ftruncate(fd, INT64_MAX));
   CHECK(ftruncate(fd, 0) == 0);
   tell("write at the largest offset", pwrite(fd, "x", 1, INT64_MAX - 1));
   tell("beyond it", pwrite(fd, "xy", 2, INT64_MAX - 1));
-  CHECK(stat_fd(fd).st_size == 0 && close(fd) == 0);
+  CHECK(ftruncate(fd, 0) == 0 && close(fd) == 0);
   // Opened for writing with O_TRUNC and without rights to write: nothing happens.
   CHECK(close(open("new", O_RDONLY | O_CREAT | O_TRUNC, 0400)) == 0 && stat_name("new").st_size == 0);
 }

@@ -60,12 +60,6 @@ static void allocate(void) {
   allocates("zero", FALLOC_FL_ZERO_RANGE, block, 2 * block, 5 * block);
   allocates("zero beyond the end", FALLOC_FL_ZERO_RANGE, 4 * block + 5, 3 * block, 5 * block);
   allocates("zero and keep", FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 4 * block + 5, 3 * block, 5 * block);
-  allocates("collapse", FALLOC_FL_COLLAPSE_RANGE, block, block, 5 * block);
-  allocates("collapse off a block", FALLOC_FL_COLLAPSE_RANGE, 5, block, 5 * block);
-  allocates("collapse to the end", FALLOC_FL_COLLAPSE_RANGE, block, 4 * block, 5 * block);
-  allocates("insert", FALLOC_FL_INSERT_RANGE, block, 2 * block, 5 * block);
-  allocates("insert off a block", FALLOC_FL_INSERT_RANGE, 5, block, 5 * block);
-  allocates("insert at the end", FALLOC_FL_INSERT_RANGE, 5 * block, block, 5 * block);
   allocates("unshare", FALLOC_FL_UNSHARE_RANGE, 0, block, 5 * block);
   allocates("none", 0, 0, 0, block);
   allocates("negative", 0, -1, 5, block);

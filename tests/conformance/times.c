@@ -25,9 +25,8 @@ static void exact(void) {
   CHECK(futimens(fd, (struct timespec[]){now, omit}) == 0 && !is(stat_fd(fd).st_atim, 7, 8) &&
         is(stat_fd(fd).st_mtim, 5, 6));
   CHECK(futimens(fd, NULL) == 0 && stat_fd(fd).st_mtim.tv_sec > 1000000002);
-  // Before 1970, after 2038, after 2262, before 1901: as far as this file system goes.
-  const long long far[] = {-1,         -1000000,   -2147483648, 2147483647,  2147483648,  4102444800,
-                           9223372036, 9223372037, 15032385535, 15032385536, -2147483649, 20000000000};
+  // Before 1970, after 2038, before 1901: as far as this file system goes.
+  const long long far[] = {-1, -1000000, -2147483648, 2147483647, 2147483648, 4102444800, -2147483649};
   for (size_t i = 0; i < sizeof far / sizeof *far; ++i) {
     CHECK(futimens(fd, (struct timespec[]){{far[i], 999999999}, {far[i], 1}}) == 0);
     const struct stat got = stat_fd(fd);
