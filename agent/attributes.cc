@@ -1,33 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "agent/attributes.h"
 
-#include <limits>
-
 #include "agent/fuse.h"
+#include "common/file_time.h"
 
 namespace ssi {
-namespace {
-
-constexpr std::int64_t second = 1'000'000'000;
-
-// Rounds down, so that times before 1970 keep a tv_nsec of 0..1e9.
-timespec to_timespec(std::int64_t ns) {
-  auto seconds = ns / second, rest = ns % second;
-  if (rest < 0) --seconds, rest += second;
-  return {seconds, rest};
-}
-
-// Saturates in 1677 and 2262.
-std::int64_t to_ns(const timespec& time) {
-  std::int64_t ns = 0;
-  if (__builtin_mul_overflow(time.tv_sec, second, &ns) || __builtin_add_overflow(ns, time.tv_nsec, &ns))
-    return time.tv_sec < 0 ? std::numeric_limits<std::int64_t>::min()
-                           : std::numeric_limits<std::int64_t>::max();
-  return ns;
-}
-
-}  // namespace
-
 struct stat to_stat(const wire::Attr& attr, const std::optional<Ids>& squashed) {
   struct stat out {};
   out.st_ino = attr.ino;
@@ -74,8 +51,8 @@ void set_fields(wire::Setattr& request, const struct stat& attr, int to_set) {
   request.uid = attr.st_uid;
   request.gid = attr.st_gid;
   request.size = static_cast<std::uint64_t>(attr.st_size);
-  request.atime = to_ns(attr.st_atim);
-  request.mtime = to_ns(attr.st_mtim);
+  request.atime = to_ns(attr.st_atim.tv_sec, attr.st_atim.tv_nsec);
+  request.mtime = to_ns(attr.st_mtim.tv_sec, attr.st_mtim.tv_nsec);
 }
 
 }  // namespace ssi

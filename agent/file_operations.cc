@@ -28,7 +28,7 @@ fuse_file_info opening(Superblock& superblock, const fuse_file_info& info) {
   auto opened = info;
   const bool writable = (info.flags & O_ACCMODE) != O_RDONLY;
   opened.fh = superblock.home().new_handle(writable);
-  opened.direct_io = (info.flags & inside::adopts) != 0;
+  opened.direct_io = (info.flags & inside::adopts) == inside::adopts;
   return opened;
 }
 

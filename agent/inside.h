@@ -113,11 +113,10 @@ struct SendSignal {
   std::uint8_t to;      // wire::Signal::To
 };
 
-// With this flag, which does nothing in open(2) and so is in nobody's, the job's init opens a file to have it adopted.
-inline constexpr int adopts = O_ASYNC;
-
 // --- the job's init -> the view, ioctl(2) on a file that it opened: wire::Adopt with this token
 
+// Opened with these two, which together do nothing for a file and can be taken away by F_SETFL, it is not cached.
+inline constexpr int adopts = O_DIRECT | O_NONBLOCK;
 inline constexpr unsigned long adopt = _IOW(0xb7, 1, std::uint64_t);
 
 // --- the job's init -> home

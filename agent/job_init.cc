@@ -168,7 +168,7 @@ class JobInit {
   }
 
  private:
-  void tell(FromInit packet) const { (void)send_packet(control_.get(), packet); }
+  void tell(FromInit packet) { (void)send_packet(control_.get(), packet); }
 
   void take_exec_result() {
     int error = 0;
@@ -201,6 +201,10 @@ class JobInit {
     const auto got = ::recv(control_.get(), &command, sizeof command, MSG_DONTWAIT);
     if (got < 0 && errno == EAGAIN) return;
     if (got != sizeof command) ::_exit(0);  // closed: the kernel kills all that is left in this namespace
+    obey(command);
+  }
+
+  void obey(const inside::SendSignal& command) {
     if (command.number > 0)
       send(command);
     else if (command.to)
@@ -268,13 +272,16 @@ class JobInit {
   }
 
   // What is typed until the home process stops feeding it is counted there, and found here.
-  void take_typed(FromInit& packet) const {
+  void take_typed(FromInit& packet) {
     if (!terminal_) return;
     FromInit quiet{};
     quiet.kind = FromInit::quiet;
     tell(quiet);
-    for (inside::SendSignal command{}; command.number != inside::SendSignal::quiet;)
-      if (::recv(control_.get(), &command, sizeof command, 0) != sizeof command && errno != EINTR) ::_exit(0);
+    for (inside::SendSignal command;;) {
+      if (::recv(control_.get(), &command, sizeof command, 0) != sizeof command) ::_exit(0);  // closed
+      if (command.number == inside::SendSignal::quiet) break;
+      obey(command);
+    }
     const auto typed = terminal_.unread();
     packet.typed = static_cast<std::uint16_t>(std::min(typed.size(), sizeof packet.typed_ahead));
     std::memcpy(packet.typed_ahead, typed.data(), packet.typed);

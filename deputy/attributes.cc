@@ -7,23 +7,16 @@
 
 #include <climits>
 
+#include "common/file_time.h"
 #include "deputy/file_service.h"
 
 namespace ssi {
 namespace {
 
-constexpr std::int64_t second_ns = 1'000'000'000;
-
-timespec time_of(std::int64_t ns) {
-  // Before 1970 the seconds round down, the rest stays positive.
-  const auto rest = (ns % second_ns + second_ns) % second_ns;
-  return {(ns - rest) / second_ns, rest};
-}
-
 // Home's clock where the caller asks for "now".
 timespec time_wanted(std::uint32_t fields, std::uint32_t set, std::uint32_t now, std::int64_t ns) {
   if (fields & now) return {0, UTIME_NOW};
-  if (fields & set) return time_of(ns);
+  if (fields & set) return to_timespec(ns);
   return {0, UTIME_OMIT};
 }
 

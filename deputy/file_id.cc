@@ -7,13 +7,15 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "common/file_time.h"
+
 namespace ssi {
 namespace {
 
 constexpr unsigned wanted = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
 
 std::int64_t ns(const statx_timestamp& time) {
-  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+  return to_ns(time.tv_sec, time.tv_nsec);
 }
 
 }  // namespace

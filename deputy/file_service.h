@@ -79,6 +79,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Answer<wire::Attr> serve(const wire::Open& m);
   Answer<wire::Entry> serve(const wire::Create& m);
   Answer<wire::Entry> create_nameless(const wire::Create& m);
+  void add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights);
   Answer<wire::None> serve(const wire::Adopt& m);
   void serve(const wire::Release& m);
   Answer<wire::DirPage> serve(const wire::Readdir& m);

@@ -22,16 +22,18 @@ bool writes(int flags) {
   return (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
 }
 
-std::shared_ptr<OpenFile> open_file(Fd fd, int flags, Rights rights, std::weak_ptr<const void> session) {
+}  // namespace
+
+void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights) {
   auto file = std::make_shared<OpenFile>();
+  file->node = node.number;
   file->fd = std::move(fd);
   file->writable = (flags & O_ACCMODE) != O_RDONLY;
   file->rights = std::move(rights);
-  file->session = std::move(session);
-  return file;
+  file->session = weak_from_this();
+  handles_.add(handle, std::move(file));
+  nodes_.opened(node);
 }
-
-}  // namespace
 
 // Runs on the loop, so that a request that is pipelined behind it finds the handle.
 Answer<wire::Attr> FileService::serve(const wire::Open& m) {
@@ -65,10 +67,7 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
   if (error) return fails(error);
   auto attr = tell_attr(node, fd ? fd.get() : held->fd());
   if (!attr) return attr;
-  auto file = open_file(std::move(fd), m.flags, std::move(rights), weak_from_this());
-  file->node = node.number;
-  handles_.add(m.handle, std::move(file));
-  nodes_.opened(node);
+  add_open(m.handle, node, std::move(fd), m.flags, std::move(rights));
   return attr;
 }
 
@@ -82,8 +81,7 @@ Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
   const int error = apply({Change::Kind::create, dir->node}, [&] {
     return with_room(nodes_, [&] {
       return act_as(rights, [&] {
-        fd.reset(
-            ::openat(dir->fd(), ".", (m.flags & callers_flags) | O_TMPFILE | our_flags, m.mode & 07777));
+        fd.reset(::openat(dir->fd(), ".", (m.flags & callers_flags) | O_TMPFILE | our_flags, m.mode & 07777));
         return fd.get();
       });
     });
@@ -91,16 +89,18 @@ Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
   if (error) return fails(error);
   struct statx status;
   if (const int failed = stat_of(fd.get(), status)) return fails(failed);
-  Node& node = nodes_.meet(id_of(status), dir->node->fs, dir->node, "",
-                           Fd(::open(ProcPath(fd.get()).c_str(), O_PATH | O_CLOEXEC)));
+  Fd path;  // the only way back to it
+  if (const int failed = with_room(nodes_, [&] {
+        path.reset(::open(ProcPath(fd.get()).c_str(), O_PATH | O_CLOEXEC));
+        return path ? 0 : errno;
+      }))
+    return fails(failed);
+  Node& node = nodes_.meet(id_of(status), dir->node->fs, dir->node, "", std::move(path));
   nodes_.give(node);
   nodes_.unnamed(node, *dir->node, "");
   const auto attr = attr_of(status);
   handed_out_.attr(node.number, attr);
-  auto file = open_file(std::move(fd), m.flags, std::move(rights), weak_from_this());
-  file->node = node.number;
-  handles_.add(m.handle, std::move(file));
-  nodes_.opened(node);
+  add_open(m.handle, node, std::move(fd), m.flags, std::move(rights));
   return wire::Entry{node.number, node.fs, attr};
 }
 
@@ -130,10 +130,7 @@ Answer<wire::Entry> FileService::serve(const wire::Create& m) {
   // The name may be taken away at home at any time; the descriptor still leads to this file.
   auto entry = give(*dir->node, m.name, status, Fd(::open(ProcPath(fd.get()).c_str(), O_PATH | O_CLOEXEC)));
   if (!entry) return entry;
-  auto file = open_file(std::move(fd), m.flags, std::move(rights), weak_from_this());
-  file->node = entry->node;
-  handles_.add(m.handle, std::move(file));
-  nodes_.opened(*nodes_.find(entry->node));
+  add_open(m.handle, *nodes_.find(entry->node), std::move(fd), m.flags, std::move(rights));
   return entry;
 }
 

@@ -43,6 +43,35 @@ TEST_CASE("files are created and opened") {
   CHECK(home.read(read_only, 0, 10).empty());
 }
 
+TEST_CASE("a file without a name, and the name that it gets") {
+  TestHome home({.rules = {.hidden = {}, .read_only = {"HOME/kept"}}, .descriptors = 1});
+  const auto dir = home.ask(wire::Mkdir{home.root(), "dir", 0700, me});
+  const auto handle = home.next_handle();
+  const auto made = home.ask(wire::Create{dir->node, "", 0640, O_RDWR | O_TMPFILE, handle, me});
+  REQUIRE(made);
+  CHECK((made->attr.mode & 07777) == 0640);
+  CHECK(made->attr.nlink == 0);
+  CHECK(std::filesystem::is_empty(home.path("dir")));
+  home.look(home.root(), "dir");  // of one descriptor that may be kept, another node's: a nameless one is not closed for it
+  home.server().idle();
+  CHECK(home.ask(wire::Write{handle, 0}, "hello")->size == 5);
+  CHECK(home.error(wire::Link{made->node, home.root(), "kept", me}) == EROFS);
+  CHECK(home.ask(wire::Link{made->node, dir->node, "named", me})->node == made->node);
+  CHECK(home.content("dir/named") == "hello");
+  home.tell(wire::Release{handle});
+  home.server().idle();
+  CHECK(home.ask(wire::Getattr{made->node, 0})->nlink == 1);
+
+  std::filesystem::create_directory(home.path("kept"));
+  home.policy().refresh();
+  const auto kept = home.look(home.root(), "kept");
+  const auto other = home.next_handle();
+  CHECK(home.error(wire::Create{kept.node, "", 0600, O_RDWR | O_TMPFILE, other, me}) == EROFS);
+  CHECK(home.error(wire::Create{made->node, "", 0600, O_RDWR | O_TMPFILE, other, me}) == ENOTDIR);
+  CHECK(home.error(wire::Create{dir->node, "", 0600, O_RDONLY | O_TMPFILE, other, me}) == EINVAL);
+  CHECK(home.error(wire::Create{dir->node, "", 0600, O_RDWR | O_TMPFILE, handle + 100, me}) == 0);
+}
+
 TEST_CASE("what is not a file or directory is not opened") {
   TestHome home;
   const auto fifo = home.ask(wire::Mknod{home.root(), "fifo", S_IFIFO | 0600, 0, me});

@@ -199,6 +199,15 @@ def programs_for(user, directory):
     return build
 
 
+def without_deputy(home):
+    """A directory with ssirun and the shim, and no deputy beside them."""
+    bin = home.dir / "bin"
+    bin.mkdir()
+    for name in ("shim/ssirun", "shim/libssi-shim.so"):
+        shutil.copy(BUILD / name, bin)
+    return bin
+
+
 def wait_until(is_so, seconds):
     deadline = time.monotonic() + seconds
     while not (true := is_so()) and time.monotonic() < deadline:

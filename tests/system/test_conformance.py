@@ -2,6 +2,8 @@
 """The programs of tests/conformance, one for each rule of a file system: at home, then in a job on the same file system.
 What they print (which fallocate(2) it knows, where its holes begin) must be the same."""
 import pathlib
+import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -9,7 +11,9 @@ import unittest
 
 from pool import BUILD, SSIRUN, Pool
 
-PROGRAMS = sorted(path for path in (BUILD / "tests/conformance").glob("conformance-*") if path.is_file())
+SOURCES = pathlib.Path(__file__).resolve().parents[1] / "conformance"
+PROGRAMS = [BUILD / "tests/conformance" / f"conformance-{path.stem}" for path in sorted(SOURCES.glob("*.c"))]
+LINUX = tuple(map(int, re.match(r"(\d+)\.(\d+)", platform.release()).groups()))
 SMALL, READ_ONLY = "full", "readonly"  # that want a file system of their own kind
 pool = None
 
@@ -47,6 +51,8 @@ class Conformance(unittest.TestCase):
             if where.name != READ_ONLY:
                 shutil.rmtree(work)
         self.assertEqual(said[0][0], 0, said[0])
+        if LINUX < (6, 2):  # docs/view.md; the pool's guests have home's kernel
+            said[0] = (0, said[0][1].replace("O_TMPFILE: 0\n", "O_TMPFILE: EOPNOTSUPP\n"), said[0][2])
         self.assertEqual(said[1], said[0])
 
 

@@ -88,6 +88,13 @@ class Files(DescriptorCase):
         script = "import os; os.write(1, b'12345'); os.lseek(1, 1, 0); os.write(1, b'x'); os.pwrite(1, b'y', 3); os.ftruncate(1, 4)"
         self.same(f'(printf start; $RUN python3 -c "{script}"; printf end) > f; cat f')
 
+    def test_their_flags(self):
+        """What fcntl(2) says of them, whichever way the job's init came by them; and they can be changed."""
+        script = "import fcntl, sys; at = lambda: print(oct(fcntl.fcntl(3, fcntl.F_GETFL)), file=sys.stderr); at()"
+        script += "; [(fcntl.fcntl(3, fcntl.F_SETFL, flags), at()) for flags in (2048, 0)]"
+        for how in "<", ">", ">>", "<>":
+            self.same(f'echo 1 > f; $RUN python3 -c "{script}" 3{how} f')
+
     def test_here_documents(self):
         self.same('$RUN cat <<X\nhere\nX\n$RUN wc -c <<X\n$(seq 40000)\nX')
 

@@ -70,6 +70,15 @@ class Files(unittest.TestCase):
         self.assertEqual((pool.work / "sparse2").stat().st_size, 5 << 30)
         self.assertEqual((pool.work / "sparse2").stat().st_blocks, 0)
 
+    def test_times_that_the_wire_cannot_say(self):
+        """A file from the year 2286: 2262 is the last that 64 bits of nanoseconds reach, and no other is shown."""
+        (pool.work / "later").touch()
+        os.utime(pool.work / "later", (10**10, 10**10))
+        last = (1 << 63) // 10**9
+        self.assertEqual(remote("stat", "-c", "%X %Y", "later").stdout, b"%d %d\n" % (last, last))
+        remote("touch", "-d", "2300-01-01", "later")
+        self.assertEqual(int((pool.work / "later").stat().st_mtime), last)
+
     def test_names_that_are_not_utf8(self):
         directory = os.fsencode(pool.work / "names")
         os.makedirs(directory, exist_ok=True)

@@ -1,0 +1,498 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""ssirun and a deputy that the test plays: the hand-over, streams, signals and the terminal between the two."""
+import fcntl
+import os
+import pathlib
+import pty
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import textwrap
+import time
+import unittest
+
+import handover_peer
+from pool import Home, wait_until, without_deputy
+
+TIMEOUT = 300
+
+home = None
+bin = None
+
+
+def setUpModule():
+    global home, bin
+    home = Home()
+    bin = without_deputy(home)
+
+
+def tearDownModule():
+    home.close()
+
+
+class Handover(unittest.TestCase):
+    """The test plays the deputy."""
+
+    def setUp(self):
+        def too_late(*_):
+            raise TimeoutError("a read in this test does not end")
+
+        signal.signal(signal.SIGALRM, too_late)
+        signal.alarm(20)
+        self.addCleanup(signal.alarm, 0)
+        self.listener = handover_peer.Listener(str(home.dir / "run"))
+        self.children, self.peers, self.runs = [], [], []
+
+    def tearDown(self):
+        self.listener.close()
+        for peer in self.peers:
+            peer.close()
+        for run in self.runs:
+            run.close_fds()
+        for child in self.children:
+            child.kill()
+            child.wait()
+            for stream in (child.stdin, child.stdout, child.stderr):
+                if stream:
+                    stream.close()
+
+    def accept(self):
+        peer = self.listener.accept()
+        self.peers.append(peer)
+        run = peer.run()
+        self.runs.append(run)
+        return peer, run
+
+    def start(self, *words, env={}, **options):
+        for name in ("stdin", "stdout", "stderr"):
+            options.setdefault(name, subprocess.PIPE)
+        child = subprocess.Popen([bin / "ssirun", *words], env={**home.env, **env}, cwd=home.work, **options)
+        self.children.append(child)
+        peer, run = self.accept()
+        return child, peer, run
+
+    def ended(self, child, status):
+        self.assertEqual(child.wait(10), status)
+
+    def test_what_is_handed_over(self):
+        def change():
+            os.umask(0o077)
+            os.nice(3)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, 200))
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR2])
+            os.close(0)
+            os.dup2(1, 7)
+
+        env = {"SSI_LOG": "x", "SSI_CONFIG": "/c", "SSI_SCHEDULER": "h:1", "SSI_OTHER": "kept", "EMPTY": "",
+               "LD_PRELOAD": f"{bin}/libssi-shim.so"}
+        child, peer, run = self.start("--on", "guest2", "-v", "--cpus", "3", "--mem", "2G", "--wait=5", "echo", "a b", "",
+                                      env=env, preexec_fn=change, close_fds=False)
+        self.assertEqual((run.path, run.argv), (shutil.which("echo").encode(), [b"echo", b"a b", b""]))
+        self.assertEqual((run.cwd, run.guest), (str(home.work).encode(), b"guest2"))
+        self.assertEqual((run.config, run.scheduler), (b"/c", b"h:1"))
+        self.assertEqual((run.umask, run.cpus, run.memory, run.wait_seconds), (0o077, 3, 2 << 30, 5))
+        self.assertEqual(run.nice, os.nice(0) + 3)
+        self.assertEqual(run.limits[resource.RLIMIT_NOFILE], (100, 200))
+        self.assertTrue(run.ignored & 1 << signal.SIGUSR1 - 1)
+        self.assertEqual(run.blocked, 1 << signal.SIGUSR2 - 1)
+        self.assertEqual(sorted(run.fds), [1, 2, 7])
+        wanted = handover_peer.REMOTE | handover_peer.VERBOSE | handover_peer.WAIT | handover_peer.HAS_CWD
+        self.assertEqual(run.flags, wanted)
+        # SSI_OTHER is the user's own.
+        expected = {f"{k}={v}".encode() for k, v in {**home.env, "SSI_OTHER": "kept", "EMPTY": ""}.items()
+                    if k != "LD_PRELOAD"}
+        self.assertEqual(set(run.env), expected)
+        peer.started(run)
+        peer.exited(0, b"guest2: it was fine")
+        self.ended(child, 0)
+        run.close_fds()
+        self.assertEqual(child.stderr.read(), b"ssirun: guest2: it was fine\n")
+
+    def test_only_our_entry_leaves_ld_preload(self):
+        for before, after in (("/a.so:X:/b.so", b"/a.so:/b.so"), ("X /a.so", b"/a.so"), ("X", None),
+                              ("/a.so /b.so", b"/a.so /b.so"), ("/notlibssi-shim.so", b"/notlibssi-shim.so")):
+            # ld.so says on stderr that it cannot load these.
+            env = {"LD_PRELOAD": before.replace("X", f"{bin}/libssi-shim.so")}
+            child, peer, run = self.start("true", env=env)
+            found = [it[11:] for it in run.env if it.startswith(b"LD_PRELOAD=")]
+            self.assertEqual(found, [after] if after else [])
+            peer.exited(0)
+            self.ended(child, 0)
+
+    def test_the_exec_form_is_diverted_and_ps_shows_the_command(self):
+        child, peer, run = self.start("--exec", "/bin/sleep", "--", "sleep", "77")
+        self.assertTrue(run.flags & handover_peer.DIVERTED)
+        self.assertEqual((run.path, run.argv), (b"/bin/sleep", [b"sleep", b"77"]))
+        peer.started(run)
+        proc = pathlib.Path(f"/proc/{child.pid}")
+        self.assertTrue(wait_until(lambda: proc.joinpath("comm").read_text() == "sleep\n", 5))
+        self.assertEqual(proc.joinpath("cmdline").read_bytes().rstrip(b"\0"), b"sleep\x0077")
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_exit_status_and_death(self):
+        for code in (0, 1, 125, 255):
+            child, peer, run = self.start("true")
+            peer.started(run)
+            peer.exited(code << 8)
+            self.ended(child, code)
+            run.close_fds()
+            self.assertEqual(child.stderr.read(), b"")
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGPIPE, signal.SIGINT, 40):
+            child, peer, run = self.start("true")
+            peer.started(run)
+            peer.exited(int(number))
+            self.ended(child, -number)
+
+    def test_failed_and_placed(self):
+        child, peer, run = self.start("true")
+        peer.say(handover_peer.FAILED, (125).to_bytes(4, "little") + b"no guest is up")
+        self.ended(child, 125)
+        run.close_fds()
+        self.assertEqual(child.stderr.read(), b"ssirun: no guest is up\n")
+        child, peer, run = self.start("--dry-run", "true")
+        self.assertTrue(run.flags & handover_peer.DRY_RUN)
+        peer.say(handover_peer.PLACED, b"guest1: idle")
+        self.ended(child, 0)
+        run.close_fds()
+        self.assertEqual(child.stdout.read(), b"guest1: idle\n")
+
+    def test_home(self):
+        child, peer, run = self.start("-v", "sh", "-c", "cat; echo err >&2; exit 4")
+        peer.say(handover_peer.HOME, b"all guests are busy", list(run.fds.values()))
+        run.close_fds()
+        out, err = child.communicate(b"input", 10)
+        self.assertEqual((child.returncode, out, err), (4, b"input", b"ssirun: home: all guests are busy\nerr\n"))
+
+    def test_home_after_the_start_puts_the_streams_back(self):
+        child, peer, run = self.start("sh", "-c", "cat; echo $0 $1 >&2; exit 4", "zero", "one")
+        peer.started(run)
+        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
+        peer.say(handover_peer.HOME, b"the guest was lost", list(run.fds.values()))
+        run.close_fds()
+        out, err = child.communicate(b"input", 10)
+        self.assertEqual((child.returncode, out, err), (4, b"input", b"zero one\n"))
+
+    def test_a_dying_deputy(self):
+        child, peer, run = self.start("echo", "at home")
+        peer.close()
+        run.close_fds()
+        self.assertEqual((child.stdout.read(), child.wait(10)), (b"at home\n", 0))
+        child, peer, run = self.start("--remote", "echo", "at home")
+        peer.close()
+        run.close_fds()
+        self.assertEqual((child.stdout.read(), child.wait(10)), (b"", 125))
+        child, peer, run = self.start("echo", "at home")
+        peer.started(run)
+        peer.close()
+        self.ended(child, 125)
+        run.close_fds()
+        self.assertEqual(child.stdout.read(), b"")
+        self.assertEqual(child.stderr.read(), b"ssirun: the deputy died\n")
+
+    def test_a_deputy_that_talks_nonsense(self):
+        child, peer, run = self.start("echo", "at home")
+        peer.socket.sendall(b"\xff" * 8)
+        run.close_fds()
+        self.assertEqual((child.stdout.read(), child.wait(10)), (b"at home\n", 0))
+
+    def test_streams_belong_to_the_job_alone(self):
+        child, peer, run = self.start("cat")
+        peer.started(run)
+        os.close(run.fds.pop(1))
+        self.assertEqual(child.stdout.read(), b"")  # end of file, though ssirun lives
+        os.close(run.fds.pop(0))
+        # ssirun closes its own a moment after the start.
+        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
+        with self.assertRaises(BrokenPipeError):
+            os.write(child.stdin.fileno(), b"x")
+        self.assertIsNone(child.poll())
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_signals_are_forwarded(self):
+        child, peer, run = self.start("true", preexec_fn=lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN))
+        peer.started(run)
+        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
+        child.send_signal(signal.SIGUSR1)  # ignored, as the caller has it
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2, signal.SIGPIPE,
+                       signal.SIGWINCH, signal.SIGSEGV, signal.SIGALRM, 36, 64):
+            child.send_signal(number)
+            self.assertEqual(peer.signal(), number)
+        self.assertIsNone(child.poll())
+        peer.exited(9 << 8)
+        self.ended(child, 9)
+
+    def test_a_signal_right_behind_the_start_is_forwarded(self):
+        for _ in range(30):
+            child, peer, run = self.start("true")
+            os.kill(child.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+            peer.started(run)
+            child.send_signal(signal.SIGTERM)
+            child.send_signal(signal.SIGCONT)
+            got = {peer.signal()}
+            if got == {signal.SIGCONT}:
+                got.add(peer.signal())
+            self.assertIn(signal.SIGTERM, got)
+            peer.exited(0)
+            self.ended(child, 0)
+
+    def test_a_signal_before_the_start_does_what_it_does(self):
+        child, peer, run = self.start("true")
+        child.send_signal(signal.SIGWINCH)
+        child.send_signal(signal.SIGTERM)
+        self.ended(child, -signal.SIGTERM)
+        with self.assertRaises(EOFError):
+            peer.news()
+
+    def test_blocked_signals_reach_who_runs_in_the_end(self):
+        block = lambda: signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGTERM])
+        child, peer, run = self.start("true", preexec_fn=block)
+        child.send_signal(signal.SIGTERM)
+        peer.started(run)
+        self.assertEqual(peer.signal(), signal.SIGTERM)
+        peer.exited(0)
+        self.ended(child, 0)
+        show = [sys.executable, "-c", "import signal; print(signal.sigpending())"]
+        child, peer, run = self.start(*show, preexec_fn=block)
+        child.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        peer.say(handover_peer.HOME, b"busy")
+        run.close_fds()
+        self.assertIn(b"SIGTERM", child.communicate(timeout=10)[0])
+
+    def test_it_stops_when_the_job_does(self):
+        # In a process group of its own whose leader's parent, this process, is of the same session: not orphaned.
+        child, peer, run = self.start("true", process_group=0)
+        peer.started(run)
+        for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSTOP):
+            if number != signal.SIGSTOP:
+                child.send_signal(number)
+                self.assertEqual(peer.signal(), number)
+            time.sleep(0.05)
+            self.assertIsNone(os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOHANG))  # the job may have caught it
+            peer.stopped(number)
+            self.assertEqual(os.waitid(os.P_PID, child.pid, os.WSTOPPED).si_status, number)
+            subprocess.run(["kill", "-CONT", str(child.pid)])  # from us it would be the deputy's
+            self.assertEqual(peer.signal(), signal.SIGCONT)
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_an_orphaned_process_group_does_not_stop(self):
+        child, peer, run = self.start("true", start_new_session=True)
+        peer.started(run)
+        child.send_signal(signal.SIGTSTP)
+        self.assertEqual(peer.signal(), signal.SIGTSTP)
+        peer.stopped(signal.SIGTSTP)
+        self.assertEqual(peer.signal(), signal.SIGCONT)  # nor does the job
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_a_signal_to_the_group_is_told_from_one_to_the_command(self):
+        child, peer, run = self.start("true", process_group=0)
+        peer.started(run)
+        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
+        for number in (signal.SIGTERM, signal.SIGHUP, 40, signal.SIGCHLD):
+            child.send_signal(number)
+            self.assertEqual(peer.signal_to(), (number, handover_peer.LEADER))
+            os.killpg(child.pid, number)
+            self.assertEqual(peer.signal_to(), (number, handover_peer.GROUP))
+        for _ in range(3):
+            os.killpg(child.pid, 41)
+        child.send_signal(41)
+        self.assertEqual([peer.signal_to()[1] for _ in range(4)], [handover_peer.GROUP] * 3 + [handover_peer.LEADER])
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_the_witness_ends_with_ssirun(self):
+        for end in (lambda child, peer: peer.exited(0), lambda child, peer: child.kill(), lambda child, peer: peer.close()):
+            child, peer, run = self.start("true", process_group=0)
+            peer.started(run)
+            child.send_signal(signal.SIGUSR1)
+            self.assertEqual(peer.signal(), signal.SIGUSR1)
+            self.assertEqual(os.getpgid(peer.witness), child.pid)
+            self.assertEqual(os.listdir(f"/proc/{peer.witness}/fd").__len__(), 1)
+            end(child, peer)
+            child.wait(10)
+            self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{peer.witness}"), 5))
+
+    def test_large_arguments_and_environment(self):
+        words = ["x" * 120_000] * 20
+        env = {f"BIG{i}": "y" * 100_000 for i in range(10)}
+
+        def unlimited():
+            resource.setrlimit(resource.RLIMIT_STACK, (64 << 20, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+
+        child, peer, run = self.start("true", *words, env=env, preexec_fn=unlimited)
+        self.assertEqual([len(word) for word in run.argv[1:]], [120_000] * 20)
+        self.assertEqual(sum(it.startswith(b"BIG") for it in run.env), 10)
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def terminal(self, **options):
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+
+        def control():
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+        child, peer, run = self.start("cat", stdin=slave, preexec_fn=control, **options)
+        self.addCleanup(run.close_fds)
+        os.close(slave)
+        return master, child, peer, run
+
+    def test_a_terminal_is_read_by_ssirun_only(self):
+        master, child, peer, run = self.terminal()
+        self.assertEqual(run.terminals, {0})
+        os.write(master, b"early\n")
+        run.channel.setblocking(False)
+        with self.assertRaises(BlockingIOError):  # nothing is taken before the job runs: it may still go home
+            time.sleep(0.2)
+            run.channel.recv(100)
+        run.channel.settimeout(10)
+        peer.started(run)
+        peer.wants_terminal()
+        self.assertEqual(run.channel.recv(100), b"early\n")
+        # The job's own terminal edits lines.
+        self.assertTrue(wait_until(lambda: not termios.tcgetattr(master)[3] & (termios.ICANON | termios.ECHO), 5))
+        os.write(master, b"x\x7f\x04")
+        self.assertEqual(run.channel.recv(100), b"x\x7f\x04")
+        peer.exited(0)
+        self.ended(child, 0)
+        self.assertTrue(termios.tcgetattr(master)[3] & termios.ICANON)
+
+    def test_a_terminal_comes_home(self):
+        master, child, peer, run = self.terminal()
+        os.write(master, b"early\n\x04")
+        peer.say(handover_peer.HOME, b"busy")
+        run.close_fds()
+        self.assertEqual(child.stdout.read(), b"early\n")
+        self.ended(child, 0)
+
+    def test_output_for_the_terminal_and_what_was_typed_ahead(self):
+        master, child, peer, run = self.terminal()
+        peer.started(run)
+        peer.wants_terminal()
+        self.assertTrue(wait_until(lambda: not termios.tcgetattr(master)[3] & termios.ICANON, 5))
+        run.channel.sendall(b"one\r\ntwo\r")
+        run.channel.sendall(b"\nthree\rfour\r\r\n")
+        shown = b""
+        while not shown.endswith(b"four\r\r\n"):
+            shown += os.read(master, 100)
+        self.assertEqual(shown, b"one\r\ntwo\r\nthree\rfour\r\r\n")  # \r\n as the terminal here makes it of \n
+        run.channel.sendall(b"last")
+        peer.exited(0, typed=b"ahead")
+        self.ended(child, 0)
+        self.assertTrue(os.read(master, 100).startswith(b"last"))
+
+    def test_only_what_was_typed_is_typed_again(self):
+        for typed, taken, again in ((b"me\n", 6, b"me\r\n"), (b"rm\n", 6, b""), (b"", 3, b"me\r\n"), (b"", 1 << 64 - 1, b""), (b"", 6, b"")):
+            master, child, peer, run = self.terminal()
+            peer.started(run)
+            peer.wants_terminal()
+            self.assertTrue(wait_until(lambda: not termios.tcgetattr(master)[3] & termios.ICANON, 5))
+            os.write(master, b"xy\n" b"me\n")
+            self.assertEqual(run.channel.recv(100), b"xy\nme\n")
+            peer.exited(0, typed=typed, taken=taken)
+            self.ended(child, 0)
+            os.set_blocking(master, False)
+            time.sleep(0.05)
+            try:
+                shown = os.read(master, 100)
+            except BlockingIOError:
+                shown = b""
+            self.assertEqual(shown, again, (typed, taken))
+
+    def test_a_terminal_that_is_closed_while_output_waits(self):
+        master, child, peer, run = self.terminal()
+        peer.started(run)
+        run.channel.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                run.channel.send(b"x" * 4096)
+        os.dup2(os.open("/dev/null", os.O_RDWR), master)
+        run.channel.settimeout(10)
+        with self.assertRaises(OSError):  # not a time-out: nobody takes it any more
+            while True:
+                run.channel.send(b"x" * 4096)
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_modes_of_the_job_are_the_terminals(self):
+        master, child, peer, run = self.terminal()
+        before = termios.tcgetattr(master)
+        peer.started(run)
+        peer.wants_terminal()
+        local = lambda: termios.tcgetattr(master)[3]
+        self.assertTrue(wait_until(lambda: not local() & termios.ICANON, 5))
+        self.assertTrue(local() & termios.ISIG)
+        raw = struct.pack("@4I32s", run.modes[0], run.modes[1] & ~termios.OPOST, run.modes[2], run.modes[3] & ~termios.ISIG, bytes(32))
+        peer.say(handover_peer.MODES, raw)
+        self.assertTrue(wait_until(lambda: not local() & termios.ISIG, 5))
+        self.assertFalse(termios.tcgetattr(master)[1] & termios.OPOST)
+        child.kill()  # then the witness puts it right
+        child.wait(10)
+        self.assertTrue(wait_until(lambda: termios.tcgetattr(master)[:4] == before[:4], 5))
+
+    def test_a_job_that_does_not_read_its_terminal_ends(self):
+        master, child, peer, run = self.terminal()
+        peer.started(run)
+        peer.wants_terminal()
+        for _ in range(3):
+            os.write(master, b"x" * 4000 + b"\n")
+            time.sleep(0.05)
+        peer.exited(5 << 8)
+        self.ended(child, 5)
+
+    def test_a_terminal_that_is_closed(self):
+        master, child, peer, run = self.terminal()
+        signals = {}
+        peer.started(run)
+        peer.wants_terminal()
+        os.write(master, b"x")
+        self.assertEqual(run.channel.recv(1), b"x")
+        os.dup2(os.open("/dev/null", os.O_RDWR), master)
+        for _ in range(2):
+            kind, body = peer.news()
+            signals[kind] = body
+        self.assertIn(handover_peer.HANGUP, signals)
+        self.assertEqual(struct.unpack("@iI", signals[handover_peer.SIGNAL])[0], signal.SIGHUP)
+        peer.exited(0)
+        self.ended(child, 0)
+
+    def test_in_the_background_the_terminal_is_not_read(self):
+        # A session leader that keeps the foreground for itself and runs ssirun in a group of its own.
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        code = f"""
+            import fcntl, os, signal, subprocess, sys, termios
+            os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            child = subprocess.Popen([{str(bin / "ssirun")!r}, "cat"], process_group=0, stdout=0)
+            sys.stdin.readline()
+            os.tcsetpgrp(0, child.pid)
+            sys.exit(child.wait())
+        """
+        leader = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdin=slave, env=home.env, cwd=home.work)
+        os.close(slave)
+        self.children.append(leader)
+        peer, run = self.accept()
+        peer.started(run)
+        os.write(master, b"for the leader\n")  # which alone may have it
+        time.sleep(0.3)
+        os.write(master, b"for the job\n")
+        run.channel.settimeout(10)
+        self.assertEqual(run.channel.recv(100), b"for the job\n")
+        peer.exited(6 << 8)
+        self.ended(leader, 6)
+
+
+if __name__ == "__main__":
+    unittest.main()
