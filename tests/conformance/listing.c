@@ -14,6 +14,7 @@ static void each_once(DIR* directory) {
   int others = 0;
   for (struct dirent* entry; (entry = readdir(directory));) {
     const int number = number_of(entry->d_name);
+    CHECK(number < many);
     if (number < 0)
       ++others;
     else
@@ -24,12 +25,14 @@ static void each_once(DIR* directory) {
 }
 
 static void places(DIR* directory) {
-  static long place[many + 2];
+  static long place[many + 3];  // the last is the end's
   static char name[many + 2][32];
   rewinddir(directory);
   int count = 0;
-  for (struct dirent* entry; place[count] = telldir(directory), (entry = readdir(directory)); ++count)
+  for (struct dirent* entry; place[count] = telldir(directory), (entry = readdir(directory)); ++count) {
+    CHECK(count < many + 2);
     strcpy(name[count], entry->d_name);
+  }
   CHECK(count == many + 2);
   for (int i = 0, at = 17; i < 200; ++i, at = (at * 1103 + 71) % count) {
     seekdir(directory, place[at]);
