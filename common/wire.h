@@ -283,9 +283,13 @@ struct None {
   MSGPACK_DEFINE()
 };
 
-struct Caller {  // who, in the guest, asks: ids as at home
+// Who, in the guest, asks: ids as at home. Supplementary groups are those of home's user database, unless the agent says
+// them: it does when home has refused with EACCES or EPERM, since the task may have others (setgroups(2)).
+struct Caller {
   std::uint32_t uid = 0, gid = 0;
-  MSGPACK_DEFINE(uid, gid)
+  std::uint8_t has_groups = 0;
+  std::vector<std::uint32_t> groups{};
+  MSGPACK_DEFINE(uid, gid, has_groups, groups)
 };
 
 // --- the session
@@ -461,7 +465,9 @@ struct Exited {
   std::vector<Position> positions;  // of inputs and files
   std::uint8_t survivors = 1;       // other processes of the job live on: Gone follows some time
   Bytes typed_ahead;                // what was typed at the terminal and the job left unread
-  MSGPACK_DEFINE(job, wait_status, cpu_us, max_rss, positions, survivors, typed_ahead)
+  Bytes spoiled;  // a file that home refused to write when no call of the job's waited any more; empty: none
+  std::int32_t spoiled_by = 0;  // with that errno
+  MSGPACK_DEFINE(job, wait_status, cpu_us, max_rss, positions, survivors, typed_ahead, spoiled, spoiled_by)
 };
 
 // The job has, or has not, the foreground of its terminal: as its caller has at home. Who reads in the background is stopped.
@@ -498,6 +504,13 @@ struct NeedsHome {
   std::uint64_t job = 0;
   std::string reason;
   MSGPACK_DEFINE(job, reason)
+};
+
+// agent -> deputy: a line for the job's user: "the set-user-ID bit of /usr/bin/sudo has no effect in a guest".
+struct Remark {
+  std::uint64_t job = 0;
+  std::string text;
+  MSGPACK_DEFINE(job, text)
 };
 
 // agent -> deputy, last of a job that was started: none of its processes is left (children can outlive the leader).
@@ -546,7 +559,10 @@ struct Attr {
   std::uint64_t rdev = 0, size = 0, blocks = 0;  // blocks of 512 bytes
   std::uint32_t blksize = 4096;
   std::int64_t atime = 0, mtime = 0, ctime = 0;  // ns since the epoch
-  MSGPACK_DEFINE(ino, mode, nlink, uid, gid, rdev, size, blocks, blksize, atime, mtime, ctime)
+  std::uint8_t acl = 1;                          // 0: it has no POSIX ACL (neither access nor default)
+  std::uint8_t brief =
+      0;  // 1: home cannot watch it: neither this nor the name that led to it is to be remembered
+  MSGPACK_DEFINE(ino, mode, nlink, uid, gid, rdev, size, blocks, blksize, atime, mtime, ctime, acl, brief)
 };
 
 // How long a guest may use an Entry, an Attr or the absence of a name without asking again.
@@ -559,7 +575,10 @@ struct Entry {
   MSGPACK_DEFINE(node, fs, attr)
 };
 
-struct Lookup {
+// The errno of a request that meets what the policy hides: the asking job goes home (NeedsHome), which has it.
+inline constexpr int hidden = 1000;
+
+struct Lookup {  // node 0: there is no such name, which may be remembered (ENOENT: not to be)
   using Reply = Entry;
   std::uint64_t parent = 0;
   Bytes name;
@@ -614,10 +633,11 @@ struct Mknod {  // regular files, FIFOs, sockets; devices as home's rights allow
   using Reply = Entry;
   std::uint64_t parent = 0;
   Bytes name;
-  std::uint32_t mode = 0;  // umask already applied
+  std::uint32_t mode = 0;  // without the umask, which counts only where the directory has no default ACL
   std::uint64_t rdev = 0;
   Caller caller;
-  MSGPACK_DEFINE(parent, name, mode, rdev, caller)
+  std::uint32_t umask = 0;
+  MSGPACK_DEFINE(parent, name, mode, rdev, caller, umask)
 };
 
 struct Mkdir {
@@ -626,7 +646,8 @@ struct Mkdir {
   Bytes name;
   std::uint32_t mode = 0;
   Caller caller;
-  MSGPACK_DEFINE(parent, name, mode, caller)
+  std::uint32_t umask = 0;
+  MSGPACK_DEFINE(parent, name, mode, caller, umask)
 };
 
 struct Symlink {
@@ -677,7 +698,8 @@ struct Open {  // files and directories
   std::uint64_t node = 0, handle = 0;
   std::int32_t flags = 0;  // as open(2)
   Caller caller;
-  MSGPACK_DEFINE(node, handle, flags, caller)
+  std::uint8_t exec = 0;  // 1: to run it, so nobody may write it meanwhile (ETXTBSY)
+  MSGPACK_DEFINE(node, handle, flags, caller, exec)
 };
 
 struct Create {  // with O_TMPFILE in `flags`: a file without a name, `name` is empty
@@ -688,7 +710,8 @@ struct Create {  // with O_TMPFILE in `flags`: a file without a name, `name` is 
   std::int32_t flags = 0;
   std::uint64_t handle = 0;
   Caller caller;
-  MSGPACK_DEFINE(parent, name, mode, flags, handle, caller)
+  std::uint32_t umask = 0;
+  MSGPACK_DEFINE(parent, name, mode, flags, handle, caller, umask)
 };
 
 struct Read {  // the reply's body: up to `size` (<= max_body) bytes, shorter only at end of file
@@ -703,10 +726,12 @@ struct Written {
   MSGPACK_DEFINE(size)
 };
 
-struct Write {  // body: the bytes. On a handle opened with O_APPEND the offset is home's to choose
+struct Write {  // body: the bytes
   using Reply = Written;
   std::uint64_t handle = 0, offset = 0;
-  MSGPACK_DEFINE(handle, offset)
+  std::uint8_t append =
+      0;  // 1: its description has O_APPEND now (fcntl(2) can change it): the offset is home's to choose
+  MSGPACK_DEFINE(handle, offset, append)
 };
 
 struct Flush {  // a descriptor of this handle was closed: report what close(2) reports at home
@@ -880,13 +905,12 @@ struct Adopt {
   MSGPACK_DEFINE(handle, token)
 };
 
-using Frame =
-    std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, End, Signal, Kill, Exited, Mounts,
-                 Invalidate, Lookup, Forget, Getattr, Setattr, Readlink, Mknod, Mkdir, Symlink, Link, Unlink,
-                 Rmdir, Rename, Open, Create, Read, Write, Flush, Release, Fsync, Readdir, Statfs, Setxattr,
-                 Getxattr, Listxattr, Removexattr, Access, Fallocate, Seek, CopyRange, Gone, Resize, Consumed,
-                 Stopped, ModesChanged, NeedsHome, Foreground,
-                 Adopt, GetLock, SetLock, Flock, CancelLock>;
+using Frame = std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, End, Signal, Kill, Exited,
+                           Mounts, Invalidate, Lookup, Forget, Getattr, Setattr, Readlink, Mknod, Mkdir,
+                           Symlink, Link, Unlink, Rmdir, Rename, Open, Create, Read, Write, Flush, Release,
+                           Fsync, Readdir, Statfs, Setxattr, Getxattr, Listxattr, Removexattr, Access,
+                           Fallocate, Seek, CopyRange, Gone, Resize, Consumed, Stopped, ModesChanged,
+                           NeedsHome, Foreground, Adopt, GetLock, SetLock, Flock, CancelLock, Remark>;
 
 // The kind of a struct: its index in `Frame`.
 template <class T>
