@@ -97,6 +97,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void serve(Id id, const wire::SetLock& m, std::string_view);
   void serve(Id id, const wire::Flock& m, std::string_view);
   void serve(const wire::CancelLock& m);
+  bool is_wal_index(const OpenFile& file);
   std::function<void(int)> locked(Id id, std::uint64_t handle, bool unlocks);
 
   // --- what they share (file_service.cc)

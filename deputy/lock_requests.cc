@@ -6,13 +6,19 @@
 #include <cerrno>
 
 #include "deputy/file_service.h"
+#include "deputy/wal_index.h"
 
 namespace ssi {
+
+bool FileService::is_wal_index(const OpenFile& file) {
+  const Node* node = nodes_.find(file.node);
+  return node && wal_index::is_one(node->name);
+}
 
 Answer<wire::LockRange> FileService::serve(const wire::GetLock& m) {
   const auto file = handles_.find(m.handle);
   if (!file || !file->fd) return fails(EBADF);
-  return locks_->get({file, m.handle, m.owner}, m.range);
+  return locks_->get({file, m.handle, m.owner, is_wal_index(*file)}, m.range);
 }
 
 std::function<void(int)> FileService::locked(Id id, std::uint64_t handle, bool unlocks) {
@@ -37,7 +43,8 @@ std::function<void(int)> FileService::locked(Id id, std::uint64_t handle, bool u
 void FileService::serve(Id id, const wire::SetLock& m, std::string_view) {
   const auto file = handles_.find(m.handle);
   if (!file || !file->fd) return session_.fail(id, EBADF);
-  locks_->set({file, m.handle, m.owner}, m.range, m.wait, locked(id, m.handle, m.range.type == F_UNLCK));
+  locks_->set({file, m.handle, m.owner, is_wal_index(*file)}, m.range, m.wait,
+              locked(id, m.handle, m.range.type == F_UNLCK));
 }
 
 void FileService::serve(Id id, const wire::Flock& m, std::string_view) {

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <limits>
 
+#include "deputy/wal_index.h"
+
 namespace ssi {
 namespace {
 
@@ -86,10 +88,18 @@ int Locks::set_now(const Place& place, const wire::LockRange& range) {
 
 void Locks::set(const Place& place, const wire::LockRange& range, std::uint64_t wait, Done done) {
   try_or_wait(
-      wait, place.handle, [this, place, range] { return set_now(place, range); }, std::move(done));
+      wait, place.handle,
+      [this, place, range] {
+        const bool is_user = place.is_wal_index && wal_index::is_its_user(range);
+        const int error = is_user ? set_user(place, range) : set_now(place, range);
+        if (place.is_wal_index) leave_wal_index(place.file->node);
+        return error;
+      },
+      std::move(done));
 }
 
 Answer<wire::LockRange> Locks::get(const Place& place, const wire::LockRange& range) {
+  if (place.is_wal_index && wal_index::is_its_user(range)) return get_user(place, range);
   const auto held = hold(place, F_UNLCK);
   if (!held) return fails(held.error());
   auto lock = to_flock(range);
@@ -97,6 +107,34 @@ Answer<wire::LockRange> Locks::get(const Place& place, const wire::LockRange& ra
   wire::LockRange found{lock.l_type, lock.l_start, lock.l_len, 0};
   if (lock.l_type != F_UNLCK) found.pid = holder(place.file->node, place.owner, lock);
   return found;
+}
+
+// ---------------------------------------------------------------------------------------- users of a wal-index
+
+int Locks::set_user(const Place& place, const wire::LockRange& range) {
+  const Place guest{place.file, place.handle, wal_index::guest_owner};
+  if (range.type != F_UNLCK)
+    if (const int error = set_now(guest, {F_WRLCK, wal_index::user_byte, 1, 0})) return error;
+  return set_now(place, {range.type, wal_index::owners_byte, 1, range.pid});
+}
+
+Answer<wire::LockRange> Locks::get_user(const Place& place, const wire::LockRange& range) {
+  auto found = get({place.file, place.handle, place.owner}, {range.type, wal_index::owners_byte, 1, 0});
+  if (found && found->type == F_UNLCK) found = get({place.file, place.handle, wal_index::guest_owner}, range);
+  leave_wal_index(place.file->node);
+  if (found && found->type != F_UNLCK) found->start = wal_index::user_byte;
+  return found;
+}
+
+// The last user of this guest leaves it to other machines.
+void Locks::leave_wal_index(std::uint64_t node) {
+  const auto guest = held_.find({node, wal_index::guest_owner});
+  if (guest == held_.end()) return;
+  for (auto at = held_.lower_bound({node, 0}); at != guest; ++at)
+    for (const auto& range : at->second.description.ranges())
+      if (range.l_start + range.l_len > wal_index::owners_byte || range.l_len == 0) return;
+  held_.erase(guest);
+  unlocks_.announce();
 }
 
 // Which process of this guest it is. Of others there is no number that would mean anything there.
@@ -110,7 +148,9 @@ std::int32_t Locks::holder(std::uint64_t node, std::uint64_t asking, const struc
 }
 
 void Locks::closed(std::uint64_t node, std::uint64_t owner) {
-  if (held_.erase({node, owner})) unlocks_.announce();
+  if (!held_.erase({node, owner})) return;
+  leave_wal_index(node);
+  unlocks_.announce();
 }
 
 // Whoever locked through this handle has closed his descriptor of it: an OFD lock's owner is the description
@@ -121,12 +161,15 @@ void Locks::released(std::uint64_t handle) {
     if (waiter->handle == handle) end(waiter, EINTR);  // its task was killed
   }
   bool any = false;
+  std::set<std::uint64_t> nodes;
   for (auto at = held_.begin(); at != held_.end();) {
     const auto held = at++;
     if (!held->second.handles.erase(handle) || !held->second.handles.empty()) continue;
+    nodes.insert(held->first.first);
     held_.erase(held);
     any = true;
   }
+  for (const std::uint64_t node : nodes) leave_wal_index(node);
   if (const auto file = flocked_.extract(handle)) {
     give_up(*file.mapped());
     any = true;

@@ -30,6 +30,7 @@ class Locks : public std::enable_shared_from_this<Locks> {
   struct Place {
     std::shared_ptr<OpenFile> file;
     std::uint64_t handle = 0, owner = 0;
+    bool is_wal_index = false;  // see deputy/wal_index.h
   };
   using Done = std::function<void(int error)>;  // called once
 
@@ -63,6 +64,9 @@ class Locks : public std::enable_shared_from_this<Locks> {
   Locks(Loop& loop, Unlocks& unlocks) : loop_(loop), unlocks_(unlocks), timer_(loop) {}
   Answer<Held*> hold(const Place& place, int type);
   int set_now(const Place& place, const wire::LockRange& range);
+  int set_user(const Place& place, const wire::LockRange& range);
+  Answer<wire::LockRange> get_user(const Place& place, const wire::LockRange& range);
+  void leave_wal_index(std::uint64_t node);
   std::int32_t holder(std::uint64_t node, std::uint64_t asking, const struct flock& lock) const;
   void try_or_wait(std::uint64_t wait, std::uint64_t handle, std::function<int()> attempt, Done done);
   void unlocked();

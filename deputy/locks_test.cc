@@ -25,12 +25,12 @@ struct LockedFile {
   TestHome home;
   std::uint64_t node = 0, one = 0, other = 0;
   Fd here;
-  LockedFile(int flags = O_RDWR) {
-    home.write("f", "0123456789");
-    node = home.look(home.root(), "f").node;
+  LockedFile(int flags = O_RDWR, const std::string& name = "f") {
+    home.write(name, "0123456789");
+    node = home.look(home.root(), name).node;
     one = home.open(node, flags);
     other = home.open(node, O_RDWR);
-    here.reset(::open(home.path("f").c_str(), O_RDWR | O_CLOEXEC));
+    here.reset(::open(home.path(name).c_str(), O_RDWR | O_CLOEXEC));
   }
   int set(std::uint64_t handle, std::uint64_t owner, const wire::LockRange& range) {
     return home.error(wire::SetLock{handle, owner, range, 0});
@@ -187,4 +187,29 @@ TEST_CASE("a thousand wait, and all are granted") {
   CHECK(file.here_sets(F_UNLCK) == 0);
   for (auto& answer : answers) file.turn(answer);
   for (const auto& answer : answers) REQUIRE(answer == 0);
+}
+
+TEST_CASE("a wal-index is used by the owners of one guest, or at home") {
+  LockedFile file(O_RDWR, "db-shm");
+  const auto in_the_way = [&](std::uint64_t handle, std::uint64_t owner) {
+    return file.home.ask(wire::GetLock{handle, owner, range(F_WRLCK, 128, 1)})->type;
+  };
+  CHECK(in_the_way(file.one, alice) == F_UNLCK);
+  CHECK(file.set(file.one, alice, range(F_WRLCK, 128, 1)) == 0);
+  CHECK(in_the_way(file.other, bob) == F_WRLCK);
+  CHECK(file.set(file.other, bob, range(F_RDLCK, 128, 1)) == EAGAIN);
+  CHECK(file.set(file.one, alice, range(F_RDLCK, 128, 1)) == 0);
+  CHECK(in_the_way(file.other, bob) == F_RDLCK);
+  CHECK(in_the_way(file.one, alice) == F_UNLCK);
+  CHECK(file.set(file.other, bob, range(F_RDLCK, 128, 1)) == 0);
+  CHECK(file.here_sets(F_RDLCK, 128, 1) == EAGAIN);
+  CHECK(file.here_sets(F_WRLCK, 120, 8) == 0);  // the others are as everywhere
+  CHECK(file.set(file.one, alice, range(F_RDLCK, 120, 1)) == EAGAIN);
+  CHECK(file.set(file.one, alice, range(F_UNLCK, 128, 1)) == 0);
+  CHECK(file.here_sets(F_RDLCK, 128, 1) == EAGAIN);
+  CHECK(file.set(file.other, bob, range(F_UNLCK)) == 0);
+  CHECK(file.here_sets(F_RDLCK, 128, 1) == 0);
+  CHECK(file.set(file.one, alice, range(F_RDLCK, 128, 1)) == EAGAIN);
+  // The deputy is this process here, and when it closed its descriptor our own lock went as well.
+  CHECK(file.set(file.one, alice, range(F_RDLCK, 128, 1)) == 0);
 }

@@ -233,6 +233,16 @@ class SqliteWriters(unittest.TestCase):
         self.assertEqual(self.write("wal", ["guest1"] * 4), [(0, "")] * 4)
         self.all_is_there(4 * EACH)
 
+    def test_with_a_write_ahead_log(self):
+        """Its index is shared memory, so one machine has it at a time. Who gives up waiting says so, and has written nothing by halves."""
+        said = self.write("wal", ["guest1", "guest1", "guest2", "home"])
+        for status, stderr in said:
+            self.assertRegex(stderr, "^$" if status == 0 else "locking protocol|database is locked")
+        self.assertIn(0, [status for status, _ in said])
+        entries = int(self.sqlite("SELECT count(*) FROM entry")[0])
+        self.assertGreaterEqual(entries, sum(EACH for status, _ in said if status == 0))
+        self.all_is_there(entries)
+
 
 if __name__ == "__main__":
     unittest.main()
