@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -141,6 +142,11 @@ static void do_copy(const struct operation* op) {
   tell(copy_file_range(file(op->slot), &from, file(op->slot2), &to, length_of(op), 0));
 }
 
+static void do_sendfile(const struct operation* op) {
+  off_t from = op->offset;
+  tell(sendfile(file(op->slot2), file(op->slot), &from, length_of(op)));
+}
+
 static void do_fsync(const struct operation* op) {
   tell(op->flags ? fdatasync(file(op->slot)) : fsync(file(op->slot)));
 }
@@ -187,9 +193,13 @@ static void do_fchmod(const struct operation* op) {
   tell(fchmod(file(op->slot), (mode_t)op->amount));
 }
 
+static void do_chown(const struct operation* op) {
+  tell(fchownat(AT_FDCWD, op->path, (uid_t)op->offset, (gid_t)op->amount, op->flags));
+}
+
 // What has no fixed size is a directory; what was not set by utimensat() is "now".
 static void tell_attributes(const struct stat* seen) {
-  say("%o links %lu", seen->st_mode, (unsigned long)seen->st_nlink);
+  say("%o %u:%u links %lu", seen->st_mode, seen->st_uid, seen->st_gid, (unsigned long)seen->st_nlink);
   if (!S_ISDIR(seen->st_mode)) say(" size %ld", (long)seen->st_size);
   if (seen->st_mtim.tv_sec < set_before)
     say(" mtime %ld.%09ld", (long)seen->st_mtim.tv_sec, seen->st_mtim.tv_nsec);
@@ -210,7 +220,8 @@ static void do_fstat(const struct operation* op) {
 }
 
 static void do_utimes(const struct operation* op) {
-  const struct timespec when[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = op->offset, .tv_nsec = op->amount}};
+  const struct timespec when[2] = {
+      {.tv_nsec = UTIME_OMIT}, {.tv_sec = op->offset, .tv_nsec = op->offset < 0 ? UTIME_NOW : op->amount}};
   tell(utimensat(AT_FDCWD, op->path, when, op->flags));
 }
 
@@ -372,6 +383,8 @@ static const struct {
     {"list", do_list},
     {"tree", do_tree},
     {"enter", do_enter},
+    {"chown", do_chown},
+    {"sendfile", do_sendfile},
 };
 
 static void answer(const struct operation* op) {

@@ -56,7 +56,8 @@ struct Kind {
 Gen<int> open_flags() {
   const auto extra =
       rc::gen::element(0, 0, 0, O_CREAT, O_CREAT, O_CREAT, O_CREAT | O_EXCL, O_TRUNC, O_CREAT | O_TRUNC,
-                       O_APPEND, O_CREAT | O_APPEND, O_DIRECTORY, O_NOFOLLOW);
+                       O_APPEND, O_CREAT | O_APPEND, O_DIRECTORY, O_NOFOLLOW, O_SYNC,
+                       O_CREAT | O_EXCL | O_SYNC, O_PATH, O_PATH | O_NOFOLLOW);
   return rc::gen::map(rc::gen::pair(rc::gen::element(O_RDONLY, O_WRONLY, O_RDWR, O_RDWR), extra),
                       [](const std::pair<int, int>& both) {
                         // O_TRUNC with O_RDONLY is unspecified.
@@ -86,6 +87,7 @@ std::vector<Kind> contents() {
                FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE),
        offsets(), amounts(), no_path},
       {3, "copy", element(0, 0, 100, 4096, 9000), offsets(), amounts(), no_path},
+      {2, "sendfile", none, offsets(), amounts(), no_path},
       {1, "fsync", element(0, 1), zero, zero, no_path},
       {3, "map", none, zero, zero, no_path},
       {4, "map", any_byte(), offsets(), amounts(), no_path},
@@ -105,16 +107,17 @@ std::vector<Kind> names() {
   return {
       {5, "unlink", none, zero, zero, no_path},
       {3, "rmdir", none, zero, zero, no_path},
-      {4, "mkdir", none, zero, element(0755L, 0700L, 0777L), no_path},
+      {4, "mkdir", none, zero, element(0755L, 0700L, 0777L, 02755L), no_path},
       {7, "rename", element(0, 0, 0, 1, 2), zero, zero, paths()},  // RENAME_NOREPLACE, RENAME_EXCHANGE
       {5, "link", element(0, 0, AT_SYMLINK_FOLLOW), zero, zero, paths()},
       {3, "symlink", none, zero, zero, paths()},
       {2, "readlink", none, zero, zero, no_path},
-      {3, "chmod", none, zero, element(0644L, 0600L, 0755L, 0000L), no_path},
+      {4, "chmod", none, zero, element(0644L, 0600L, 0755L, 0000L, 01777L), no_path},
+      {3, "chown", element(0, AT_SYMLINK_NOFOLLOW), element(-1L, 0L, 7L), element(-1L, 0L, 8L), no_path},
       {1, "fchmod", none, zero, element(0640L, 0700L), no_path},
       {7, "stat", element(0, AT_SYMLINK_NOFOLLOW), zero, zero, no_path},
       {4, "fstat", none, zero, zero, no_path},
-      {3, "utimes", element(0, AT_SYMLINK_NOFOLLOW), element(moment, moment + 1, moment + 86400),
+      {3, "utimes", element(0, AT_SYMLINK_NOFOLLOW), element(-1L, moment, moment + 1, moment + 86400),
        element(0L, 1L, 999'999'999L), no_path},
       {3, "setxattr", any_byte(), element(0L, 0L, 1L, 2L), element(0L, 1L, 60L), attribute},
       {2, "getxattr", none, zero, element(0L, 1L, 100L), attribute},

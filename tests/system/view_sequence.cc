@@ -15,9 +15,9 @@ namespace ssi::view {
 namespace {
 
 std::string open_flags(int flags) {
-  constexpr std::pair<int, const char*> named[] = {{O_CREAT, " creat"},         {O_EXCL, " excl"},
-                                                   {O_TRUNC, " trunc"},         {O_APPEND, " append"},
-                                                   {O_DIRECTORY, " directory"}, {O_NOFOLLOW, " nofollow"}};
+  constexpr std::pair<int, const char*> named[] = {
+      {O_CREAT, " creat"}, {O_EXCL, " excl"}, {O_TRUNC, " trunc"},         {O_APPEND, " append"},
+      {O_SYNC, " sync"},   {O_PATH, " path"}, {O_DIRECTORY, " directory"}, {O_NOFOLLOW, " nofollow"}};
   constexpr const char* access[] = {"reads", "writes", "reads and writes", "?"};
   std::string words = access[flags & O_ACCMODE];
   for (const auto& [flag, word] : named)
@@ -37,9 +37,9 @@ bool seeks_holes(const Step& step) {
 class Slots {
  public:
   void direct(Step& step) {
-    static const std::set<std::string> used{"close",     "read",      "pread",  "write", "pwrite", "lseek",
-                                            "ftruncate", "fallocate", "copy",   "fsync", "map",    "flock",
-                                            "lock",      "getlock",   "fchmod", "fstat"};
+    static const std::set<std::string> used{"close",     "read",      "pread",    "write",  "pwrite", "lseek",
+                                            "ftruncate", "fallocate", "sendfile", "copy",   "fsync",  "map",
+                                            "flock",     "lock",      "getlock",  "fchmod", "fstat"};
     if (used.contains(step.verb)) {
       if (open_.empty()) return open(step);
       step.slot = open_[static_cast<std::size_t>(step.slot) % open_.size()];
