@@ -43,6 +43,7 @@ class GuestJob {
   void signal(const wire::Signal& signal);
   void resize(const wire::WindowSize& window);
   void foreground(bool yes);
+  bool ended() const { return ended_; }  // its leader has
   pid_t init() const {
     return init_;
   }  // its first process, in our pid namespace; 0: it has not said anything yet

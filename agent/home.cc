@@ -54,7 +54,7 @@ class HomeProcess {
   void launch(const JobSpec& spec, const std::string& user, std::uint32_t id);
   void kill(std::uint64_t job);
   void job_over(std::uint64_t job);
-  bool needs_home(pid_t init, const std::string& what);
+  Tasks::Heard needs_home(pid_t init, const std::string& what, bool survivors);
   void run_waiting();
   Result<Ticket> check_ticket(const std::string& sealed) const;
   void tell_parent(inside::ToParent packet) { (void)send_packet(parent_.get(), packet); }
@@ -108,7 +108,9 @@ HomeProcess::HomeProcess(Loop& loop, const AgentOptions& options, const Identity
       calls_(loop),
       patience_(loop) {
   view_.watch({[this](pid_t task, auto then) { calls_.ask(*stem_, task, std::move(then)); },
-               [this](pid_t init, const std::string& what) { return needs_home(init, what); }});
+               [this](pid_t init, const std::string& what, bool survivors) {
+                 return needs_home(init, what, survivors);
+               }});
   parent_poll_.want(UV_READABLE);
   patience_.once(authenticate_ms, [this] {
     if (!admitted_) end("the peer did not authenticate itself");
@@ -218,7 +220,7 @@ void HomeProcess::mount_done() {
   const auto mount = mounting_.front();
   mounting_.pop_front();
   if (done.error == 0 && got->fds.size() == 1) {
-    if (auto added = view_.add(mount.fs, mount.root, mount.path == "/", std::move(got->fds.front())); !added)
+    if (auto added = view_.add(mount.fs, mount.root, mount.path, std::move(got->fds.front())); !added)
       return end(added.error().text());
   } else {
     log::warning("{} of {} is not in the view: {}", mount.path, hello_.home, std::strerror(done.error));
@@ -310,13 +312,14 @@ void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint
   tell_parent(told);
 }
 
-bool HomeProcess::needs_home(pid_t init, const std::string& what) {
+Tasks::Heard HomeProcess::needs_home(pid_t init, const std::string& what, bool survivors) {
   for (const auto& [number, job] : jobs_) {
     if (job->init() != init) continue;
+    if (job->ended() && !survivors) return Tasks::Heard::no;
     session_.post(wire::NeedsHome{number, what});
-    return true;
+    return Tasks::Heard::yes;
   }
-  return false;
+  return Tasks::Heard::not_yet;
 }
 
 void HomeProcess::job_over(std::uint64_t job) {

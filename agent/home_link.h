@@ -24,8 +24,10 @@ namespace ssi {
 struct Tasks {
   // Calls back with /proc/TASK/syscall, or nothing.
   std::function<void(pid_t task, std::function<void(const std::string&)> then)> call_of;
-  // The job with this first process cannot go on in a guest. False: it is not known (yet).
-  std::function<bool(pid_t init, const std::string& what)> needs_home;
+  enum class Heard { yes, not_yet, no };
+  // The job with this first process cannot go on in a guest: it `what`. "no": its leader has ended, and such are not meant;
+  // "not_yet": no such job is known.
+  std::function<Heard(pid_t init, const std::string& what, bool survivors)> needs_home;
 };
 
 class HomeLink : public std::enable_shared_from_this<HomeLink> {

@@ -66,6 +66,17 @@ bool NodeRefs::leads_to(const wire::Name& name, std::uint64_t node) const {
   return false;
 }
 
+std::string NodeRefs::path_of(std::uint64_t directory) const {
+  std::string path;
+  for (std::size_t depth = 0; directory != root_ && depth < 4096; ++depth) {
+    const auto place = places_.find(directory);
+    if (place == places_.end()) break;
+    path = "/" + place->second.name + path;
+    directory = place->second.parent;
+  }
+  return path;
+}
+
 std::string NodeRefs::name_of(std::uint64_t directory) const {
   const auto found = places_.find(directory);
   return found == places_.end() ? std::string() : found->second.name;

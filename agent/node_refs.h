@@ -35,6 +35,8 @@ class NodeRefs {
   // Where a directory was last seen, and whether `name` is on the way from the root to `node`.
   void place(std::uint64_t directory, wire::Name at);
   bool leads_to(const wire::Name& name, std::uint64_t node) const;
+  std::string path_of(
+      std::uint64_t directory) const;  // from the root, as far as is known: "/home/u"; "": the root
   std::string name_of(std::uint64_t directory) const;  // its last component; "": the root, or not known
 
  private:

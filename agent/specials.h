@@ -13,17 +13,16 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
-#include <vector>
 
 #include "agent/home_link.h"
+#include "agent/recalls.h"
 #include "agent/request.h"
-#include "common/loop.h"
 
 namespace ssi {
 
 class Specials {
  public:
-  explicit Specials(std::shared_ptr<HomeLink> home);
+  Specials(std::shared_ptr<HomeLink> home, Recalls& recalls);
   static bool is(std::uint32_t mode) { return S_ISFIFO(mode) || S_ISSOCK(mode); }
 
   void made(std::uint64_t node, pid_t task);  // it was made here, by this task's job
@@ -42,14 +41,10 @@ class Specials {
 
  private:
   void look(Met met, pid_t init, int tries);
-  void send_home(Met met, pid_t init, int tries);
-  void again(std::function<void()> f);
 
   std::shared_ptr<HomeLink> home_;
+  Recalls& recalls_;
   std::unordered_map<std::uint64_t, pid_t> made_;  // node: first process of the job
-  std::vector<RequestPtr> parked_;                 // that get no answer
-  Timer timer_;
-  std::vector<std::function<void()>> again_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
  public:

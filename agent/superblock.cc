@@ -40,15 +40,22 @@ constexpr unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUS
 }  // namespace
 
 Result<std::shared_ptr<Superblock>> Superblock::open(std::shared_ptr<HomeLink> home, std::uint32_t fs,
-                                                     std::uint64_t root, bool is_root, Fd fuse) {
-  auto self = std::make_shared<Superblock>(std::move(home), fs, root, is_root);
+                                                     std::uint64_t root, const std::string& path, Fd fuse) {
+  auto self = std::make_shared<Superblock>(std::move(home), fs, root, path);
   if (auto mounted = self->mount(std::move(fuse)); !mounted) return tl::make_unexpected(mounted.error());
   return self;
 }
 
-Superblock::Superblock(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root, bool is_root)
-    : home_(std::move(home)), fs_(fs), root_(root), patrol_(home_->loop()), refs_(root), specials_(home_) {
-  if (is_root) stubs_.add_system(root);
+Superblock::Superblock(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root, std::string path)
+    : home_(std::move(home)),
+      fs_(fs),
+      root_(root),
+      path_(std::move(path)),
+      patrol_(home_->loop()),
+      refs_(root),
+      recalls_(home_),
+      specials_(home_, recalls_) {
+  if (path_ == "/") stubs_.add_system(root);
 }
 
 Superblock::~Superblock() {
@@ -125,6 +132,15 @@ void Superblock::watch_dying() {
   for (auto* request : interrupted)
     if (is_dying(request->task())) request->error(EINTR);
   if (interrupted_.empty()) patrol_.stop();
+}
+
+// Whoever nobody waits for any more, or belongs to no job, sees that there is no such file, or may not.
+void Superblock::met_hidden(const RequestPtr& request, const wire::Name& place, int error) {
+  auto path = refs_.path_of(place.parent);
+  if (!place.name.empty()) path += "/" + place.name;
+  path.insert(0, path_ == "/" ? "" : path_);
+  if (path.empty()) path = "a file";
+  recalls_.call_home(request, "needs " + path + ", which is hidden from guests", error, Recalls::Left::leave);
 }
 
 int Superblock::errno_of(const Error& error) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "agent/fuse.h"
 #include "agent/home_link.h"
 #include "agent/node_refs.h"
+#include "agent/recalls.h"
 #include "agent/request.h"
 #include "agent/specials.h"
 #include "agent/stubs.h"
@@ -27,11 +29,11 @@ namespace ssi {
 
 class Superblock : public std::enable_shared_from_this<Superblock> {
  public:
-  // `fuse` is a /dev/fuse descriptor that is mounted already. `is_root`: mounted at home's "/", so the
-  // guest's own /proc, /sys and /dev are in it.
+  // `fuse` is a /dev/fuse descriptor that is mounted already. `path`: where at home; in "/" are the
+  // guest's own /proc, /sys and /dev.
   static Result<std::shared_ptr<Superblock>> open(std::shared_ptr<HomeLink> home, std::uint32_t fs,
-                                                  std::uint64_t root, bool is_root, Fd fuse);
-  Superblock(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root, bool is_root);
+                                                  std::uint64_t root, const std::string& path, Fd fuse);
+  Superblock(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root, std::string path);
   ~Superblock();
 
   // ---- for the view
@@ -78,11 +80,13 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
     if (!request->get()) return;  // its task is dying
     home_->session()->call<M>(
         message, body,
-        [weak = weak_from_this(), request, then = std::move(then), otherwise = std::move(otherwise)](
-            Result<typename M::Reply> reply, std::string_view bytes) {
+        [weak = weak_from_this(), request, then = std::move(then), otherwise = std::move(otherwise),
+         place = place_in(message)](Result<typename M::Reply> reply, std::string_view bytes) {
           const auto self = weak.lock();
           if (!self) return;
           if (reply) return then(*reply, bytes);
+          if (reply.error().code.value() == wire::hidden)
+            return self->met_hidden(request, place, std::is_same_v<M, wire::Lookup> ? ENOENT : EACCES);
           const auto error = errno_of(reply.error());
           if (!otherwise(error)) request->error(error);
         });
@@ -132,11 +136,25 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void interrupted(Request& request);
   void watch_dying();
   void drop_untaken(DirHandle& directory);
+  void met_hidden(const RequestPtr& request, const wire::Name& place, int error);
+
+  // Which name the message is about, or (without one) which node.
+  template <class M>
+  static wire::Name place_in(const M& message) {
+    if constexpr (requires { message.parent; })
+      return {message.parent, message.name};
+    else if constexpr (requires { message.node; })
+      return {message.node, {}};
+    else
+      return {};
+  }
+
   static int errno_of(const Error& error);
 
   std::shared_ptr<HomeLink> home_;
   std::uint32_t fs_;
   std::uint64_t root_;
+  const std::string path_;  // of the root
   fuse_session* session_ = nullptr;
   fuse_buf buffer_{};
   std::unique_ptr<Poll> poll_;
@@ -146,6 +164,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   NodeRefs refs_;
   Stubs stubs_;
   ContentStamps contents_;
+  Recalls recalls_;
   Specials specials_;
   std::unordered_map<std::uint64_t, std::shared_ptr<DirHandle>> directories_;
   std::unordered_set<Request*> waiting_, interrupted_;

@@ -23,8 +23,8 @@ void View::watch(Tasks tasks) {
   home_->watch(std::move(tasks));
 }
 
-Status View::add(std::uint32_t fs, std::uint64_t root_node, bool is_root, Fd fuse) {
-  auto made = Superblock::open(home_, fs, root_node, is_root, std::move(fuse));
+Status View::add(std::uint32_t fs, std::uint64_t root_node, const std::string& path, Fd fuse) {
+  auto made = Superblock::open(home_, fs, root_node, path, std::move(fuse));
   if (!made) return tl::make_unexpected(made.error());
   superblocks_.push_back(std::move(*made));
   return {};

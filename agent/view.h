@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "common/fd.h"
@@ -36,9 +37,9 @@ class View {
   void watch(Tasks tasks);
 
   // Serves home file system `fs`, with `root_node` as its root, on a /dev/fuse descriptor that another
-  // process has mounted (fd=,rootmode=40000,user_id=,group_id=,allow_other,max_read=131072). `is_root`: it
-  // is home's "/", and gets the guest's own /proc, /sys and /dev as empty directories to mount upon.
-  Status add(std::uint32_t fs, std::uint64_t root_node, bool is_root, Fd fuse);
+  // process has mounted (fd=,rootmode=40000,user_id=,group_id=,allow_other,max_read=131072). `path`: where it is
+  // at home; "/" gets the guest's own /proc, /sys and /dev as empty directories to mount upon.
+  Status add(std::uint32_t fs, std::uint64_t root_node, const std::string& path, Fd fuse);
 
   // Something changed at home. Applied in the order of the calls; `done` is called on the loop when the
   // kernel knows, also if the view was lost in between.

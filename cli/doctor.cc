@@ -7,9 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
+#include "cli/doctor_policy.h"
 #include "cli/doctor_trials.h"
 #include "cli/key.h"
 #include "cli/options.h"
@@ -59,12 +62,43 @@ Finding at_least(const char* what, unsigned long has, unsigned long wanted, cons
   return {has >= wanted, false, what, fmt::format("{}, {} would be better: {}", has, wanted, cure)};
 }
 
-void print(const std::vector<Finding>& findings, bool& is_missing) {
-  for (const auto& one : findings) {
-    const char* verdict = one.is_met ? "ok" : one.is_needed ? "missing" : "note";
-    fmt::print("{:<8} {}{}{}\n", verdict, one.what, one.is_met ? "" : ": ", one.is_met ? "" : one.cure);
-    is_missing = is_missing || (!one.is_met && one.is_needed);
+const char* verdict(const Finding& one) {
+  return one.is_met ? "ok" : one.is_needed ? "missing" : "note";
+}
+
+struct Findings {
+  const char* title;
+  std::vector<Finding> all;
+};
+
+bool misses_something(const Findings& findings) {
+  return std::ranges::any_of(findings.all, [](const Finding& one) { return !one.is_met && one.is_needed; });
+}
+
+void print(const std::vector<Findings>& groups, const std::vector<PolicyLine>& policy) {
+  for (const auto& group : groups) {
+    fmt::print("{}:\n", group.title);
+    for (const auto& one : group.all)
+      fmt::print("{:<8} {}{}{}\n", verdict(one), one.what, one.is_met ? "" : ": ",
+                 one.is_met ? "" : one.cure);
   }
+  fmt::print("of home's files jobs in guests do not get as they are ('hidden': who needs it goes home):\n{}",
+             policy_text(policy));
+}
+
+void print_json(const std::vector<Findings>& groups, const std::vector<PolicyLine>& policy) {
+  auto findings = nlohmann::ordered_json::array(), rules = nlohmann::ordered_json::array();
+  for (const auto& group : groups)
+    for (const auto& one : group.all)
+      findings.push_back(
+          {{"for", group.title}, {"what", one.what}, {"verdict", verdict(one)}, {"cure", one.cure}});
+  for (const auto& line : policy)
+    rules.push_back({{"kept", word_of(line.rule.kept)},
+                     {"path", line.rule.path},
+                     {"from", line.from},
+                     {"matches", line.matches}});
+  const nlohmann::ordered_json all{{"findings", findings}, {"policy", rules}};
+  fmt::print("{}\n", all.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 }  // namespace
@@ -134,27 +168,32 @@ std::vector<Finding> check_comforts() {
 }
 
 int doctor_command(int argc, char** argv) {
+  bool json = false;
   Options options(
       "ssi doctor",
-      "usage: ssi doctor\n"
+      "usage: ssi doctor [--json]\n"
       "Looks whether jobs can run in guests, and says the cure for each thing that is missing. "
       "Exit status 0\n"
-      "when nothing is. As root it tries what root's embedded pool needs, else what your own does.\n");
+      "when nothing is. As root it tries what root's embedded pool needs, else what your own does.\n"
+      "Then it shows the export policy: what of home's files is hidden from jobs, or read-only.\n");
+  options.flag("json", json);
   if (auto status = options.parse(argc, argv)) return *status;
   if (!options.words().empty())
     return options.usage_error("'" + options.words()[0] + "' is one word too many");
-  bool is_missing = false;
-  fmt::print("to use a pool:\n");
-  print(check_user_needs(), is_missing);
-  fmt::print("to be a pool ('ssi pool up'):\n");
-  auto needs = check_pool_needs();
+  std::vector<Findings> groups{{"to use a pool", check_user_needs()},
+                               {"to be a pool ('ssi pool up')", check_pool_needs()},
+                               {"good to have", check_comforts()}};
   // A pool that answers shows that this user needs none of his own.
-  if (!is_missing)
-    for (auto& need : needs) need.is_needed = false;
-  print(needs, is_missing);
-  fmt::print("good to have:\n");
-  print(check_comforts(), is_missing);
-  fmt::print("{}\n", is_missing ? "something is missing" : "nothing is missing");
+  if (!misses_something(groups[0]))
+    for (auto& need : groups[1].all) need.is_needed = false;
+  const auto policy = policy_lines();  // a configuration that cannot be read is a finding
+  const bool is_missing = std::ranges::any_of(groups, misses_something);
+  if (json) {
+    print_json(groups, policy.value_or(std::vector<PolicyLine>()));
+  } else {
+    print(groups, policy.value_or(std::vector<PolicyLine>()));
+    fmt::print("{}\n", is_missing ? "something is missing" : "nothing is missing");
+  }
   return is_missing ? exit_failure : 0;
 }
 

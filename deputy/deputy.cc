@@ -63,6 +63,7 @@ void Deputy::accept_callers() {
 
 void Deputy::watch_idle() {
   if (!jobs_.empty()) return idle_.stop();
+  policy_.forget_former();
   idle_.once(idle_ms, [this] {
     log::info("idle for {} minutes", idle_ms / 60'000);
     loop_.stop();
@@ -79,8 +80,12 @@ Job* Deputy::find(std::uint64_t number) {
   return found == jobs_.end() ? nullptr : found->get();
 }
 
-Result<Config> Deputy::config(const std::string& user_file) const {
-  if (user_file.empty()) return load_config(paths::system_config, paths::user_config());
+Result<Config> Deputy::config(const std::string& user_file) {
+  if (user_file.empty()) {
+    auto config = load_config(paths::system_config, paths::user_config());
+    if (config) policy_.follow(config->exports, jobs_.size() == 1);  // that which asks
+    return config;
+  }
   if (::access(user_file.c_str(), F_OK) != 0) return os_error("SSI_CONFIG: " + user_file);
   return load_config(paths::system_config, user_file);
 }

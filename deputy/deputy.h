@@ -34,7 +34,7 @@ class Deputy {
   ~Deputy();
 
   // What the jobs ask of it.
-  Result<Config> config(const std::string& user_file) const;  // "": the usual file
+  Result<Config> config(const std::string& user_file);  // "": the usual file
   Result<SchedulerLink*> scheduler(const Config& config, const std::string& from_environment);
   Result<std::shared_ptr<GuestLink>> guest(const wire::Placed& placed, SchedulerLink& scheduler);
   // Where guests that dial out reach us; empty: nowhere, or none could lately. Listens from the first question on.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "deputy/effects.h"
 
+#include <algorithm>
+
 namespace ssi {
 namespace {
 
@@ -10,29 +12,37 @@ bool swaps(Change::Kind kind) {
   return kind == Change::Kind::rename || kind == Change::Kind::symlink || kind == Change::Kind::link;
 }
 
-bool refuses(const ExportPolicy& policy, Change::Kind kind, const Change::Place& place) {
-  if (place.dir->barred || policy.protects(*place.dir, place.name)) return true;
-  if (place.is && (policy.protects(*place.is) || (swaps(kind) && policy.leads(*place.is)))) return true;
-  return swaps(kind) && policy.leads(*place.dir, place.name);
+// How far that name is kept from being changed.
+Kept keeps(const ExportPolicy& policy, Change::Kind kind, const Change::Place& place) {
+  const auto kept =
+      std::max(policy.kept(*place.dir, place.name), place.is ? policy.kept(*place.is) : Kept::no);
+  if (kept != Kept::no) return kept;
+  if (place.dir->barred || policy.protects(*place.dir)) return Kept::read_only;
+  // A link on the way is lost when it is removed; a directory can only be removed when nothing is in it.
+  const bool is_link = place.is && S_ISLNK(place.is->type);
+  if ((swaps(kind) || is_link) &&
+      ((place.is && policy.leads(*place.is)) || policy.leads(*place.dir, place.name)))
+    return Kept::read_only;
+  return Kept::no;
 }
 
-int refuse(const ExportPolicy& policy, const std::string& path) {
+int refuse(const ExportPolicy& policy, const std::string& path, Kept kept) {
   policy.log_refused(path, "change of");
-  return EROFS;
+  return kept == Kept::hidden ? wire::hidden : EROFS;
 }
 
 }  // namespace
 
 int Effects::may_change(const ExportPolicy& policy, const Node& node) {
-  return node.barred || policy.protects(node) ? refuse(policy, path_of(node)) : 0;
+  return node.barred || policy.protects(node) ? refuse(policy, path_of(node), policy.kept(node.id)) : 0;
 }
 
 int Effects::apply(const ExportPolicy& policy, const Change& change, const std::function<int()>& perform) {
   if (change.node)
     if (const int error = may_change(policy, *change.node)) return error;
   for (const auto* place : {&change.place, &change.to})
-    if (*place && refuses(policy, change.kind, **place))
-      return refuse(policy, path_of(*(*place)->dir, (*place)->name));
+    if (const auto kept = *place ? keeps(policy, change.kind, **place) : Kept::no; kept != Kept::no)
+      return refuse(policy, path_of(*(*place)->dir, (*place)->name), kept);
   ++last_;
   return perform();
 }

@@ -50,7 +50,7 @@ struct Change {
 // Loop thread only.
 class Effects {
  public:
-  // EROFS when the policy keeps jobs from it (logged); else the errno of `perform`, which does it, or queues
+  // EROFS, or wire::hidden, when the policy keeps jobs from it (logged); else the errno of `perform`, which does it, or queues
   // it behind the earlier changes of the same handle and returns 0.
   int apply(const ExportPolicy& policy, const Change& change, const std::function<int()>& perform);
 

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <chrono>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -13,32 +12,42 @@
 #include <vector>
 
 #include "common/config.h"
+#include "common/export_rules.h"
+#include "deputy/kept_trees.h"
 #include "deputy/nodes.h"
 
 namespace ssi {
 
 class ExportPolicy {
  public:
-  // The defaults for the effective user (of root: every local user's too), and what the config adds. The last
-  // component of a path may be a glob; a directory means all that is below.
+  // The defaults, and what the config adds.
   explicit ExportPolicy(const ExportRules& added);
-  static ExportPolicy exactly(ExportRules rules);  // and no defaults
+  static ExportPolicy exactly(const ExportRules& rules);  // and no defaults
+
+  // The config says other rules now. With `drop` those that it no longer says end; else they hold beside the new ones.
+  void follow(const ExportRules& added, bool drop);
 
   void refresh();  // looks again what the rules' paths are; at each job's start
   // The same, unless it was done in the last second: it costs thousands of system calls when root has many users. What
   // was made since is known by its name.
   void refresh_if_old();
+  // What was kept back at an earlier refresh stays so, wherever it has been moved; until this, when no job runs.
+  void forget_former() { former_.clear(); }
+
+  Kept kept(const FileId& id) const;
+  Kept kept(const Node& dir, std::string_view name) const;
 
   // Not there, as far as a guest can see.
-  bool hides(const FileId& id) const;
-  bool hides(const Node& dir, std::string_view name) const;
-  bool hides_path(std::string_view path) const;  // or something above it
+  bool hides(const FileId& id) const { return kept(id) >= Kept::absent; }
+  bool hides(const Node& dir, std::string_view name) const { return kept(dir, name) >= Kept::absent; }
+  bool hides_path(std::string_view path) const { return kept_path(path) >= Kept::absent; }
+  Kept kept_path(std::string_view path) const;  // it, or something above it
 
   // Not to be changed (or hidden, which includes that).
-  bool protects(const FileId& id) const { return ids_.contains(id); }
+  bool protects(const FileId& id) const { return kept(id) != Kept::no; }
   bool protects(const Node& node) const;  // or something above it
   bool protects(const Node& dir, std::string_view name) const;
-  bool protects_path(std::string_view path) const;
+  bool protects_path(std::string_view path) const { return kept_path(path) != Kept::no; }
   // A directory on the way to something protected: not to be replaced by another.
   bool leads(const Node& dir, std::string_view name) const;
   bool leads(const FileId& id) const { return ways_.contains(id); }
@@ -48,26 +57,27 @@ class ExportPolicy {
  private:
   struct Rule {
     std::string dir, name;  // canonical directory, and the last component
-    bool hidden = false;
+    Kept kept = Kept::no;
   };
 
   ExportPolicy() = default;
-  void add(const std::string& path, bool hidden);
-  void learn(const std::string& path, bool hidden);
+  void add(const ExportRule& rule, std::vector<KeptTrees::Tree>& trees);
+  void learn(const std::string& path, Kept kept, std::vector<KeptTrees::Tree>& trees);
   void add_ways(std::string dir);
-  const Rule* match(const Node& dir, std::string_view name) const;
-  bool any_on(std::string_view path, bool hidden) const;
-  template <class DirPath>
-  const Rule* match(std::string_view name, const DirPath& dir) const;
+  template <class IsDir>
+  Kept match(std::string_view name, const IsDir& is_dir) const;
 
-  ExportRules rules_;
+  std::vector<ExportRule> defaults_, rules_;  // rules_: the config's
+  ExportRules added_;
   std::chrono::steady_clock::time_point refreshed_{};
   std::unordered_map<std::string, std::vector<Rule>> names_;  // by last component: most names match none
   std::vector<Rule> globs_;
-  std::unordered_map<FileId, bool, FileIdHash> ids_;  // true: hidden
-  std::unordered_set<FileId, FileIdHash> ways_;
+  KeptTrees trees_;
+  KeptTrees::Ids ids_, former_;
+  std::unordered_map<FileId, std::string, FileIdHash> ways_;  // directories above what is protected
   std::unordered_set<std::string> way_paths_, way_names_;
   mutable std::unordered_set<std::string> logged_;
+  bool too_much_ = false;
 };
 
 }  // namespace ssi

@@ -36,19 +36,22 @@ TEST_CASE("secrets are not there, by name and by what they are") {
   home.write(".ssh/id", "secret");
   home.write("open", "");
   home.policy().refresh();
-  CHECK(home.error(wire::Lookup{home.root(), ".ssh", me}) == ENOENT);
+  CHECK(home.error(wire::Lookup{home.root(), ".ssh", me}) == wire::hidden);
+  CHECK(home.error(wire::Lookup{home.root(), "later", me}) == ENOENT);  // which there is not at home either
   const auto names = listing(home, home.root());
   CHECK(std::find(names.begin(), names.end(), "open") != names.end());
   CHECK(std::find(names.begin(), names.end(), ".ssh") == names.end());
-  CHECK(home.error(wire::Mkdir{home.root(), ".ssh", 0700, me}) == EROFS);
-  CHECK(home.error(wire::Rename{home.root(), ".ssh", home.root(), "stolen", 0, me}) == ENOENT);
-  CHECK(home.error(wire::Rmdir{home.root(), ".ssh", me}) == ENOENT);
-  CHECK(home.error(wire::Rename{home.root(), "open", home.root(), ".ssh", 0, me}) == EROFS);
+  CHECK(home.error(wire::Mkdir{home.root(), ".ssh", 0700, me}) == wire::hidden);
+  CHECK(home.error(wire::Rename{home.root(), ".ssh", home.root(), "stolen", 0, me}) == wire::hidden);
+  CHECK(home.error(wire::Rmdir{home.root(), ".ssh", me}) == wire::hidden);
+  CHECK(home.error(wire::Rename{home.root(), "open", home.root(), ".ssh", 0, me}) == wire::hidden);
 
   std::filesystem::create_directory(home.path("later"));  // after the rules were looked at
-  CHECK(home.error(wire::Lookup{home.root(), "later", me}) == ENOENT);
+  CHECK(home.error(wire::Lookup{home.root(), "later", me}) == wire::hidden);
   std::filesystem::rename(home.path(".ssh"), home.path("elsewhere"));
-  CHECK(home.error(wire::Lookup{home.root(), "elsewhere", me}) == ENOENT);
+  CHECK(home.error(wire::Lookup{home.root(), "elsewhere", me}) == wire::hidden);
+  home.policy().refresh();  // another job starts
+  CHECK(home.error(wire::Lookup{home.root(), "elsewhere", me}) == wire::hidden);
   CHECK(home.policy().hides_path(home.path("later/deep/down")));
   CHECK_FALSE(home.policy().hides_path(home.path("open")));
 }
@@ -100,6 +103,66 @@ TEST_CASE("what home would run by itself is read-only") {
         EROFS);
 }
 
+TEST_CASE("what lies deep in a hidden or read-only directory is known under other names") {
+  TestHome home(rules());
+  std::filesystem::create_directories(home.path(".ssh/keys"));
+  std::filesystem::create_directories(home.path(".config/autostart"));
+  home.write(".ssh/keys/id", "secret");
+  home.write(".config/autostart/x", "x");
+  home.policy().refresh();
+  std::filesystem::create_hard_link(home.path(".ssh/keys/id"), home.path("pub"));
+  CHECK(home.error(wire::Lookup{home.root(), "pub", me}) == wire::hidden);
+  const auto names = listing(home, home.root());
+  CHECK(std::find(names.begin(), names.end(), "pub") == names.end());
+  std::filesystem::create_hard_link(home.path(".config/autostart/x"), home.path("x"));
+  CHECK(home.error(wire::Open{home.look(home.root(), "x").node, home.next_handle(), O_RDWR, me}) == EROFS);
+  CHECK(home.error(wire::Unlink{home.root(), "x", me}) == EROFS);
+
+  home.write(".ssh/keys/new", "secret");  // since the rules were looked at
+  std::filesystem::create_hard_link(home.path(".ssh/keys/new"), home.path("new"));
+  ::usleep(1'100'000);
+  CHECK(home.error(wire::Lookup{home.root(), "new", me}) == wire::hidden);
+
+  // A file that the guest has met before it was hidden.
+  home.write("seen", "");
+  const auto seen = home.look(home.root(), "seen").node;
+  std::filesystem::rename(home.path("seen"), home.path(".ssh/seen"));
+  home.policy().refresh();
+  CHECK(home.error(wire::Open{seen, home.next_handle(), O_RDONLY, me}) == wire::hidden);
+}
+
+TEST_CASE("links on the way to what is read-only stay") {
+  TestHome home(rules());
+  std::filesystem::create_directories(home.path("dots/config/autostart"));
+  std::filesystem::create_directories(home.path("dots/shell"));
+  home.write("dots/shell/rc", "");
+  std::filesystem::create_symlink("dots/config", home.path(".config"));
+  std::filesystem::create_symlink("dots/shell/rc", home.path(".bashrc"));
+  home.policy().refresh();
+  CHECK(home.error(wire::Unlink{home.root(), ".config", me}) == EROFS);
+  CHECK(home.error(wire::Rename{home.root(), "dots", home.root(), "old", 0, me}) == EROFS);
+  const auto dots = home.look(home.root(), "dots").node;
+  CHECK(home.error(wire::Rename{dots, "shell", dots, "old", 0, me}) == EROFS);
+  const auto shell = home.look(dots, "shell").node;
+  CHECK(home.error(wire::Open{home.look(shell, "rc").node, home.next_handle(), O_RDWR, me}) == EROFS);
+  CHECK(home.error(wire::Unlink{shell, "rc", me}) == EROFS);
+  CHECK(home.error(wire::Mkdir{shell, "other", 0700, me}) == 0);
+}
+
+TEST_CASE("other rules of the configuration") {
+  TestHome home(rules());
+  home.write("mine", "");
+  CHECK(home.error(wire::Lookup{home.root(), "mine", me}) == 0);
+  ExportRules added;
+  added.hidden = {home.path("mine")};
+  home.policy().follow(added, false);
+  CHECK(home.error(wire::Lookup{home.root(), "mine", me}) == wire::hidden);
+  CHECK(home.policy().hides_path(home.path(".ssh")));
+  home.policy().follow({}, true);
+  home.policy().forget_former();
+  CHECK(home.error(wire::Lookup{home.root(), "mine", me}) == 0);
+}
+
 TEST_CASE("a rule's directory that is not there yet cannot be a link") {
   TestHome home(rules());
   CHECK(home.error(wire::Symlink{home.root(), ".config", "/tmp", me}) == EROFS);
@@ -114,7 +177,8 @@ TEST_CASE("the defaults name the user's own secrets") {
   CHECK(policy.hides_path(home + "/.ssh/id_ed25519"));
   CHECK(policy.hides_path(home + "/.config/chromium"));
   CHECK(policy.hides_path(home + "/mine"));
-  CHECK(policy.hides_path("/run/user/1000/bus"));
+  CHECK(policy.kept_path("/run/user/1000/bus") == Kept::absent);
+  CHECK(policy.kept_path(home + "/.ssh") == Kept::hidden);
   CHECK_FALSE(policy.hides_path(home + "/work"));
   CHECK_FALSE(policy.hides_path("/"));
 }

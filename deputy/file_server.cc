@@ -52,7 +52,7 @@ bool FileService::handle(const Session::Incoming& frame) {
   return true;
 }
 
-FileServer::FileServer(Loop& loop, Session& session, Effects& effects, const ExportPolicy& policy,
+FileServer::FileServer(Loop& loop, Session& session, Effects& effects, ExportPolicy& policy,
                        std::size_t descriptors)
     : service_(std::make_shared<FileService>(loop, session, effects, policy,
                                              descriptors ? descriptors : descriptors_for_nodes())) {}

@@ -20,7 +20,7 @@ class FileServer {
  public:
   // Raises the process's limit of open files. `descriptors`: how many of them nodes may take (0: half of that
   // limit).
-  FileServer(Loop& loop, Session& session, Effects& effects, const ExportPolicy& policy,
+  FileServer(Loop& loop, Session& session, Effects& effects, ExportPolicy& policy,
              std::size_t descriptors = 0);
   // Changes that have not begun are dropped; one that a thread is at ends, and its reply is dropped.
   ~FileServer();

@@ -20,6 +20,9 @@ bool is_name(std::string_view name) {
 Answer<FileService::Held> FileService::hold(std::uint64_t number) {
   Node* node = nodes_.find(number);
   if (!node) return fails(ESTALE);
+  // It was not hidden when the guest met it.
+  if (const auto kept = policy_.kept(node->id); kept >= Kept::absent)
+    return fails(kept == Kept::hidden ? wire::hidden : ESTALE);
   auto path = nodes_.descriptor(*node);
   if (!path) return fails(path.error());
   return Held{node, std::move(*path)};
@@ -46,12 +49,18 @@ std::uint32_t FileService::fs_of(std::uint64_t dev, const Node& dir) {
   return fs == 0 ? dir.fs : fs;
 }
 
+int FileService::not_shown(const Node& dir, const std::string& name, Kept kept) {
+  policy_.log_refused(path_of(dir, name), "sight of");
+  return kept == Kept::hidden ? wire::hidden : ENOENT;
+}
+
 Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, const struct statx& status, Fd fd) {
   const auto id = id_of(status);
-  if (policy_.hides(id)) {
-    policy_.log_refused(path_of(dir, name), "sight of");
-    return fails(ENOENT);
-  }
+  // It may have got this name, or be mounted here, since the policy last looked what lies where.
+  const bool elsewhere =
+      status.stx_attributes & STATX_ATTR_MOUNT_ROOT || (status.stx_nlink > 1 && !S_ISDIR(status.stx_mode));
+  if (elsewhere) policy_.refresh_if_old();
+  if (const auto kept = policy_.kept(id); kept >= Kept::absent) return fails(not_shown(dir, name, kept));
   const auto fs = fs_of(id.dev, dir);
   Node& node = nodes_.meet(id, fs, &dir, name, std::move(fd));
   nodes_.give(node);
@@ -130,7 +139,7 @@ void FileService::note_stale_names(wire::Invalidate& stale,
         const Node* node = nodes_.find(id_of(status));
         leads_to = node ? node->number : ~0ULL;  // a file that the guest has never met
         if (node) seen.emplace(node->number, attr_of(status));
-        if (policy_.hides(id_of(status)) || policy_.hides(*dir->node, name)) leads_to = 0;
+        if (policy_.hides(id_of(status)) || policy_.hides(*dir->node, name)) leads_to = ~0ULL;
       }
     }
     if (known && leads_to == at->second.node) {

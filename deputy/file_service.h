@@ -27,8 +27,7 @@ namespace ssi {
 
 class FileService : public std::enable_shared_from_this<FileService> {
  public:
-  FileService(Loop& loop, Session& session, Effects& effects, const ExportPolicy& policy,
-              std::size_t descriptors)
+  FileService(Loop& loop, Session& session, Effects& effects, ExportPolicy& policy, std::size_t descriptors)
       : loop_(loop),
         session_(session),
         effects_(effects),
@@ -126,6 +125,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
   // opened.
   Answer<wire::Entry> give_new(Node& dir, int dir_fd, const std::string& name);
   Answer<wire::Entry> give(Node& dir, const std::string& name, const struct statx& status, Fd fd = {});
+  // The errno of what is kept from guests, which the log tells of.
+  int not_shown(const Node& dir, const std::string& name, Kept kept);
   Answer<wire::Attr> tell_attr(const Node& node, int fd);
   std::uint32_t fs_of(std::uint64_t dev, const Node& dir);
 
@@ -142,8 +143,10 @@ class FileService : public std::enable_shared_from_this<FileService> {
                                 const std::function<int(int dir)>& make);
 
   int apply(const Change& change, const std::function<int()>& perform) {
-    ++changes_;
-    return effects_.apply(policy_, change, perform);
+    return effects_.apply(policy_, change, [&] {
+      ++changes_;  // what the policy refuses is none
+      return perform();
+    });
   }
 
   // Changes an open file on the thread pool in its order, and then replies.
@@ -168,7 +171,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Loop& loop_;
   Session& session_;
   Effects& effects_;
-  const ExportPolicy& policy_;
+  ExportPolicy& policy_;
   Callers callers_;
   HomeMounts mounts_;
   Nodes nodes_;

@@ -54,31 +54,41 @@ void History::load() {
   auto read = std::make_shared<std::promise<void>>();
   writing_ = read->get_future();
   auto past = std::make_shared<HistoryDatabase::Past>();
+  auto needs = std::make_shared<std::vector<HomeNeed>>();
   auto status = std::make_shared<Status>();
   loop_.queue_work(
-      [file = file_, past, status, read] {
+      [file = file_, past, needs, status, read] {
         *status = file->open();
-        if (*status)
+        if (*status) {
           if (auto found = file->database->past(jobs_learned)) *past = std::move(*found);
+          if (auto found = file->database->needs()) *needs = std::move(*found);
+        }
         read->set_value();
       },
-      [this, past, status, alive = alive_] {
+      [this, past, needs, status, alive = alive_] {
         if (!*alive) return;
         for (const auto& [key, run] : *past) predictions_.remember(key, run);
+        for (auto& need : *needs) needs_.remember(std::move(need));
         done(*status);
       });
 }
 
 std::uint64_t History::began(JobBegan job) {
   const auto row = next_row_++;
-  append({row, std::move(job), std::nullopt});
+  append({row, std::move(job), std::nullopt, std::nullopt});
   if (pending_.size() == 1) soon_.once(soon_ms, [this] { write(); });
   return row;
 }
 
 void History::ended(std::uint64_t row, const std::string& key, bool at_home, JobEnded job) {
   if (job.work) predictions_.remember(key, {at_home, *job.work, job.memory.value_or(0)});
-  append({row, std::nullopt, std::move(job)});
+  append({row, std::nullopt, std::move(job), std::nullopt});
+  write();
+}
+
+void History::needs_home(HomeNeed need) {
+  append({0, std::nullopt, std::nullopt, need});
+  needs_.remember(std::move(need));
   write();
 }
 

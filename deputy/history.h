@@ -13,6 +13,7 @@
 
 #include "common/loop.h"
 #include "deputy/history_database.h"
+#include "deputy/home_needs.h"
 #include "deputy/predictions.h"
 
 namespace ssi {
@@ -26,6 +27,11 @@ class History {
 
   std::uint64_t began(JobBegan job);  // its row, for ended()
   void ended(std::uint64_t row, const std::string& key, bool at_home, JobEnded job);
+
+  void needs_home(HomeNeed need);
+  std::optional<std::string> home_need(const std::string& key, double now) const {
+    return needs_.of(key, now);
+  }
 
   std::optional<Prediction> prediction(const std::string& key) const { return predictions_.of(key); }
 
@@ -47,6 +53,7 @@ class History {
   std::uint64_t next_row_;
   std::shared_ptr<File> file_;
   Predictions predictions_;
+  HomeNeeds needs_;
   std::vector<HistoryChange> pending_;
   std::shared_future<void> writing_;  // valid: a thread has the file
   Timer soon_;

@@ -36,6 +36,12 @@ constexpr const char* complete = R"(
 UPDATE jobs SET state = 'ended', status = ?2, seconds = ?3, cpu = ?4, memory = ?5, bytes_in = ?6, bytes_out = ?7, work = ?8
 WHERE seq = ?1)";
 
+// Beside the schema: an older deputy leaves it alone.
+constexpr const char* make_needs = R"(
+CREATE TABLE IF NOT EXISTS needs (key TEXT PRIMARY KEY, what TEXT NOT NULL, seen REAL NOT NULL);
+DELETE FROM needs WHERE seen < unixepoch('now', '-1 day');
+)";
+
 class Statement {
  public:
   Statement(sqlite3* database, const char* sql) {
@@ -107,6 +113,11 @@ bool complete_row(sqlite3* database, std::uint64_t row, const JobEnded& job) {
   return statement.done();
 }
 
+bool write_need(sqlite3* database, const HomeNeed& need) {
+  Statement statement(database, "INSERT OR REPLACE INTO needs (key, what, seen) VALUES (?1, ?2, ?3)");
+  return statement.bind(need.key).bind(need.what).bind(need.seen).done();
+}
+
 }  // namespace
 
 void HistoryDatabase::Close::operator()(sqlite3* database) const {
@@ -149,6 +160,7 @@ Status HistoryDatabase::prepare(std::uint64_t first_row) {
         fmt::format("{} was made by a newer ssi (schema {}); jobs are not recorded", path_, version));
   if (version == 0)
     if (auto made = run(make_tables); !made) return made;
+  if (auto made = run(make_needs); !made) return made;
   Statement died(database_.get(), "UPDATE jobs SET state = 'ended' WHERE state = 'running' AND seq < ?1");
   if (!died.bind(first_row).done()) return error();
   return prune();
@@ -166,7 +178,8 @@ Status HistoryDatabase::write(const std::vector<HistoryChange>& changes) {
   if (auto begun = run("BEGIN IMMEDIATE"); !begun) return begun;
   for (const auto& change : changes) {
     const bool written = (!change.began || insert_row(database_.get(), change.row, *change.began)) &&
-                         (!change.ended || complete_row(database_.get(), change.row, *change.ended));
+                         (!change.ended || complete_row(database_.get(), change.row, *change.ended)) &&
+                         (!change.need || write_need(database_.get(), *change.need));
     if (!written) {
       const auto why = error();
       (void)run("ROLLBACK");
@@ -194,6 +207,13 @@ Result<HistoryDatabase::Past> HistoryDatabase::past(std::size_t limit) {
     past.emplace_back(statement.text(0), PastRun{statement.integer(1) != 0, statement.real(2),
                                                  static_cast<std::uint64_t>(statement.integer(3))});
   return past;
+}
+
+Result<std::vector<HomeNeed>> HistoryDatabase::needs() {
+  Statement statement(database_.get(), "SELECT key, what, seen FROM needs ORDER BY seen");
+  std::vector<HomeNeed> needs;
+  while (statement.row()) needs.push_back({statement.text(0), statement.text(1), statement.real(2)});
+  return needs;
 }
 
 }  // namespace ssi

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "deputy/home_needs.h"
 #include "deputy/predictions.h"
 
 struct sqlite3;
@@ -35,6 +36,7 @@ struct HistoryChange {
   std::uint64_t row = 0;  // the caller's number; rises
   std::optional<JobBegan> began;
   std::optional<JobEnded> ended;
+  std::optional<HomeNeed> need{};  // of no row
 };
 
 class HistoryDatabase {
@@ -54,6 +56,7 @@ class HistoryDatabase {
   // What teaches, oldest first; of the newest `limit` jobs.
   using Past = std::vector<std::pair<std::string, PastRun>>;  // key, run
   Result<Past> past(std::size_t limit);
+  Result<std::vector<HomeNeed>> needs();
 
  private:
   struct Close {

@@ -95,6 +95,23 @@ TEST_CASE("jobs at home get numbers of their own, in every life of the deputy") 
   CHECK(folder.read("SELECT id FROM jobs ORDER BY seq") == "8589934593 7 8589934594 8589934595");
 }
 
+TEST_CASE("what only home had for a command is known to the next deputy, for a day") {
+  const Folder folder;
+  const auto now = static_cast<double>(::time(nullptr));
+  const std::string what = "needs /h/.ssh, which is hidden from guests";
+  {
+    auto database = HistoryDatabase::open(folder.file, 100);
+    REQUIRE(database->write({{0, {}, {}, HomeNeed{"a", "needs x", now - 60}},
+                             {0, {}, {}, HomeNeed{"a", what, now}},
+                             {0, {}, {}, HomeNeed{"old", what, now - 2 * HomeNeeds::seconds_kept}}}));
+  }
+  const auto needs = HistoryDatabase::open(folder.file, 200)->needs();
+  REQUIRE(needs);
+  REQUIRE(needs->size() == 1);
+  CHECK(needs->front().key == "a");
+  CHECK(needs->front().what == what);
+}
+
 TEST_CASE("what ran when the deputy died has ended somehow") {
   const Folder folder;
   (void)HistoryDatabase::open(folder.file, 100)->write({{100, job(7), {}}});

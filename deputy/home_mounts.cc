@@ -154,6 +154,7 @@ Result<std::vector<HomeMounts::Root>> HomeMounts::read(const ExportPolicy& polic
     const auto id = id_of(status);  // st_dev: on btrfs the table has another number
     const auto [place, isnew] = numbers_.try_emplace(id.dev, next_);
     if (isnew) ++next_;
+    if (policy.hides(id)) continue;  // bound here from where it is hidden
     barred_.erase(id.dev);
     roots.push_back({line.path, place->second, line.read_only, id, std::move(fd)});
   }

@@ -131,6 +131,7 @@ void Job::take(RunRequest&& request) {
   if (!reason) return home(reason.error().text());
   if (!reason->empty()) return home(*reason);
   if (const auto why = take_descriptors(); !why.empty()) return home(why);
+  if (const auto why = hidden_need(); !why.empty()) return home(why);
   if (const auto why = predicted_short(); !why.empty()) return home(why);
   if (const auto why = never_home_ ? "" : special_argument(request_.cwd, request_.argv()); !why.empty())
     return home(printable(why) + ", which only home can serve");
@@ -202,8 +203,24 @@ void Job::obey(const Rule& rule) {
   request_.environment = without_variables(request_.environment, rule.env_drop);
 }
 
+bool Job::guest_is_wanted() const {
+  return never_home_ || !request_.guest.empty();
+}
+
+// What it would only find out in its guest.
+std::string Job::hidden_need() const {
+  if (guest_is_wanted()) return {};
+  const auto& policy = deputy_.policy();
+  if (policy.kept_path(request_.cwd) == Kept::hidden) return "its directory is hidden from guests";
+  auto words = request_.argv();
+  if (!words.empty()) words[0] = request_.path;
+  if (const auto path = hidden_argument(policy, request_.cwd, words); !path.empty())
+    return "it needs " + printable(path) + ", which is hidden from guests";
+  return record_->needed_home();
+}
+
 std::string Job::predicted_short() const {
-  if (never_home_ || prefers_guest_ || !request_.guest.empty() || request_.has(HANDOVER_WAIT)) return {};
+  if (guest_is_wanted() || prefers_guest_ || request_.has(HANDOVER_WAIT)) return {};
   return record_->too_short(min_seconds_, deputy_.home_speed());
 }
 

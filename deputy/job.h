@@ -40,6 +40,8 @@ class Job {
   std::string take_descriptors();                      //    the same
   bool leave_jobserver();                              //    false: it cannot do without
   void obey(const Rule& rule);
+  bool guest_is_wanted() const;         //    by who typed it
+  std::string hidden_need() const;      //    "": it needs nothing that is hidden from guests
   std::string predicted_short() const;  //    "": it is not, or a guest is wanted all the same
   void place(const Config& config);     // 3. place
   void wait();

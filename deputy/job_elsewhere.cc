@@ -61,12 +61,13 @@ void Job::recall() {
   kill();  // the rest of it
   stop_watch_.reset();
   const auto what = printable(needs_);
+  if (needs_.starts_with("needs "))
+    record_->needs_home(what);  // a file that is hidden: the next time at once
   auto kept = streams_->take_back();
   if (never_home_ || !kept || guest_->files().changes() != effects_before_) {
     state_ = State::settling;
-    return streams_->flushed([this, what] {
-      fail(request_.command() + " " + what + ", which only home can serve: run it with --local");
-    });
+    return streams_->flushed(
+        [this, what] { fail(request_.command() + " " + what + ": run it with --local"); });
   }
   streams_.reset();
   request_.descriptors = std::move(*kept);

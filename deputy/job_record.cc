@@ -36,7 +36,9 @@ void JobRecord::identify(const RunRequest& request, std::string user, std::strin
   job_.home = std::move(home);
   job_.command = request.command();
   job_.shape = argument_shape(request.argv());
-  job_.key = command_key(executable_of(request), job_.shape);
+  const auto executable = executable_of(request);
+  job_.key = command_key(executable, job_.shape);
+  exact_key_ = command_key(executable, request.cwd + '\0' + request.arguments);
   prediction_ = history_.prediction(job_.key);
   if (prediction_) job_.predicted = prediction_->work;
 }
@@ -50,6 +52,15 @@ std::string JobRecord::too_short(double min_seconds, double home_speed) const {
   const auto seconds = prediction_->work / (home_speed > 0 ? home_speed : 1);
   if (seconds >= min_seconds) return {};
   return fmt::format("predicted {:.2g} s, below min_seconds {:g}", seconds, min_seconds);
+}
+
+std::string JobRecord::needed_home() const {
+  const auto need = history_.home_need(exact_key_, now());
+  return need ? "last time it " + *need : "";
+}
+
+void JobRecord::needs_home(const std::string& what) {
+  history_.needs_home({exact_key_, what, now()});
 }
 
 void JobRecord::began(std::uint64_t id, const std::string& guest, const std::string& reason) {

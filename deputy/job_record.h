@@ -25,6 +25,10 @@ class JobRecord {
   // Why the job is not worth a guest; "": it is, or nobody knows. `home_speed` as in wire::Report, 0: not known.
   std::string too_short(double min_seconds, double home_speed) const;
 
+  // What it met in a guest lately that only home has; "": nothing.
+  std::string needed_home() const;
+  void needs_home(const std::string& what);  // it has met that now
+
   void began_in(const wire::Placed& place);
   void began_at_home(const std::string& reason);
 
@@ -40,6 +44,7 @@ class JobRecord {
 
   History& history_;
   JobBegan job_;
+  std::string exact_key_;  // of these very arguments in this directory
   std::optional<Prediction> prediction_;
   double speed_ = 0;  // of the guest
   std::uint64_t row_ = 0;

@@ -12,10 +12,6 @@ Answer<wire::Entry> FileService::serve(const wire::Lookup& m) {
   const auto dir = hold_dir(m.parent, m.name);
   if (!dir) return fails(dir.error());
   if (dir->node->barred) return fails(ENOENT);
-  if (policy_.hides(*dir->node, m.name)) {
-    policy_.log_refused(path_of(*dir->node, m.name), "sight of");
-    return fails(ENOENT);
-  }
   Fd fd;
   const auto rights = callers_.rights(m.caller);
   const int error = with_room(nodes_, [&] {
@@ -26,6 +22,8 @@ Answer<wire::Entry> FileService::serve(const wire::Lookup& m) {
   });
   if (error == ENOENT) handed_out_.name(m.parent, m.name, 0);
   if (error) return fails(error);
+  if (const auto kept = policy_.kept(*dir->node, m.name); kept >= Kept::absent)
+    return fails(not_shown(*dir->node, m.name, kept));
   struct statx status;
   if (const int failed = stat_of(fd.get(), status)) return fails(failed);
   return give(*dir->node, m.name, status, std::move(fd));
@@ -89,8 +87,9 @@ Answer<wire::Entry> FileService::serve(const wire::Link& m) {
 Answer<wire::None> FileService::remove_name(const wire::Unlink& m, bool directory) {
   const auto dir = hold_dir(m.parent, m.name);
   if (!dir) return fails(dir.error());
-  if (policy_.hides(*dir->node, m.name)) return fails(ENOENT);
   const auto is = file_at(dir->fd(), m.name);
+  if (const auto kept = policy_.kept(*dir->node, m.name); kept >= Kept::absent)
+    return fails(is ? not_shown(*dir->node, m.name, kept) : ENOENT);
   Node* node = keep_reachable(is);
   const auto rights = callers_.rights(m.caller);
   const Change change{directory ? Change::Kind::rmdir : Change::Kind::unlink, nullptr,
@@ -117,8 +116,10 @@ Answer<wire::None> FileService::serve(const wire::Rename& m) {
   if (!dir) return fails(dir.error());
   const auto to = hold_dir(m.new_parent, m.new_name);
   if (!to) return fails(to.error());
-  if (policy_.hides(*dir->node, m.name)) return fails(ENOENT);
-  const auto is = file_at(dir->fd(), m.name), was = file_at(to->fd(), m.new_name);
+  const auto is = file_at(dir->fd(), m.name);
+  if (const auto kept = policy_.kept(*dir->node, m.name); kept >= Kept::absent)
+    return fails(is ? not_shown(*dir->node, m.name, kept) : ENOENT);
+  const auto was = file_at(to->fd(), m.new_name);
   Node *node = keep_reachable(is), *replaced = keep_reachable(was);
   const auto rights = callers_.rights(m.caller);
   const Change change{Change::Kind::rename, nullptr, Change::Place{dir->node, m.name, is},

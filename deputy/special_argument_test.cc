@@ -27,5 +27,15 @@ TEST_CASE("FIFOs, sockets and devices among the arguments") {
   CHECK(
       special_argument(here, {"p", "f", "", "-p", "none", "/dev/null", "/dev/stdin", "/dev/zero", ".", "x="})
           .empty());
+  ExportRules rules;
+  rules.hidden = {here + "/keys", here + "/f"};
+  std::filesystem::create_directory(here + "/keys");
+  std::ofstream(here + "/keys/id") << "text";
+  std::filesystem::create_symlink("keys", here + "/way");
+  const auto policy = ExportPolicy::exactly(rules);
+  CHECK(hidden_argument(policy, here, {"cat", "keys/id"}) == here + "/keys/id");
+  CHECK(hidden_argument(policy, "/", {"cat", "--key=" + here + "/way/id"}) == here + "/way/id");
+  CHECK(hidden_argument(policy, "/", {here + "/f"}) == here + "/f");
+  CHECK(hidden_argument(policy, here, {"cat", "p", "-", "", "keys/none", "..", "x="}).empty());
   std::filesystem::remove_all(here);
 }
