@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "common/ticket.h"
 
+#include "common/wire_msgpack.h"
+
 namespace ssi {
 namespace {
 

@@ -25,7 +25,7 @@ struct Ticket {
   wire::Bytes nonce;       // 16 random bytes
   std::uint32_t cpus = 0;  // 0: as many as there are
   std::uint64_t memory = 0;
-  MSGPACK_DEFINE(user, home_key, guest_key, job, epoch, issued_ms, expires_ms, nonce, cpus, memory)
+  SSI_FIELDS(user, home_key, guest_key, job, epoch, issued_ms, expires_ms, nonce, cpus, memory)
 
   // Fields and the scheduler's signature over them, as one string.
   std::string seal(const Identity& scheduler) const;

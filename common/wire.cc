@@ -2,6 +2,9 @@
 #include "common/wire.h"
 
 #include <array>
+#include <tuple>
+
+#include "common/wire_msgpack.h"
 
 namespace ssi::wire {
 namespace {
@@ -82,5 +85,30 @@ Result<Frame> decode_frame(std::uint16_t kind, std::string_view meta) {
   if (!read) return failure("malformed frame of kind " + std::to_string(kind));
   return message;
 }
+
+// pack() and unpack() of every frame and of its reply are compiled here, for all who see only their declarations.
+namespace {
+
+template <class M>
+constexpr auto both() {
+  return std::make_tuple(&pack<M>, &unpack<M>);
+}
+
+template <class M>
+constexpr auto with_reply() {
+  if constexpr (requires { typename M::Reply; })
+    return std::tuple_cat(both<M>(), both<typename M::Reply>());
+  else
+    return both<M>();
+}
+
+template <class... M>
+constexpr auto all_of(const std::variant<M...>*) {
+  return std::tuple_cat(with_reply<M>()...);
+}
+
+[[gnu::used]] constinit const auto compiled = all_of(static_cast<const Frame*>(nullptr));
+
+}  // namespace
 
 }  // namespace ssi::wire

@@ -19,10 +19,17 @@
 
 #include "common/result.h"
 
-#ifndef MSGPACK_NO_BOOST
-#define MSGPACK_NO_BOOST
-#endif
-#include <msgpack.hpp>
+// The fields of a message, in their order. How they become msgpack is in common/wire_msgpack.h, which few files need to
+// include: compiled in each one (MSGPACK_DEFINE), it took half of the time of a build.
+#define SSI_FIELDS(...)                              \
+  template <class Visit>                             \
+  decltype(auto) visit_fields(Visit&& visit) {       \
+    return visit(__VA_ARGS__);                       \
+  }                                                  \
+  template <class Visit>                             \
+  decltype(auto) visit_fields(Visit&& visit) const { \
+    return visit(__VA_ARGS__);                       \
+  }
 
 namespace ssi::wire {
 
@@ -44,7 +51,7 @@ struct JobUse {
   std::uint64_t cpu_us = 0;
   std::uint64_t memory = 0;  // bytes resident now, of all its processes
   double seconds = 0;        // since it was started
-  MSGPACK_DEFINE(job, user, home, command, cpu_us, memory, seconds)
+  SSI_FIELDS(job, user, home, command, cpu_us, memory, seconds)
 };
 
 // agent -> scheduler, on change and at least every 500 ms. `key` must be the one whose CURVE half authenticated
@@ -66,15 +73,15 @@ struct Report {
   std::vector<std::uint64_t> jobs;                  // ids of the jobs that run there
   std::vector<JobUse> used;                         // of the same jobs
   std::uint8_t dials_out = 0;  // 1: `address` is empty, it connects to homes that ask for it (Callback)
-  MSGPACK_DEFINE(version, name, key, address, boot, sequence, cpus, speed, busy, runnable, steal,
-                 memory_total, memory_free, pressure_cpu, pressure_memory, jobs, used, dials_out)
+  SSI_FIELDS(version, name, key, address, boot, sequence, cpus, speed, busy, runnable, steal, memory_total,
+             memory_free, pressure_cpu, pressure_memory, jobs, used, dials_out)
 };
 
 // scheduler -> agent: the report arrived; `epoch` fences sessions of an earlier life.
 struct ReportTaken {
   std::uint64_t sequence = 0;
   std::uint64_t epoch = 0;
-  MSGPACK_DEFINE(sequence, epoch)
+  SSI_FIELDS(sequence, epoch)
 };
 
 // deputy -> scheduler: where should this job run?
@@ -94,14 +101,14 @@ struct Place {
   std::uint32_t home_cpus = 0;  // the home as one of the machines
   double home_speed = 0, home_busy = 0;
   std::uint8_t can_be_called = 0;  // 1: guests that dial out can reach this home
-  MSGPACK_DEFINE(version, request, user, home, home_key, command, guest, never_home, may_wait, cpus, memory,
-                 cpu_seconds, home_cpus, home_speed, home_busy, can_be_called)
+  SSI_FIELDS(version, request, user, home, home_key, command, guest, never_home, may_wait, cpus, memory,
+             cpu_seconds, home_cpus, home_speed, home_busy, can_be_called)
 };
 
 // scheduler -> deputy, at once: the request arrived. Without it within 300 ms the deputy stops waiting.
 struct PlaceTaken {
   std::uint64_t request = 0;
-  MSGPACK_DEFINE(request)
+  SSI_FIELDS(request)
 };
 
 enum class Verdict : std::uint8_t { guest = 0, home = 1, wait = 2, refused = 3 };
@@ -119,19 +126,19 @@ struct Placed {
   Bytes ticket;                // see common/ticket.h
   std::uint8_t dials_out = 0;  // 1: ask for it by Callback, unless a session with this guest is open
   double speed = 0;            // of one of the guest's processors, as it reports it
-  MSGPACK_DEFINE(request, verdict, reason, job, guest, address, guest_key, epoch, ticket, dials_out, speed)
+  SSI_FIELDS(request, verdict, reason, job, guest, address, guest_key, epoch, ticket, dials_out, speed)
 };
 
 // deputy -> scheduler: a placed job has ended, or never started; its reservation is over.
 struct JobEnded {
   std::uint64_t job = 0;
   double cpu_seconds = 0;
-  MSGPACK_DEFINE(job, cpu_seconds)
+  SSI_FIELDS(job, cpu_seconds)
 };
 
 struct StatusRequest {
   std::uint64_t request = 0;
-  MSGPACK_DEFINE(request)
+  SSI_FIELDS(request)
 };
 
 struct GuestStatus {
@@ -144,21 +151,21 @@ struct GuestStatus {
   std::vector<std::uint64_t> jobs;
   std::uint32_t version = 0;
   double silent = 0;  // seconds since the last report
-  MSGPACK_DEFINE(name, state, key, address, cpus, speed, load, steal, memory_total, memory_free, jobs,
-                 version, silent)
+  SSI_FIELDS(name, state, key, address, cpus, speed, load, steal, memory_total, memory_free, jobs, version,
+             silent)
 };
 
 struct StatusReply {
   std::uint64_t request = 0;
   std::vector<GuestStatus> guests;
-  MSGPACK_DEFINE(request, guests)
+  SSI_FIELDS(request, guests)
 };
 
 // scheduler -> anyone: the request (0: whatever came last) cannot be served; one line says why.
 struct Refused {
   std::uint64_t request = 0;
   std::string reason;
-  MSGPACK_DEFINE(request, reason)
+  SSI_FIELDS(request, reason)
 };
 
 // --- joining. agent -> scheduler, first on every connection, and again with back-off until it is admitted. The key is
@@ -169,7 +176,7 @@ struct Join {
   Bytes key;          // Ed25519 public key, 32 bytes
   std::string uuid;   // of its Xen domain; empty: it is none
   std::string token;  // of enrolment; empty: it waits for an administrator
-  MSGPACK_DEFINE(version, name, key, uuid, token)
+  SSI_FIELDS(version, name, key, uuid, token)
 };
 
 enum class Joining : std::uint8_t { admitted = 0, pending = 1, refused = 2 };
@@ -179,7 +186,7 @@ struct Joined {
   std::uint8_t state = 0;  // Joining; decode() refuses others
   std::string name;        // admitted: what it is called from now on
   std::string reason;      // else: one line for the guest's console
-  MSGPACK_DEFINE(state, name, reason)
+  SSI_FIELDS(state, name, reason)
 };
 
 inline constexpr std::size_t rendezvous_size = 16;  // bytes
@@ -189,21 +196,21 @@ struct Callback {
   std::uint64_t job = 0;
   std::string address;  // HOST:PORT of this home, as guests reach it
   Bytes rendezvous;     // 16 random bytes by which we know the connection; they prove nothing
-  MSGPACK_DEFINE(job, address, rendezvous)
+  SSI_FIELDS(job, address, rendezvous)
 };
 
 // scheduler -> agent: connect to this home, write the 16 bytes of `rendezvous`, go on as if it had connected.
 struct Dial {
   std::string address;
   Bytes rendezvous;
-  MSGPACK_DEFINE(address, rendezvous)
+  SSI_FIELDS(address, rendezvous)
 };
 
 // --- administration. Only keys admitted as "admin" may ask, but for GuestsRequest.
 
 struct GuestsRequest {
   std::uint64_t request = 0;
-  MSGPACK_DEFINE(request)
+  SSI_FIELDS(request)
 };
 
 struct GuestEntry {
@@ -214,13 +221,13 @@ struct GuestEntry {
   std::string uuid;     // of its Xen domain
   std::string reason;   // why it is refused, or what it waits for; one line
   double silent = -1;   // seconds since it was last heard of; -1: not in this life of the scheduler
-  MSGPACK_DEFINE(name, state, key, address, uuid, reason, silent)
+  SSI_FIELDS(name, state, key, address, uuid, reason, silent)
 };
 
 struct GuestsReply {
   std::uint64_t request = 0;
   std::vector<GuestEntry> guests;
-  MSGPACK_DEFINE(request, guests)
+  SSI_FIELDS(request, guests)
 };
 
 // Admits the pending guest `who` (fingerprint, whole key, or name), or takes an admission back.
@@ -228,43 +235,43 @@ struct Admit {
   std::uint64_t request = 0;
   std::string who;
   std::uint8_t revoke = 0;
-  MSGPACK_DEFINE(request, who, revoke)
+  SSI_FIELDS(request, who, revoke)
 };
 
 struct Admitted {
   std::uint64_t request = 0;
   std::string name;
-  MSGPACK_DEFINE(request, name)
+  SSI_FIELDS(request, name)
 };
 
 struct TokenRequest {
   std::uint64_t request = 0;
   std::uint32_t seconds = 0;  // for how long it admits guests
-  MSGPACK_DEFINE(request, seconds)
+  SSI_FIELDS(request, seconds)
 };
 
 struct TokenReply {
   std::uint64_t request = 0;
   std::string token;
-  MSGPACK_DEFINE(request, token)
+  SSI_FIELDS(request, token)
 };
 
 // deputy -> scheduler: what runs in the pool? Answered for every user's jobs; guests are refused.
 struct JobsRequest {
   std::uint64_t request = 0;
-  MSGPACK_DEFINE(request)
+  SSI_FIELDS(request)
 };
 
 struct JobStatus {
   std::string guest;
   JobUse use;
-  MSGPACK_DEFINE(guest, use)
+  SSI_FIELDS(guest, use)
 };
 
 struct JobsReply {
   std::uint64_t request = 0;
   std::vector<JobStatus> jobs;
-  MSGPACK_DEFINE(request, jobs)
+  SSI_FIELDS(request, jobs)
 };
 
 using Control = std::variant<Report, ReportTaken, Place, PlaceTaken, Placed, JobEnded, StatusRequest,
@@ -280,7 +287,7 @@ Result<Control> decode_control(std::string_view frame);
 // kind is 0 or an errno, and whose metadata is the Reply. Others are one-way.
 
 struct None {
-  MSGPACK_DEFINE()
+  SSI_FIELDS()
 };
 
 // Who, in the guest, asks: ids as at home. Supplementary groups are those of home's user database, unless the agent says
@@ -289,7 +296,7 @@ struct Caller {
   std::uint32_t uid = 0, gid = 0;
   std::uint8_t has_groups = 0;
   std::vector<std::uint32_t> groups{};
-  MSGPACK_DEFINE(uid, gid, has_groups, groups)
+  SSI_FIELDS(uid, gid, has_groups, groups)
 };
 
 // --- the session
@@ -297,7 +304,7 @@ struct Caller {
 struct Welcome {
   std::uint32_t version = 0;
   std::string guest;
-  MSGPACK_DEFINE(version, guest)
+  SSI_FIELDS(version, guest)
 };
 
 // deputy -> agent, first frame. `ticket` admits this home key to this guest.
@@ -311,32 +318,32 @@ struct Hello {
   // Of all jobs of this session: what an agent without root maps its one id to.
   std::uint32_t uid = no_id, gid = no_id;
   static constexpr std::uint32_t no_id = ~0U;
-  MSGPACK_DEFINE(version, ticket, epoch, home, domain, uid, gid)
+  SSI_FIELDS(version, ticket, epoch, home, domain, uid, gid)
 };
 
 // Frames up to this stream position have been taken; the sender need not keep them.
 struct Taken {
   std::uint64_t position = 0;
-  MSGPACK_DEFINE(position)
+  SSI_FIELDS(position)
 };
 
 struct Ping {
   using Reply = None;
-  MSGPACK_DEFINE()
+  SSI_FIELDS()
 };
 
 // --- jobs: deputy -> agent unless said otherwise
 
 struct Limit {  // rlim_t; RLIM_INFINITY as it is
   std::uint64_t soft = 0, hard = 0;
-  MSGPACK_DEFINE(soft, hard)
+  SSI_FIELDS(soft, hard)
 };
 
 // A piece (the body) of the job's argv or environment, strings ended by NUL. Precedes Start.
 struct SpecPart {
   std::uint64_t job = 0;
   std::uint8_t environment = 0;  // 0: argv, 1: environment
-  MSGPACK_DEFINE(job, environment)
+  SSI_FIELDS(job, environment)
 };
 
 // What a descriptor of the job's is in the guest.
@@ -358,23 +365,23 @@ struct Descriptor {
   std::uint64_t offset = 0;  // file: where its description stands
   std::uint64_t node = 0;    // file: the inode number that `path` must lead to
   std::uint64_t token = 0;   // file: for Adopt; 0: the offset is the guest's own
-  MSGPACK_DEFINE(fd, kind, of, flags, path, offset, node, token)
+  SSI_FIELDS(fd, kind, of, flags, path, offset, node, token)
 };
 
 // A terminal's modes: struct termios, Linux's numbers (<asm-generic/termbits.h>).
 struct Modes {
   std::uint32_t input = 0, output = 0, control = 0, local = 0;
   Bytes characters;  // c_cc
-  MSGPACK_DEFINE(input, output, control, local, characters)
+  SSI_FIELDS(input, output, control, local, characters)
 };
 
 struct WindowSize {
   std::uint16_t rows = 0, columns = 0, x_pixels = 0, y_pixels = 0;
-  MSGPACK_DEFINE(rows, columns, x_pixels, y_pixels)
+  SSI_FIELDS(rows, columns, x_pixels, y_pixels)
 };
 
 struct Started {
-  MSGPACK_DEFINE()
+  SSI_FIELDS()
 };
 
 // Run it. A reply with an errno means that nothing was done: path is not there, not executable, ….
@@ -395,8 +402,8 @@ struct Start {
   Modes terminal;                          // with a descriptor of that kind: as home's
   WindowSize window;
   std::uint8_t background = 0;  // as said by Foreground
-  MSGPACK_DEFINE(job, ticket, path, cwd, uid, gid, groups, umask, nice, limits, blocked, ignored, descriptors,
-                 group_leader, terminal, window, background)
+  SSI_FIELDS(job, ticket, path, cwd, uid, gid, groups, umask, nice, limits, blocked, ignored, descriptors,
+             group_leader, terminal, window, background)
 };
 
 // Bytes (the body) of one of the job's streams: the number of its descriptor, or `terminal`, which goes both ways. The
@@ -406,7 +413,7 @@ struct Data {
   static constexpr std::uint8_t terminal = 255;
   std::uint64_t job = 0;
   std::uint8_t stream = 0;
-  MSGPACK_DEFINE(job, stream)
+  SSI_FIELDS(job, stream)
 };
 
 // The receiver of Data has passed `bytes` on.
@@ -414,14 +421,14 @@ struct Credit {
   std::uint64_t job = 0;
   std::uint8_t stream = 0;
   std::uint32_t bytes = 0;
-  MSGPACK_DEFINE(job, stream, bytes)
+  SSI_FIELDS(job, stream, bytes)
 };
 
 // From the sender of Data: end of file. From its receiver: nobody reads any more (SIGPIPE, EPIPE).
 struct End {
   std::uint64_t job = 0;
   std::uint8_t stream = 0;
-  MSGPACK_DEFINE(job, stream)
+  SSI_FIELDS(job, stream)
 };
 
 struct Signal {
@@ -434,26 +441,26 @@ struct Signal {
   std::uint64_t job = 0;
   std::int32_t number = 0;
   std::uint8_t to = group;
-  MSGPACK_DEFINE(job, number, to)
+  SSI_FIELDS(job, number, to)
 };
 
 // The terminal has another size: SIGWINCH to its foreground process group.
 struct Resize {
   std::uint64_t job = 0;
   WindowSize window;
-  MSGPACK_DEFINE(job, window)
+  SSI_FIELDS(job, window)
 };
 
 struct Kill {  // the whole job, now
   std::uint64_t job = 0;
-  MSGPACK_DEFINE(job)
+  SSI_FIELDS(job)
 };
 
 // Where the job left a descriptor: an input's bytes read, a file's offset; of Data::terminal the bytes that reached it.
 struct Position {
   std::uint32_t fd = 0;
   std::uint64_t value = 0;
-  MSGPACK_DEFINE(fd, value)
+  SSI_FIELDS(fd, value)
 };
 
 // agent -> deputy, behind all output that the job wrote before its leader ended.
@@ -467,14 +474,14 @@ struct Exited {
   Bytes typed_ahead;                // what was typed at the terminal and the job left unread
   Bytes spoiled;  // a file that home refused to write when no call of the job's waited any more; empty: none
   std::int32_t spoiled_by = 0;  // with that errno
-  MSGPACK_DEFINE(job, wait_status, cpu_us, max_rss, positions, survivors, typed_ahead, spoiled, spoiled_by)
+  SSI_FIELDS(job, wait_status, cpu_us, max_rss, positions, survivors, typed_ahead, spoiled, spoiled_by)
 };
 
 // The job has, or has not, the foreground of its terminal: as its caller has at home. Who reads in the background is stopped.
 struct Foreground {
   std::uint64_t job = 0;
   std::uint8_t yes = 1;
-  MSGPACK_DEFINE(job, yes)
+  SSI_FIELDS(job, yes)
 };
 
 // agent -> deputy: of an input, how many of its bytes the job has read by now.
@@ -482,41 +489,41 @@ struct Consumed {
   std::uint64_t job = 0;
   std::uint8_t stream = 0;
   std::uint64_t bytes = 0;  // since the job's start
-  MSGPACK_DEFINE(job, stream, bytes)
+  SSI_FIELDS(job, stream, bytes)
 };
 
 // agent -> deputy: the job's leader was stopped, or continued, by `number`.
 struct Stopped {
   std::uint64_t job = 0;
   std::int32_t number = 0;  // SIGCONT: it goes on
-  MSGPACK_DEFINE(job, number)
+  SSI_FIELDS(job, number)
 };
 
 // agent -> deputy, in the order of the terminal's Data: the job has set other modes.
 struct ModesChanged {
   std::uint64_t job = 0;
   Modes modes;
-  MSGPACK_DEFINE(job, modes)
+  SSI_FIELDS(job, modes)
 };
 
 // agent -> deputy: the job wants what only home has; the process that asked waits. `reason`: "opens the FIFO p".
 struct NeedsHome {
   std::uint64_t job = 0;
   std::string reason;
-  MSGPACK_DEFINE(job, reason)
+  SSI_FIELDS(job, reason)
 };
 
 // agent -> deputy: a line for the job's user: "the set-user-ID bit of /usr/bin/sudo has no effect in a guest".
 struct Remark {
   std::uint64_t job = 0;
   std::string text;
-  MSGPACK_DEFINE(job, text)
+  SSI_FIELDS(job, text)
 };
 
 // agent -> deputy, last of a job that was started: none of its processes is left (children can outlive the leader).
 struct Gone {
   std::uint64_t job = 0;
-  MSGPACK_DEFINE(job)
+  SSI_FIELDS(job)
 };
 
 // --- the view. deputy -> agent:
@@ -526,26 +533,26 @@ struct Mount {
   Bytes path;              // where it is mounted at home
   std::uint64_t root = 0;  // node of its root
   std::uint8_t read_only = 0;
-  MSGPACK_DEFINE(fs, path, root, read_only)
+  SSI_FIELDS(fs, path, root, read_only)
 };
 
 // Home's file systems, parents before children. Sent before the first Start, and what came since before a later one.
 struct Mounts {
   std::vector<Mount> mounts;
-  MSGPACK_DEFINE(mounts)
+  SSI_FIELDS(mounts)
 };
 
 struct Name {
   std::uint64_t parent = 0;
   Bytes name;
-  MSGPACK_DEFINE(parent, name)
+  SSI_FIELDS(parent, name)
 };
 
 // Forget what is cached of these: attributes and content of nodes, and names (also negative ones).
 struct Invalidate {
   std::vector<std::uint64_t> nodes;
   std::vector<Name> names;
-  MSGPACK_DEFINE(nodes, names)
+  SSI_FIELDS(nodes, names)
 };
 
 // --- the view. agent -> deputy: requests that mirror the FUSE operations.
@@ -562,7 +569,7 @@ struct Attr {
   std::uint8_t acl = 1;                          // 0: it has no POSIX ACL (neither access nor default)
   std::uint8_t brief =
       0;  // 1: home cannot watch it: neither this nor the name that led to it is to be remembered
-  MSGPACK_DEFINE(ino, mode, nlink, uid, gid, rdev, size, blocks, blksize, atime, mtime, ctime, acl, brief)
+  SSI_FIELDS(ino, mode, nlink, uid, gid, rdev, size, blocks, blksize, atime, mtime, ctime, acl, brief)
 };
 
 // How long a guest may use an Entry, an Attr or the absence of a name without asking again.
@@ -572,7 +579,7 @@ struct Entry {
   std::uint64_t node = 0;
   std::uint32_t fs = 0;  // differs from the parent's: the name is a mount point at home
   Attr attr;
-  MSGPACK_DEFINE(node, fs, attr)
+  SSI_FIELDS(node, fs, attr)
 };
 
 // The errno of a request that meets what the policy hides: the asking job goes home (NeedsHome), which has it.
@@ -583,23 +590,23 @@ struct Lookup {  // node 0: there is no such name, which may be remembered (ENOE
   std::uint64_t parent = 0;
   Bytes name;
   Caller caller;
-  MSGPACK_DEFINE(parent, name, caller)
+  SSI_FIELDS(parent, name, caller)
 };
 
 struct Forgotten {
   std::uint64_t node = 0, count = 0;
-  MSGPACK_DEFINE(node, count)
+  SSI_FIELDS(node, count)
 };
 
 struct Forget {
   std::vector<Forgotten> nodes;
-  MSGPACK_DEFINE(nodes)
+  SSI_FIELDS(nodes)
 };
 
 struct Getattr {
   using Reply = Attr;
   std::uint64_t node = 0, handle = 0;  // handle 0: none
-  MSGPACK_DEFINE(node, handle)
+  SSI_FIELDS(node, handle)
 };
 
 struct Setattr {
@@ -620,13 +627,13 @@ struct Setattr {
   std::uint64_t size = 0;
   std::int64_t atime = 0, mtime = 0;  // ns since the epoch
   Caller caller;
-  MSGPACK_DEFINE(node, handle, fields, mode, uid, gid, size, atime, mtime, caller)
+  SSI_FIELDS(node, handle, fields, mode, uid, gid, size, atime, mtime, caller)
 };
 
 struct Readlink {  // the reply's body is the target
   using Reply = None;
   std::uint64_t node = 0;
-  MSGPACK_DEFINE(node)
+  SSI_FIELDS(node)
 };
 
 struct Mknod {  // regular files, FIFOs, sockets; devices as home's rights allow
@@ -637,7 +644,7 @@ struct Mknod {  // regular files, FIFOs, sockets; devices as home's rights allow
   std::uint64_t rdev = 0;
   Caller caller;
   std::uint32_t umask = 0;
-  MSGPACK_DEFINE(parent, name, mode, rdev, caller, umask)
+  SSI_FIELDS(parent, name, mode, rdev, caller, umask)
 };
 
 struct Mkdir {
@@ -647,7 +654,7 @@ struct Mkdir {
   std::uint32_t mode = 0;
   Caller caller;
   std::uint32_t umask = 0;
-  MSGPACK_DEFINE(parent, name, mode, caller, umask)
+  SSI_FIELDS(parent, name, mode, caller, umask)
 };
 
 struct Symlink {
@@ -655,7 +662,7 @@ struct Symlink {
   std::uint64_t parent = 0;
   Bytes name, target;
   Caller caller;
-  MSGPACK_DEFINE(parent, name, target, caller)
+  SSI_FIELDS(parent, name, target, caller)
 };
 
 struct Link {
@@ -663,7 +670,7 @@ struct Link {
   std::uint64_t node = 0, parent = 0;
   Bytes name;
   Caller caller;
-  MSGPACK_DEFINE(node, parent, name, caller)
+  SSI_FIELDS(node, parent, name, caller)
 };
 
 struct Unlink {
@@ -671,7 +678,7 @@ struct Unlink {
   std::uint64_t parent = 0;
   Bytes name;
   Caller caller;
-  MSGPACK_DEFINE(parent, name, caller)
+  SSI_FIELDS(parent, name, caller)
 };
 
 struct Rmdir {
@@ -679,7 +686,7 @@ struct Rmdir {
   std::uint64_t parent = 0;
   Bytes name;
   Caller caller;
-  MSGPACK_DEFINE(parent, name, caller)
+  SSI_FIELDS(parent, name, caller)
 };
 
 struct Rename {
@@ -690,7 +697,7 @@ struct Rename {
   Bytes new_name;
   std::uint32_t flags = 0;  // as renameat2(2)
   Caller caller;
-  MSGPACK_DEFINE(parent, name, new_parent, new_name, flags, caller)
+  SSI_FIELDS(parent, name, new_parent, new_name, flags, caller)
 };
 
 struct Open {  // files and directories
@@ -699,7 +706,7 @@ struct Open {  // files and directories
   std::int32_t flags = 0;  // as open(2)
   Caller caller;
   std::uint8_t exec = 0;  // 1: to run it, so nobody may write it meanwhile (ETXTBSY)
-  MSGPACK_DEFINE(node, handle, flags, caller, exec)
+  SSI_FIELDS(node, handle, flags, caller, exec)
 };
 
 struct Create {  // with O_TMPFILE in `flags`: a file without a name, `name` is empty
@@ -711,19 +718,19 @@ struct Create {  // with O_TMPFILE in `flags`: a file without a name, `name` is 
   std::uint64_t handle = 0;
   Caller caller;
   std::uint32_t umask = 0;
-  MSGPACK_DEFINE(parent, name, mode, flags, handle, caller, umask)
+  SSI_FIELDS(parent, name, mode, flags, handle, caller, umask)
 };
 
 struct Read {  // the reply's body: up to `size` (<= max_body) bytes, shorter only at end of file
   using Reply = None;
   std::uint64_t handle = 0, offset = 0;
   std::uint32_t size = 0;
-  MSGPACK_DEFINE(handle, offset, size)
+  SSI_FIELDS(handle, offset, size)
 };
 
 struct Written {
   std::uint32_t size = 0;
-  MSGPACK_DEFINE(size)
+  SSI_FIELDS(size)
 };
 
 struct Write {  // body: the bytes
@@ -731,26 +738,26 @@ struct Write {  // body: the bytes
   std::uint64_t handle = 0, offset = 0;
   std::uint8_t append =
       0;  // 1: its description has O_APPEND now (fcntl(2) can change it): the offset is home's to choose
-  MSGPACK_DEFINE(handle, offset, append)
+  SSI_FIELDS(handle, offset, append)
 };
 
 struct Flush {  // a descriptor of this handle was closed: report what close(2) reports at home
   using Reply = None;
   std::uint64_t handle = 0;
   std::uint64_t owner = 0;  // whose locks (SetLock) of the file end with it, 0: nobody's
-  MSGPACK_DEFINE(handle, owner)
+  SSI_FIELDS(handle, owner)
 };
 
 struct Release {
   std::uint64_t handle = 0;
-  MSGPACK_DEFINE(handle)
+  SSI_FIELDS(handle)
 };
 
 struct Fsync {
   using Reply = None;
   std::uint64_t handle = 0;
   std::uint8_t data_only = 0;
-  MSGPACK_DEFINE(handle, data_only)
+  SSI_FIELDS(handle, data_only)
 };
 
 struct DirEntry {
@@ -759,12 +766,12 @@ struct DirEntry {
   std::uint32_t type = 0;  // S_IFMT bits
   std::int64_t next = 0;   // offset that continues behind this entry
   Entry entry;             // node 0: none ("." and "..", names that vanished, or plus = 0)
-  MSGPACK_DEFINE(name, ino, type, next, entry)
+  SSI_FIELDS(name, ino, type, next, entry)
 };
 
 struct DirPage {
   std::vector<DirEntry> entries;  // empty: the end
-  MSGPACK_DEFINE(entries)
+  SSI_FIELDS(entries)
 };
 
 struct Readdir {
@@ -772,18 +779,18 @@ struct Readdir {
   std::uint64_t handle = 0;
   std::int64_t offset = 0;  // 0, or a DirEntry's `next`
   std::uint8_t plus = 0;    // with entries: each one given counts as a lookup
-  MSGPACK_DEFINE(handle, offset, plus)
+  SSI_FIELDS(handle, offset, plus)
 };
 
 struct Space {  // as statvfs(3)
   std::uint64_t bsize = 0, frsize = 0, blocks = 0, bfree = 0, bavail = 0, files = 0, ffree = 0, namemax = 0;
-  MSGPACK_DEFINE(bsize, frsize, blocks, bfree, bavail, files, ffree, namemax)
+  SSI_FIELDS(bsize, frsize, blocks, bfree, bavail, files, ffree, namemax)
 };
 
 struct Statfs {
   using Reply = Space;
   std::uint64_t node = 0;
-  MSGPACK_DEFINE(node)
+  SSI_FIELDS(node)
 };
 
 struct Setxattr {  // body: the value
@@ -792,20 +799,20 @@ struct Setxattr {  // body: the value
   Bytes name;
   std::int32_t flags = 0;
   Caller caller;
-  MSGPACK_DEFINE(node, name, flags, caller)
+  SSI_FIELDS(node, name, flags, caller)
 };
 
 struct Getxattr {  // the reply's body: the value
   using Reply = None;
   std::uint64_t node = 0;
   Bytes name;
-  MSGPACK_DEFINE(node, name)
+  SSI_FIELDS(node, name)
 };
 
 struct Listxattr {  // the reply's body: names, each ended by NUL
   using Reply = None;
   std::uint64_t node = 0;
-  MSGPACK_DEFINE(node)
+  SSI_FIELDS(node)
 };
 
 struct Removexattr {
@@ -813,7 +820,7 @@ struct Removexattr {
   std::uint64_t node = 0;
   Bytes name;
   Caller caller;
-  MSGPACK_DEFINE(node, name, caller)
+  SSI_FIELDS(node, name, caller)
 };
 
 struct Access {
@@ -821,7 +828,7 @@ struct Access {
   std::uint64_t node = 0;
   std::int32_t mask = 0;
   Caller caller;
-  MSGPACK_DEFINE(node, mask, caller)
+  SSI_FIELDS(node, mask, caller)
 };
 
 struct Fallocate {
@@ -829,12 +836,12 @@ struct Fallocate {
   std::uint64_t handle = 0;
   std::int32_t mode = 0;
   std::uint64_t offset = 0, length = 0;
-  MSGPACK_DEFINE(handle, mode, offset, length)
+  SSI_FIELDS(handle, mode, offset, length)
 };
 
 struct Offset {
   std::int64_t offset = 0;
-  MSGPACK_DEFINE(offset)
+  SSI_FIELDS(offset)
 };
 
 struct Seek {  // SEEK_DATA, SEEK_HOLE
@@ -842,14 +849,14 @@ struct Seek {  // SEEK_DATA, SEEK_HOLE
   std::uint64_t handle = 0;
   std::int64_t offset = 0;
   std::int32_t whence = 0;
-  MSGPACK_DEFINE(handle, offset, whence)
+  SSI_FIELDS(handle, offset, whence)
 };
 
 struct CopyRange {
   using Reply = Written;
   std::uint64_t from = 0, from_offset = 0, to = 0, to_offset = 0;
   std::uint32_t length = 0;
-  MSGPACK_DEFINE(from, from_offset, to, to_offset, length)
+  SSI_FIELDS(from, from_offset, to, to_offset, length)
 };
 
 // --- locks. `owner` is a number of the guest's kernel: of a process, or of an open file description when the lock is an
@@ -860,21 +867,21 @@ struct LockRange {
   std::int32_t type = 0;               // F_RDLCK, F_WRLCK or F_UNLCK
   std::int64_t start = 0, length = 0;  // length 0: to the end of the file, wherever that is
   std::int32_t pid = 0;                // of who locks, in the guest; 0: nobody there
-  MSGPACK_DEFINE(type, start, length, pid)
+  SSI_FIELDS(type, start, length, pid)
 };
 
 struct GetLock {  // what stands in the way of this lock; F_UNLCK: nothing
   using Reply = LockRange;
   std::uint64_t handle = 0, owner = 0;
   LockRange range;
-  MSGPACK_DEFINE(handle, owner, range)
+  SSI_FIELDS(handle, owner, range)
 };
 
 // Who has got a lock is to see what others did before they gave it up: in this file, and to the names beside it.
 struct Locked {
   Attr attr;         // what the file is like now
   Invalidate stale;  // what the guest may believe of its directory, and is not true any more
-  MSGPACK_DEFINE(attr, stale)
+  SSI_FIELDS(attr, stale)
 };
 
 struct SetLock {
@@ -882,7 +889,7 @@ struct SetLock {
   std::uint64_t handle = 0, owner = 0;
   LockRange range;
   std::uint64_t wait = 0;
-  MSGPACK_DEFINE(handle, owner, range, wait)
+  SSI_FIELDS(handle, owner, range, wait)
 };
 
 struct Flock {
@@ -890,19 +897,19 @@ struct Flock {
   std::uint64_t handle = 0;
   std::int32_t operation = 0;  // LOCK_SH, LOCK_EX or LOCK_UN
   std::uint64_t wait = 0;
-  MSGPACK_DEFINE(handle, operation, wait)
+  SSI_FIELDS(handle, operation, wait)
 };
 
 struct CancelLock {  // a waiting request is answered EINTR, unless it has been answered
   std::uint64_t wait = 0;
-  MSGPACK_DEFINE(wait)
+  SSI_FIELDS(wait)
 };
 
 // From now on the handle stands for the file's description that home passed (Descriptor): it goes on where that stands.
 struct Adopt {
   using Reply = None;
   std::uint64_t handle = 0, token = 0;
-  MSGPACK_DEFINE(handle, token)
+  SSI_FIELDS(handle, token)
 };
 
 using Frame = std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, End, Signal, Kill, Exited,
@@ -919,7 +926,7 @@ constexpr std::uint16_t kind_of();
 // A frame from its kind and metadata.
 Result<Frame> decode_frame(std::uint16_t kind, std::string_view meta);
 
-// The fields of one message.
+// The fields of one message of the above (wire.cc has them all).
 template <class T>
 Bytes pack(const T& message);
 template <class T>
@@ -936,28 +943,11 @@ template <class T, class First, class... Rest>
 struct IndexOf<T, std::variant<First, Rest...>>
     : std::integral_constant<std::uint16_t,
                              static_cast<std::uint16_t>(1 + IndexOf<T, std::variant<Rest...>>::value)> {};
-// Throws nothing; false when the bytes are not exactly one object within our limits.
-bool unpack_into(std::string_view bytes, const std::function<void(const msgpack::object&)>& take);
 }  // namespace detail
 
 template <class T>
 constexpr std::uint16_t kind_of() {
   return detail::IndexOf<T, Frame>::value;
-}
-
-template <class T>
-Bytes pack(const T& message) {
-  msgpack::sbuffer out;
-  msgpack::pack(out, message);
-  return Bytes(out.data(), out.size());
-}
-
-template <class T>
-Result<T> unpack(std::string_view bytes) {
-  T message;
-  if (!detail::unpack_into(bytes, [&](const msgpack::object& object) { object.convert(message); }))
-    return failure("malformed message");
-  return message;
 }
 
 }  // namespace ssi::wire

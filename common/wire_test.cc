@@ -5,6 +5,8 @@
 
 #include <random>
 
+#include "common/wire_msgpack.h"
+
 using namespace ssi;
 using namespace ssi::wire;
 

@@ -55,7 +55,7 @@ Fd nonblocking(Fd fd) {
 // The test process's side: home and agent.
 class World {
  public:
-  World(Fd control, const ExportPolicy& policy)
+  World(Fd control, ExportPolicy& policy)
       : control_(std::move(control)),
         link_(SOCK_STREAM),
         home_(loop_, nonblocking(std::move(link_.one)), TlsStream::Side::home, home_key_,
@@ -238,7 +238,7 @@ int run_guest(const std::function<void(Guest&)>& job, const std::function<void(c
   std::vector<std::string> mounts;
   {
     Sockets control(SOCK_SEQPACKET);
-    const auto policy = ExportPolicy::exactly({});
+    auto policy = ExportPolicy::exactly({});
     World world(std::move(control.one), policy);
     for (const auto& mount : world.mounts().mounts) mounts.push_back(mount.path);
     job_process = ::fork();
