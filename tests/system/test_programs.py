@@ -12,6 +12,7 @@ import unittest
 from pool import Pool, SSIRUN
 
 TIMEOUT = 1200
+pool = None
 FULL = os.environ.get("SSI_TEST_FULL")
 # So that commits, archives and packages are the same whenever they are made. No configuration but the script's own.
 FIXED = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "SOURCE_DATE_EPOCH": "1000000000", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null",
@@ -146,22 +147,25 @@ def tree(root, loose):
     return found
 
 
+def setUpModule():
+    global pool
+    pool = Pool(2)
+    pool.__enter__()
+    for guest in ("guest1", "guest2"):
+        assert pool.ssirun("--on", guest, "true").returncode == 0
+
+
+def tearDownModule():
+    pool.__exit__(None)
+
+
 class Programs(unittest.TestCase):
     maxDiff = 4000
 
-    @classmethod
-    def setUpClass(cls):
-        cls.pool = Pool(1)
-        cls.pool.__enter__()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.pool.__exit__(None)
-
     def play(self, side, prefix, name, script, loose):
-        root = self.pool.work / side / name  # "home" and "jobs" are of one length, and so are the paths in files
+        root = pool.work / side / name  # "home" and "jobs" are of one length, and so are the paths in files
         root.mkdir(parents=True)
-        done = self.pool.run(*prefix, "/bin/bash", "-c", script, cwd=root, env=FIXED, timeout=500)
+        done = pool.run(*prefix, "/bin/bash", "-c", script, cwd=root, env=FIXED, timeout=500)
         said = [stream.replace(os.fsencode(root), b"ROOT").decode(errors="replace") for stream in (done.stdout, done.stderr)]
         return (done.returncode, *said), tree(root, loose), root
 
@@ -199,23 +203,18 @@ EACH = 40
 class SqliteWriters(unittest.TestCase):
     """Four at once on one database: two in a guest, one in another, one at home."""
 
-    def setUp(self):
-        self.pool = Pool(2)
-        self.pool.__enter__()
-        self.addCleanup(self.pool.__exit__, None)
-        for guest in ("guest1", "guest2"):
-            self.assertEqual(self.pool.ssirun("--on", guest, "true").returncode, 0)
-
     def sqlite(self, *statements):
-        done = self.pool.run("sqlite3", "shared.db", *statements)
+        done = pool.run("sqlite3", "shared.db", *statements)
         self.assertEqual(done.returncode, 0, done)
         return done.stdout.decode().split()
 
     def write(self, mode, places):
         """[(status, stderr) of the writer at each place]"""
+        for left in pool.work.glob("shared.db*"):
+            left.unlink()
         self.sqlite(f"PRAGMA journal_mode={mode}", "CREATE TABLE total(sum)", "INSERT INTO total VALUES(0)", "CREATE TABLE entry(number UNIQUE, writer)")
         writers = [subprocess.Popen([*([] if place == "home" else [SSIRUN, "--on", place]), "sh", "-c", WRITER, "sh", str(EACH), str(number)],
-                                    cwd=self.pool.work, env=self.pool.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                    cwd=pool.work, env=pool.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
                    for number, place in enumerate(places)]
         said = [writer.communicate(timeout=200) for writer in writers]
         return [(writer.returncode, stderr.decode()) for writer, (_, stderr) in zip(writers, said)]
