@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "agent/superblock.h"
 
+#include <sys/uio.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -9,6 +12,7 @@
 #include "agent/attributes.h"
 #include "agent/dying_task.h"
 #include "agent/operations.h"
+#include "agent/raw_fuse.h"
 
 namespace ssi {
 namespace {
@@ -16,18 +20,6 @@ namespace {
 constexpr int requests_a_turn = 32;       // then the loop's other handles get their turn
 constexpr std::uint64_t patrol_ms = 100;  // how often an interrupted request's task is looked at
 constexpr double for_ever = 1e9;          // seconds
-
-// open(2) with O_TMPFILE, since Linux 6.2. libfuse 3.14 does not know it; but it asks as create does, of a file that is
-// called "/", has O_TMPFILE among its flags and is answered in the same way. Source: fs/fuse/dir.c, <linux/fuse.h>.
-constexpr std::uint32_t opcode_create = 35, opcode_tmpfile = 51;
-
-void read_tmpfile_as_create(void* request) {
-  std::uint32_t head[2];  // the length, the opcode
-  std::memcpy(head, request, sizeof head);
-  if (head[1] != opcode_tmpfile) return;
-  head[1] = opcode_create;
-  std::memcpy(request, head, sizeof head);
-}
 
 // Not the writeback cache: it loses appends (301 of 600 measured). No
 // splice: the bytes come from and go to TLS buffers.
@@ -77,12 +69,25 @@ Status Superblock::mount(Fd fuse) {
   session_ = fuse_session_new(&args, &operations(), sizeof(fuse_lowlevel_ops), this);
   fuse_opt_free_args(&args);
   if (!session_) return failure("libfuse does not make a session");
-  // libfuse adopts the descriptor: one that is mounted is named /dev/fd/N.
-  if (fuse_session_mount(session_, ("/dev/fd/" + std::to_string(fuse.get())).c_str()) != 0)
+  fuse_custom_io io{};
+  io.read = [](int fd, void* buffer, std::size_t size, void*) { return ::read(fd, buffer, size); };
+  io.writev = write_reply;
+  // It adopts the descriptor.
+  if (fuse_session_custom_io(session_, &io, fuse.get()) != 0)
     return failure("libfuse does not take the mounted /dev/fuse");
   poll_ = std::make_unique<Poll>(home_->loop(), fuse.release(), [this](int) { drain(); });
   poll_->want(UV_READABLE);
   return {};
+}
+
+// The first reply is that to INIT. (Notices are written on other threads, but not before it.)
+ssize_t Superblock::write_reply(int fd, iovec* parts, int count, void* self) {
+  auto& superblock = *static_cast<Superblock*>(self);
+  if (!superblock.is_greeted_) {
+    superblock.is_greeted_ = true;
+    ask_for_parallel_lookups(parts, count);
+  }
+  return ::writev(fd, parts, count);
 }
 
 void Superblock::init(void* self, fuse_conn_info* connection) {

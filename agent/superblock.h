@@ -131,6 +131,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   friend class Request;
 
   Status mount(Fd fuse);
+  static ssize_t write_reply(int fd, iovec* parts, int count, void* self);
   void drain();
   void unmounted();
   void interrupted(Request& request);
@@ -159,7 +160,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   fuse_buf buffer_{};
   std::unique_ptr<Poll> poll_;
   Timer patrol_;
-  bool can_expire_ = false;
+  bool can_expire_ = false, is_greeted_ = false;
 
   NodeRefs refs_;
   Stubs stubs_;

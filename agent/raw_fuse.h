@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What libfuse 3.14 does not know of the kernel's protocol, or leaves out: requests and replies are mended on their way.
+#pragma once
+
+struct iovec;
+
+namespace ssi {
+
+// open(2) with O_TMPFILE, since Linux 6.2, asks as create does, of a file that is called "/", has O_TMPFILE among its flags
+// and is answered in the same way: in the request that was received it becomes that.
+void read_tmpfile_as_create(void* request);
+
+// In the reply to INIT. libfuse never passes this wish on, and then the kernel has each lookup in a directory wait for the
+// one before, with a lock that no signal, not even SIGKILL, gets a task away from.
+void ask_for_parallel_lookups(const iovec* reply, int parts);
+
+}  // namespace ssi
