@@ -219,6 +219,7 @@ void GuestJob::leader_ended(const inside::FromInit& packet) {
 
 void GuestJob::report_exit() {
   if (std::exchange(reported_, true)) return;
+  events_.before_exit();
   session_.post(exited_, {}, Session::Lane::bulk);
 }
 

@@ -26,7 +26,8 @@ class GuestJob {
     std::function<void()> started;
     std::function<void(int error)> failed;  // an errno: the program never ran; destroy the job (deferred)
     std::function<void(std::uint64_t cpu_us, std::uint64_t memory)> used;  // by now, all its processes
-    std::function<void()> gone;  // no process and no output of it is left; destroy the job (deferred)
+    std::function<void()> before_exit;  // what its leader closed is to be told to home before its end is
+    std::function<void()> gone;         // no process and no output of it is left; destroy the job (deferred)
   };
 
   // Asks the stem to start it.

@@ -299,6 +299,7 @@ void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint
                               [this, number](std::uint64_t cpu_us, std::uint64_t memory) {
                                 tell_parent({inside::ToParent::job_used, number, {}, cpu_us, memory});
                               },
+                              [this] { view_.catch_up(); },
                               [this, number] {
                                 session_.post(wire::Gone{number}, {}, Session::Lane::bulk);
                                 loop_.defer([this, number] { job_over(number); });

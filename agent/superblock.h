@@ -41,6 +41,10 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   // The link to home is gone: answers every request that waits with its error, and all later ones.
   void lost();
 
+  void catch_up() {
+    if (poll_) drain();
+  }
+
   // What the kernel is to be told is out of date. forget_cached() drops what we hold ourselves and returns
   // the part of `changed` that this superblock may have; tell_kernel() may BLOCK for as long as the kernel
   // holds a lock and waits for an answer of ours: never call it on the loop. It touches nothing but the

@@ -30,6 +30,10 @@ Status View::add(std::uint32_t fs, std::uint64_t root_node, const std::string& p
   return {};
 }
 
+void View::catch_up() {
+  for (const auto& superblock : superblocks_) superblock->catch_up();
+}
+
 void View::invalidate(const wire::Invalidate& changed, std::function<void()> done) {
   notices_.push_back({changed, std::move(done)});
   if (!notifying_) notify_next();

@@ -41,6 +41,9 @@ class View {
   // at home; "/" gets the guest's own /proc, /sys and /dev as empty directories to mount upon.
   Status add(std::uint32_t fs, std::uint64_t root_node, const std::string& path, Fd fuse);
 
+  // Takes what the kernel has asked by now: whoever runs umount(8) at home behind a job finds its files closed.
+  void catch_up();
+
   // Something changed at home. Applied in the order of the calls; `done` is called on the loop when the
   // kernel knows, also if the view was lost in between.
   void invalidate(const wire::Invalidate& changed, std::function<void()> done);
