@@ -41,7 +41,7 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   superblock.ask(request, wire::Open{node, opened.fh, info->flags & ~kernel_exec, request->caller()},
                  [&superblock, request, node, opened](const wire::Attr& attr, std::string_view) {
                    auto reply = opened;
-                   reply.keep_cache = superblock.contents().keep(node, attr, now());
+                   reply.keep_cache = superblock.contents().keep(node, attr, now()) && !attr.brief;
                    if (!request->answer(fuse_reply_open, &reply)) superblock.home().release(opened.fh);
                  });
 }

@@ -48,7 +48,7 @@ class HomeProcess {
   void stem_ready();
   void mount_done();
   void mount_new(const std::vector<wire::Mount>& mounts);
-  void take(const wire::Invalidate& changed);
+  void take_words(const wire::Frame& message, std::string_view body);
   void take(const wire::SpecPart& part, std::string_view body);
   void start(wire::Start&& start, std::uint32_t id);
   void launch(const JobSpec& spec, const std::string& user, std::uint32_t id);
@@ -80,13 +80,12 @@ class HomeProcess {
   std::uint64_t epoch_ = 0;
 
   std::map<std::string, wire::Mount> mounted_;  // by path: asked for or done
-  std::vector<wire::Mount> to_mount_;           // when nothing is being invalidated any more
   std::deque<wire::Mount> mounting_;            // in the order asked
-  int invalidating_ = 0;
   struct Waiting {
     JobSpec spec;
     std::string user;
     std::uint32_t id;
+    bool coherent = false;  // the view
   };
   std::deque<Waiting> waiting_;   // for the view to be mounted and coherent
   std::set<std::string> nonces_;  // of the tickets whose job has been started
@@ -141,21 +140,19 @@ void HomeProcess::frame(const Session::Incoming& frame) {
   if (auto* start_frame = std::get_if<wire::Start>(&*message))
     return start(std::move(*start_frame), frame.id);
   if (auto* mounts = std::get_if<wire::Mounts>(&*message)) {
-    to_mount_.insert(to_mount_.end(), mounts->mounts.begin(), mounts->mounts.end());
-    return run_waiting();
+    // Behind the names: one that has become a mount point must not be taken for the directory that it was.
+    return view_.when_told([this, mounts = std::move(mounts->mounts)] { mount_new(mounts); });
   }
-  if (auto* changed = std::get_if<wire::Invalidate>(&*message)) return take(*changed);
+  if (auto* changed = std::get_if<wire::Invalidate>(&*message)) return view_.invalidate(*changed);
   if (auto* part = std::get_if<wire::SpecPart>(&*message)) return take(*part, frame.body);
-  if (auto* data = std::get_if<wire::Data>(&*message)) {
-    auto* job = find(data->job);
-    if (job && !job->data(data->stream, frame.body))
-      session_.close({std::error_code(EPROTO, std::generic_category()), "more data than the window allows"});
-  } else if (auto* credit = std::get_if<wire::Credit>(&*message)) {
+  if (std::holds_alternative<wire::Data>(*message) || std::holds_alternative<wire::End>(*message) ||
+      std::holds_alternative<wire::Signal>(*message)) {
+    if (view_.told()) return take_words(*message, frame.body);
+    return view_.when_told(
+        [this, message = std::move(*message), body = std::string(frame.body)] { take_words(message, body); });
+  }
+  if (auto* credit = std::get_if<wire::Credit>(&*message)) {
     if (auto* job = find(credit->job)) job->credit(credit->stream, credit->bytes);
-  } else if (auto* ended = std::get_if<wire::End>(&*message)) {
-    if (auto* job = find(ended->job)) job->end(ended->stream);
-  } else if (auto* signal = std::get_if<wire::Signal>(&*message)) {
-    if (auto* job = find(signal->job)) job->signal(*signal);
   } else if (auto* resize = std::get_if<wire::Resize>(&*message)) {
     if (auto* job = find(resize->job)) job->resize(resize->window);
   } else if (auto* foreground = std::get_if<wire::Foreground>(&*message)) {
@@ -229,19 +226,9 @@ void HomeProcess::mount_done() {
   run_waiting();
 }
 
-void HomeProcess::take(const wire::Invalidate& changed) {
-  ++invalidating_;
-  view_.invalidate(changed, [this] {
-    --invalidating_;
-    run_waiting();
-  });
-}
-
 // In this order: forget what is not true any more, mount what is new, start jobs.
 void HomeProcess::run_waiting() {
-  if (invalidating_ > 0) return;
-  mount_new(std::exchange(to_mount_, {}));
-  while (!waiting_.empty() && mounting_.empty()) {
+  while (!waiting_.empty() && waiting_.front().coherent && mounting_.empty()) {
     const auto next = std::move(waiting_.front());
     waiting_.pop_front();
     launch(next.spec, next.user, next.id);
@@ -285,7 +272,24 @@ void HomeProcess::start(wire::Start&& start, std::uint32_t id) {
   if (find(start.job) || !nonces_.insert(ticket->nonce).second) return session_.fail(id, EALREADY);
   spec.start = std::move(start);
   waiting_.push_back({std::move(spec), ticket->user, id});
-  run_waiting();
+  view_.when_told([this, id] {
+    for (auto& one : waiting_)
+      if (one.id == id) one.coherent = true;
+    run_waiting();
+  });
+}
+
+// What speaks to a job may speak of what has changed at home: it waits until the job can see that.
+void HomeProcess::take_words(const wire::Frame& message, std::string_view body) {
+  if (const auto* data = std::get_if<wire::Data>(&message)) {
+    auto* job = find(data->job);
+    if (job && !job->data(data->stream, body))
+      session_.close({std::error_code(EPROTO, std::generic_category()), "more data than the window allows"});
+  } else if (const auto* ended = std::get_if<wire::End>(&message)) {
+    if (auto* job = find(ended->job)) job->end(ended->stream);
+  } else if (const auto* signal = std::get_if<wire::Signal>(&message)) {
+    if (auto* job = find(signal->job)) job->signal(*signal);
+  }
 }
 
 void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint32_t id) {

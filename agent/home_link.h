@@ -45,6 +45,10 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   const std::optional<Ids>& squashed() const { return squashed_; }
   void squash(const Ids& ids) { squashed_ = ids; }
 
+  // Calls `f` when the kernel knows all that home has said to be out of date by now; see View.
+  void when_told(std::function<void()> f) { tell_ ? tell_(std::move(f)) : f(); }
+  void tell_by(std::function<void(std::function<void()>)> tell) { tell_ = std::move(tell); }
+
   const Tasks& tasks() const { return tasks_; }
   void watch(Tasks tasks) { tasks_ = std::move(tasks); }
 
@@ -69,6 +73,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   int error_ = 0;
   std::optional<Ids> squashed_;
   Tasks tasks_;
+  std::function<void(std::function<void()>)> tell_;
   std::uint64_t handles_ = 0, waits_ = 0;
   std::vector<wire::Forgotten> forgotten_;
 };

@@ -17,18 +17,14 @@ void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   }
   const auto request = superblock.begin(req, parent, ENOENT);
   if (!request) return;
-  superblock.ask_or(
+  superblock.ask(
       request, wire::Lookup{superblock.node(parent), name, request->caller()},
       [&superblock, request, parent, name = std::string(name)](const wire::Entry& entry, std::string_view) {
-        superblock.give_found(request, parent, name.c_str(), entry);
-      },
-      [request](int error) {
-        if (error != ENOENT) return false;
+        if (entry.node != 0) return superblock.give_found(request, parent, name.c_str(), entry);
         // Node 0: the kernel remembers that there is no such name.
         fuse_entry_param none{};
         none.entry_timeout = fresh_for(request->asked());
         request->answer(fuse_reply_entry, &none);
-        return true;
       });
 }
 

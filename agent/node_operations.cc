@@ -20,7 +20,7 @@ void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   superblock.ask(request, wire::Getattr{superblock.node(ino), info ? info->fh : 0},
                  [&superblock, request](const wire::Attr& attr, std::string_view) {
                    const auto stat = superblock.stat_of(attr);
-                   request->answer(fuse_reply_attr, &stat, fresh_for(request->asked()));
+                   request->answer(fuse_reply_attr, &stat, fresh_for(request->asked(), attr));
                  });
 }
 
@@ -36,7 +36,7 @@ void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* attr, int to_set, fuse
   if (to_set & FUSE_SET_ATTR_SIZE) superblock.contents().forget(message.node);
   superblock.ask(request, message, [&superblock, request](const wire::Attr& changed, std::string_view) {
     const auto stat = superblock.stat_of(changed);
-    request->answer(fuse_reply_attr, &stat, fresh_for(request->asked()));
+    request->answer(fuse_reply_attr, &stat, fresh_for(request->asked(), changed));
   });
 }
 

@@ -50,4 +50,8 @@ double fresh_for(std::uint64_t asked) {
   return std::max(0.0, wire::cache_ms / 1e3 - age);
 }
 
+double fresh_for(std::uint64_t asked, const wire::Attr& attr) {
+  return attr.brief ? 0 : fresh_for(asked);
+}
+
 }  // namespace ssi

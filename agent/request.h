@@ -59,5 +59,6 @@ using RequestPtr = std::shared_ptr<Request>;
 // from the request, not from the answer, so that it ends no later than the cache_ms that the deputy counts
 // on.
 double fresh_for(std::uint64_t asked);
+double fresh_for(std::uint64_t asked, const wire::Attr& attr);  // 0 when home would not hear of its change
 
 }  // namespace ssi

@@ -201,7 +201,7 @@ fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry&
   fuse_entry_param param{};
   param.ino = entry.node;
   param.attr = stat_of(entry.attr);
-  param.attr_timeout = param.entry_timeout = fresh_for(asked);
+  param.attr_timeout = param.entry_timeout = fresh_for(asked, entry.attr);
   if (Specials::is(entry.attr.mode)) param.entry_timeout = 0;  // so that we hear of each who comes by
   return param;
 }
@@ -211,11 +211,13 @@ void Superblock::locked(const RequestPtr& request, fuse_ino_t ino, const wire::L
   if (!request->get()) return;  // its task is dying
   wire::Invalidate stale;
   if (!now.stale.nodes.empty() || !now.stale.names.empty()) stale = forget_cached(now.stale);
-  if (!contents_.keep(node(ino), now.attr, clock)) stale.nodes.push_back(ino);
-  if (stale.nodes.empty() && stale.names.empty()) return request->error(0);
-  home_->loop().queue_work(
-      [self = shared_from_this(), stale = std::move(stale)] { self->tell_kernel(stale); },
-      [request] { request->error(0); });
+  if (!contents_.keep(node(ino), now.attr, clock) || now.attr.brief) stale.nodes.push_back(ino);
+  // Behind all that home has said before.
+  home_->when_told([self = shared_from_this(), request, stale = std::move(stale)] {
+    if (stale.nodes.empty() && stale.names.empty()) return request->error(0);
+    self->home_->loop().queue_work([self, stale] { self->tell_kernel(stale); },
+                                   [request] { request->error(0); });
+  });
 }
 
 struct stat Superblock::stat_of(const wire::Attr& attr) const {

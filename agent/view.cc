@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "agent/view.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "agent/home_link.h"
@@ -8,10 +9,14 @@
 
 namespace ssi {
 
-View::View(Loop& loop, Session& session) : loop_(loop), home_(std::make_shared<HomeLink>(loop, session)) {}
+View::View(Loop& loop, Session& session)
+    : loop_(loop), home_(std::make_shared<HomeLink>(loop, session)), patience_(loop) {
+  home_->tell_by([this](std::function<void()> f) { when_told(std::move(f)); });
+}
 
 View::~View() {
   *alive_ = false;
+  home_->tell_by({});
   lost(EIO);
 }
 
@@ -34,9 +39,31 @@ void View::catch_up() {
   for (const auto& superblock : superblocks_) superblock->catch_up();
 }
 
-void View::invalidate(const wire::Invalidate& changed, std::function<void()> done) {
-  notices_.push_back({changed, std::move(done)});
+void View::invalidate(const wire::Invalidate& changed) {
+  ++taken_;
+  notices_.push_back(changed);
   if (!notifying_) notify_next();
+}
+
+void View::when_told(std::function<void()> f) {
+  if (told()) return f();
+  waiting_.push_back({taken_, uv_now(loop_.uv()) + wire::cache_ms, std::move(f)});
+  if (waiting_.size() == 1) patience_.once(wire::cache_ms, [this] { release(); });
+}
+
+void View::release() {
+  const auto alive = alive_;
+  const auto now = uv_now(loop_.uv());
+  while (*alive && !waiting_.empty() && (waiting_.front().notice <= told_ || waiting_.front().due <= now)) {
+    const auto f = std::move(waiting_.front().f);
+    waiting_.pop_front();
+    f();
+  }
+  if (!*alive) return;
+  if (waiting_.empty())
+    patience_.stop();
+  else
+    patience_.once(std::max<std::uint64_t>(waiting_.front().due, now + 1) - now, [this] { release(); });
 }
 
 // The kernel is told on a thread of the pool, one notice after the other: it may have to wait there for a
@@ -49,16 +76,17 @@ void View::notify_next() {
   notices_.pop_front();
   std::vector<std::pair<std::shared_ptr<Superblock>, wire::Invalidate>> parts;
   for (const auto& superblock : superblocks_) {
-    auto part = superblock->forget_cached(notice.changed);
+    auto part = superblock->forget_cached(notice);
     if (!part.nodes.empty() || !part.names.empty()) parts.emplace_back(superblock, std::move(part));
   }
   loop_.queue_work(
       [parts = std::move(parts)] {
         for (const auto& [superblock, part] : parts) superblock->tell_kernel(part);
       },
-      [this, alive = alive_, done = std::move(notice.done)] {
+      [this, alive = alive_] {
         if (!*alive) return;
-        if (done) done();
+        ++told_;
+        release();
         if (*alive) notify_next();
       });
 }

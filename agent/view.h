@@ -44,24 +44,34 @@ class View {
   // Takes what the kernel has asked by now: whoever runs umount(8) at home behind a job finds its files closed.
   void catch_up();
 
-  // Something changed at home. Applied in the order of the calls; `done` is called on the loop when the
-  // kernel knows, also if the view was lost in between.
-  void invalidate(const wire::Invalidate& changed, std::function<void()> done);
+  // Something changed at home. Applied in the order of the calls.
+  void invalidate(const wire::Invalidate& changed);
+
+  // Calls `f` when the kernel knows all that was given to invalidate() by now: at once, or later from the loop, in the
+  // order of the calls. After wire::cache_ms in any case: by then the kernel believes nothing older, and who waits for
+  // us must not wait for whoever holds a notice up.
+  void when_told(std::function<void()> f);
+  bool told() const { return waiting_.empty() && taken_ == told_; }
 
   // The link is gone: every pending and later request is answered with this errno.
   void lost(int error);
 
  private:
-  struct Notice {
-    wire::Invalidate changed;
-    std::function<void()> done;
+  struct Waiting {
+    std::uint64_t notice = 0;  // the last one that it waits for
+    std::uint64_t due = 0;     // loop time, ms
+    std::function<void()> f;
   };
   void notify_next();
+  void release();
 
   Loop& loop_;
   std::shared_ptr<HomeLink> home_;
   std::vector<std::shared_ptr<Superblock>> superblocks_;
-  std::deque<Notice> notices_;
+  std::deque<wire::Invalidate> notices_;
+  std::deque<Waiting> waiting_;
+  std::uint64_t taken_ = 0, told_ = 0;  // notices
+  Timer patience_;
   bool notifying_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

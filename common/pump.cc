@@ -68,6 +68,7 @@ void Source::chase() {
 }
 
 void Source::finish() {
+  if (before_sending_) before_sending_();
   session_.post(wire::End{job_, stream_}, {}, Session::Lane::bulk);
   if (!from_->peeks()) return stop();
   // What was sent still lies there, and belongs to whoever reads on when the job has ended.

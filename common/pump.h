@@ -30,7 +30,9 @@ class Source {
   void credit(std::uint32_t bytes);  // the receiver passed them on
   void taken(std::uint64_t bytes);   // of all that was sent: for a source that only peeks
   void stop();                       // nobody reads any more: closes the descriptor
-  void before_sending(std::function<void()> f) { before_sending_ = std::move(f); }  // called before each Data
+  void before_sending(std::function<void()> f) {
+    before_sending_ = std::move(f);
+  }                                          // called before each Data and End
   void drained(std::function<void()> f);     // calls `f` once all that the descriptor holds now has been sent
   void when_ended(std::function<void()> f);  // calls `f` once End has been sent, or stop() called
   bool ended() const { return !from_ || at_end_; }

@@ -91,7 +91,8 @@ void FileService::serve(Id id, const wire::Setattr& m, std::string_view) {
     *result = act_as(rights, [&] { return set_attributes(path->get(), file.get(), m); });
   };
   const auto done = [result, id, number = m.node, path = held->path](FileService& self) {
-    const Node* node = self.nodes_.find(number);
+    Node* node = self.nodes_.find(number);
+    if (!*result) self.changed_by_guest({node});
     if (*result || !node) return self.session_.fail(id, *result ? *result : ESTALE);
     self.answer(id, self.tell_attr(*node, path->get()));
   };
@@ -144,11 +145,13 @@ void FileService::serve(Id id, const wire::Setxattr& m, std::string_view value) 
   if (!is_attribute_name(m.name)) return session_.fail(id, EINVAL);
   const ProcPath path(held->fd());
   const auto rights = callers_.rights(m.caller);
-  answer_errno(id, apply({Change::Kind::setxattr, held->node}, [&] {
-                 return act_as(rights, [&] {
-                   return ::setxattr(path.c_str(), m.name.c_str(), value.data(), value.size(), m.flags);
-                 });
-               }));
+  const int error = apply({Change::Kind::setxattr, held->node}, [&] {
+    return act_as(rights, [&] {
+      return ::setxattr(path.c_str(), m.name.c_str(), value.data(), value.size(), m.flags);
+    });
+  });
+  if (!error) changed_by_guest({held->node});
+  answer_errno(id, error);
 }
 
 Answer<FileService::Body> FileService::serve(const wire::Getxattr& m) {
@@ -182,6 +185,7 @@ Answer<wire::None> FileService::serve(const wire::Removexattr& m) {
     return act_as(rights, [&] { return ::removexattr(path.c_str(), m.name.c_str()); });
   });
   if (error) return fails(error);
+  changed_by_guest({held->node});
   return wire::None{};
 }
 

@@ -49,6 +49,7 @@ void FileService::serve(Id id, const wire::Read& m, std::string_view) {
   const auto file = handles_.find(m.handle);
   if (!file || !file->fd) return session_.fail(id, file ? EISDIR : EBADF);
   if (m.size > wire::max_body) return session_.fail(id, EINVAL);
+  contents_.insert(file->node);
   if (file->description) return read_description(id, m, file);
   auto bytes = std::make_shared<std::string>(m.size, '\0');
   iovec part{bytes->data(), bytes->size()};
@@ -90,8 +91,17 @@ void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handl
   const Node* node = file ? nodes_.find(file->node) : nullptr;
   if (!node || !file->fd) return session_.fail(id, EBADF);
   file->written = true;
+  // From now until its kernel has the reply, which it believes nothing behind.
+  const auto note = [number = node->number](FileService& self) {
+    self.contents_.insert(number);
+    self.changed_by_guest({self.nodes_.find(number)});
+  };
+  note(*this);
   const int error = apply({kind, node}, [&] {
-    OpenFile::in_order(file, loop_, std::move(work), later(std::move(done)));
+    OpenFile::in_order(file, loop_, std::move(work), later([note, done = std::move(done)](FileService& self) {
+                         note(self);
+                         done(self);
+                       }));
     return 0;
   });
   if (error) session_.fail(id, error);

@@ -52,10 +52,8 @@ bool FileService::handle(const Session::Incoming& frame) {
   return true;
 }
 
-FileServer::FileServer(Loop& loop, Session& session, Effects& effects, ExportPolicy& policy,
-                       std::size_t descriptors)
-    : service_(std::make_shared<FileService>(loop, session, effects, policy,
-                                             descriptors ? descriptors : descriptors_for_nodes())) {}
+FileServer::FileServer(Loop& loop, Session& session, Effects& effects, ExportPolicy& policy, Limits limits)
+    : service_(std::make_shared<FileService>(loop, session, effects, policy, limits)) {}
 
 FileServer::~FileServer() = default;
 
@@ -70,6 +68,12 @@ bool FileServer::mounts_changed() {
 }
 wire::Invalidate FileServer::stale() {
   return service_->stale();
+}
+void FileServer::tell_stale() {
+  service_->tell_stale();
+}
+void FileServer::tell_news() {
+  service_->tell_news();
 }
 std::uint64_t FileServer::changes() const {
   return service_->changes();

@@ -18,10 +18,16 @@ class FileService;
 
 class FileServer {
  public:
-  // Raises the process's limit of open files. `descriptors`: how many of them nodes may take (0: half of that
-  // limit).
-  FileServer(Loop& loop, Session& session, Effects& effects, ExportPolicy& policy,
-             std::size_t descriptors = 0);
+  // 0: a share of what the system allows.
+  struct Limits {
+    std::size_t descriptors = 0;  // that nodes may take
+    std::size_t watches = 0;
+  };
+
+  // Raises the process's limit of open files.
+  FileServer(Loop& loop, Session& session, Effects& effects, ExportPolicy& policy, Limits limits);
+  FileServer(Loop& loop, Session& session, Effects& effects, ExportPolicy& policy)
+      : FileServer(loop, session, effects, policy, Limits{}) {}
   // Changes that have not begun are dropped; one that a thread is at ends, and its reply is dropped.
   ~FileServer();
   FileServer(const FileServer&) = delete;
@@ -36,6 +42,10 @@ class FileServer {
   // What a guest may still believe and is not true any more. At a job's start: whatever home changed before,
   // it sees.
   wire::Invalidate stale();
+  void tell_stale();
+
+  // The same of what was heard of lately, sent at once. Before the guest is told anything that may speak of it.
+  void tell_news();
 
   std::uint64_t changes() const;        // of home's files that the guest asked for
   std::uint64_t bytes_read() const;     // served to the guest

@@ -32,6 +32,7 @@ Answer<FileService::Held> FileService::hold_dir(std::uint64_t number, std::strin
   if (!is_name(name)) return fails(EINVAL);
   auto held = hold(number);
   if (held && !S_ISDIR(held->node->id.type)) return fails(ENOTDIR);
+  if (held) held->heard = listen(*held->node) != Watch::Heard::no;
   return held;
 }
 
@@ -54,7 +55,7 @@ int FileService::not_shown(const Node& dir, const std::string& name, Kept kept) 
   return kept == Kept::hidden ? wire::hidden : ENOENT;
 }
 
-Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, const struct statx& status, Fd fd) {
+Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct statx status, Fd fd) {
   const auto id = id_of(status);
   // It may have got this name, or be mounted here, since the policy last looked what lies where.
   const bool elsewhere =
@@ -64,13 +65,13 @@ Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, const 
   const auto fs = fs_of(id.dev, dir);
   Node& node = nodes_.meet(id, fs, &dir, name, std::move(fd));
   nodes_.give(node);
-  const auto attr = attr_of(status);
   node.barred = S_ISDIR(id.type) && mounts_.barred(id.dev);
   // The guest mounts its own /proc, /sys and /dev over these, and a mount point must never be invalidated.
-  if (!node.barred) {
-    handed_out_.attr(node.number, attr);
-    handed_out_.name(dir.number, name, node.number);
-  }
+  if (node.barred) return wire::Entry{node.number, node.fs, attr_of(status)};
+  const bool heard = listen(dir) == Watch::Heard::before;
+  auto attr = attr_to_tell(node, status, heard);
+  if (!heard) attr.brief = 1;
+  if (!attr.brief) handed_out_.name(dir.number, name, node.number);
   return wire::Entry{node.number, node.fs, attr};
 }
 
@@ -78,14 +79,6 @@ Answer<wire::Entry> FileService::give_new(Node& dir, int dir_fd, const std::stri
   struct statx status;
   if (const int error = stat_at(dir_fd, name.c_str(), status)) return fails(error);
   return give(dir, name, status);
-}
-
-Answer<wire::Attr> FileService::tell_attr(const Node& node, int fd) {
-  struct statx status;
-  if (const int error = stat_of(fd, status)) return fails(error);
-  const auto attr = attr_of(status);
-  if (!node.barred) handed_out_.attr(node.number, attr);
-  return attr;
 }
 
 std::function<void()> FileService::later(std::function<void(FileService&)> f) {
@@ -117,81 +110,6 @@ wire::Mounts FileService::mounts() {
         node && std::find(roots_.begin(), roots_.end(), number) == roots_.end())
       nodes_.set_root(*node, false);
   return mounts;
-}
-
-// Looks up every name that the guest may believe in. What is seen on the way spares its node another look.
-void FileService::note_stale_names(wire::Invalidate& stale,
-                                   std::unordered_map<std::uint64_t, wire::Attr>& seen, std::uint64_t only) {
-  auto& names = handed_out_.names();
-  for (auto at = names.begin(); at != names.end();) {
-    const auto& [parent, name] = at->first;
-    if (only != 0 && parent != only) {
-      ++at;
-      continue;
-    }
-    std::uint64_t leads_to = 0;
-    bool known = false;
-    struct statx status;
-    if (const auto dir = hold(parent)) {
-      const int error = stat_at(dir->fd(), name.c_str(), status);
-      known = error == 0 || error == ENOENT;
-      if (error == 0) {
-        const Node* node = nodes_.find(id_of(status));
-        leads_to = node ? node->number : ~0ULL;  // a file that the guest has never met
-        if (node) seen.emplace(node->number, attr_of(status));
-        if (policy_.hides(id_of(status)) || policy_.hides(*dir->node, name)) leads_to = ~0ULL;
-      }
-    }
-    if (known && leads_to == at->second.node) {
-      ++at;
-      continue;
-    }
-    stale.names.push_back({parent, name});
-    at = names.erase(at);
-  }
-}
-
-wire::Invalidate FileService::stale() {
-  wire::Invalidate stale;
-  std::unordered_map<std::uint64_t, wire::Attr> seen;
-  handed_out_.prune();
-  note_stale_names(stale, seen);
-  auto& nodes = handed_out_.nodes();
-  for (auto at = nodes.begin(); at != nodes.end();) {
-    const auto& [number, told] = *at;
-    auto found = seen.find(number);
-    if (found == seen.end()) {
-      struct statx status;
-      const auto held = hold(number);
-      if (held && stat_of(held->fd(), status) == 0) found = seen.emplace(number, attr_of(status)).first;
-    }
-    if (found != seen.end() && !told.racy && same_attr(told.attr, found->second)) {
-      ++at;
-      continue;
-    }
-    // A node that the guest has forgotten needs no word; one that is gone from home does.
-    if (nodes_.find(number)) stale.nodes.push_back(number);
-    at = nodes.erase(at);
-  }
-  return stale;
-}
-
-wire::Invalidate FileService::stale_in(std::uint64_t parent) {
-  constexpr std::size_t enough = 500;  // of one message; the others are believed for cache_ms at most
-  wire::Invalidate stale;
-  std::unordered_map<std::uint64_t, wire::Attr> seen;
-  handed_out_.prune();
-  note_stale_names(stale, seen, parent);
-  for (const auto& [number, attr] : seen) {
-    const auto told = handed_out_.nodes().find(number);
-    if (told == handed_out_.nodes().end() || (!told->second.racy && same_attr(told->second.attr, attr)))
-      continue;
-    stale.nodes.push_back(number);
-    handed_out_.nodes().erase(told);
-  }
-  if (stale.nodes.size() > enough) stale.nodes.resize(enough);
-  if (stale.names.size() > enough) stale.names.resize(enough);
-  return stale;
 }
 
 }  // namespace ssi

@@ -5,10 +5,15 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
 
 #include "common/loop.h"
 #include "common/session.h"
@@ -17,32 +22,39 @@
 #include "deputy/effects.h"
 #include "deputy/export_policy.h"
 #include "deputy/file_id.h"
+#include "deputy/file_server.h"
 #include "deputy/handed_out.h"
 #include "deputy/handles.h"
 #include "deputy/home_mounts.h"
 #include "deputy/locks.h"
 #include "deputy/nodes.h"
+#include "deputy/watch.h"
 
 namespace ssi {
 
 class FileService : public std::enable_shared_from_this<FileService> {
  public:
-  FileService(Loop& loop, Session& session, Effects& effects, ExportPolicy& policy, std::size_t descriptors)
+  FileService(Loop& loop, Session& session, Effects& effects, ExportPolicy& policy, FileServer::Limits limits)
       : loop_(loop),
         session_(session),
         effects_(effects),
         policy_(policy),
-        nodes_(descriptors),
-        locks_(Locks::make(loop, effects.unlocks())) {}
+        nodes_(limits.descriptors ? limits.descriptors : descriptors_for_nodes()),
+        locks_(Locks::make(loop, effects.unlocks())),
+        watch_(loop, limits.watches, [this] { heard(); }),
+        gathering_(loop),
+        resting_(loop) {}
 
   bool handle(const Session::Incoming& frame);  // file_server.cc: the table of requests
   wire::Mounts mounts();
   bool mounts_changed() { return mounts_.changed() || !announced_; }
   wire::Invalidate stale();
+  void tell_stale() { tell(stale()); }
+  void tell_news();
   std::uint64_t bytes_read() const { return bytes_read_; }
   std::uint64_t changes() const { return changes_; }
   std::uint64_t bytes_written() const { return bytes_written_; }
-  void idle() { nodes_.close_idle(); }
+  void idle();
   void offer(std::uint64_t token, const std::shared_ptr<Description>& description);
 
  private:
@@ -115,6 +127,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   struct Held {
     Node* node = nullptr;
     Descriptor path;
+    bool heard = false;  // of a directory: what happens to its names
     int fd() const { return path->get(); }
   };
   Answer<Held> hold(std::uint64_t number);
@@ -124,10 +137,10 @@ class FileService : public std::enable_shared_from_this<FileService> {
   // Gives the file at a name: looks it up as the deputy itself (after a change), or takes what was just
   // opened.
   Answer<wire::Entry> give_new(Node& dir, int dir_fd, const std::string& name);
-  Answer<wire::Entry> give(Node& dir, const std::string& name, const struct statx& status, Fd fd = {});
+  Answer<wire::Entry> give(Node& dir, const std::string& name, struct statx status, Fd fd = {});
   // The errno of what is kept from guests, which the log tells of.
   int not_shown(const Node& dir, const std::string& name, Kept kept);
-  Answer<wire::Attr> tell_attr(const Node& node, int fd);
+  Answer<wire::Attr> tell_attr(Node& node, int fd);
   std::uint32_t fs_of(std::uint64_t dev, const Node& dir);
 
   // Which file has that name now.
@@ -163,9 +176,23 @@ class FileService : public std::enable_shared_from_this<FileService> {
     return open();
   }
 
+  // --- what the guest believes (coherence.cc)
+  struct Touched;
+  using Seen = std::unordered_map<std::uint64_t, wire::Attr>;
+  Watch::Heard listen(Node& node, std::uint32_t links = 1);
+  wire::Attr attr_to_tell(Node& node, struct statx& status, bool heard);
+  void changed_by_guest(std::initializer_list<const Node*> nodes);
+  void moved_by_guest(const HandedOut::Names::key_type& from, const HandedOut::Names::key_type& to,
+                      bool exchanged);
+  void heard();
+  wire::Invalidate news();
+  void note_touched(const Touched& touched, wire::Invalidate& stale);
+  void note_all(wire::Invalidate& stale);
+  void note_if_stale(std::uint64_t node, Seen& seen, wire::Invalidate& stale);
+  std::optional<std::uint64_t> leads_to(std::uint64_t parent, const std::string& name, Seen& seen);
   // `parent` 0: in all directories.
-  void note_stale_names(wire::Invalidate& stale, std::unordered_map<std::uint64_t, wire::Attr>& seen,
-                        std::uint64_t parent = 0);
+  void note_stale_names(wire::Invalidate& stale, Seen& seen, std::uint64_t parent = 0);
+  void tell(wire::Invalidate stale);
   wire::Invalidate stale_in(std::uint64_t parent);  // the same as stale(), of one directory's names and nodes
 
   Loop& loop_;
@@ -179,8 +206,14 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::shared_ptr<Locks> locks_;
   std::map<std::uint64_t, std::weak_ptr<Description>> offered_;  // by token
   HandedOut handed_out_;
-  std::vector<std::uint64_t> roots_;  // of the exported file systems
-  bool announced_ = false;            // the mounts, as the table is now
+  Watch watch_;
+  Timer gathering_, resting_;
+  std::uint64_t told_news_at_ = 0;  // loop time, ms
+  std::unordered_set<std::uint64_t>
+      contents_;  // nodes whose content the guest has read since it was told to forget it
+  std::unordered_set<std::uint64_t> written_;  // nodes that it has changed itself since the last news
+  std::vector<std::uint64_t> roots_;           // of the exported file systems
+  bool announced_ = false;                     // the mounts, as the table is now
   std::uint64_t bytes_read_ = 0, bytes_written_ = 0, changes_ = 0;
 };
 

@@ -112,19 +112,7 @@ void GuestLink::when_open(std::function<void(Status)> f) {
 
 void GuestLink::validate() {
   policy_->refresh_if_old();
-  auto stale = files_->stale();
-  while (!stale.nodes.empty() || !stale.names.empty()) {
-    wire::Invalidate part;
-    for (std::size_t i = 0; i < batch && !stale.nodes.empty(); ++i) {
-      part.nodes.push_back(stale.nodes.back());
-      stale.nodes.pop_back();
-    }
-    for (std::size_t i = 0; i < batch && !stale.names.empty(); ++i) {
-      part.names.push_back(std::move(stale.names.back()));
-      stale.names.pop_back();
-    }
-    session_->post(part);
-  }
+  files_->tell_stale();
   // Behind the names: one that has become a mount point must not be taken for the directory that it was.
   if (mounts_.empty() || mounts_due_ || files_->mounts_changed()) send_mounts();
 }

@@ -7,8 +7,7 @@
 namespace ssi {
 namespace {
 
-// The guest counts from a reply's arrival: a slow link adds to the time that we count. Twice is generous.
-constexpr std::uint64_t believed_ns = 2ULL * wire::cache_ms * 1'000'000;
+constexpr std::uint64_t believed_ns = HandedOut::believed_ms * 1'000'000;
 
 // Kernels before 6.13 stamp files by a clock that ticks every 1 to 10 ms: two changes within a tick look like
 // one.
@@ -35,7 +34,9 @@ void prune_older(Times& times, Map& map, std::uint64_t limit, std::size_t most) 
 void HandedOut::attr(std::uint64_t node, const wire::Attr& attr) {
   const auto when = now_ns(CLOCK_MONOTONIC);
   const auto wall = static_cast<std::int64_t>(now_ns(CLOCK_REALTIME));
-  nodes_[node] = {attr, attr.ctime > wall - tick_ns, when};
+  const auto former = nodes_.find(node);
+  const bool other = former != nodes_.end() && !same_attr(former->second.attr, attr);
+  nodes_[node] = {attr, other || attr.ctime > wall - tick_ns, when};
   node_times_.emplace_back(when, node);
   prune_some();
 }

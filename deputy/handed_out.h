@@ -14,9 +14,14 @@ namespace ssi {
 
 class HandedOut {
  public:
+  // The guest counts from a reply's arrival: a slow link adds to the time that we count. Twice is generous.
+  static constexpr std::uint64_t believed_ms = 2ULL * wire::cache_ms;
+
   struct Told {
     wire::Attr attr;
-    bool racy = false;  // so fresh that another change may not show in its ctime
+    // So fresh that another change may not show in its ctime; or another than what was told before, which the
+    // guest may still believe if its kernel did not get this.
+    bool racy = false;
     std::uint64_t when = 0;
   };
   struct NamedHash {

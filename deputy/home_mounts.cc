@@ -21,6 +21,15 @@ constexpr std::array<std::string_view, 27> pseudo_types{
     "nsfs",        "proc",     "pstore",      "rpc_pipefs", "securityfs", "selinuxfs",
     "smackfs",     "sysfs",    "tracefs"};
 
+constexpr std::array<std::string_view, 20> remote_types{
+    "9p",    "acfs",  "afs",    "beegfs", "ceph", "cifs",  "coda",   "gfs2",     "gpfs",   "lustre",
+    "ncpfs", "ocfs2", "prl_fs", "pvfs2",  "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs", "fuseblk"};
+
+bool is_remote(std::string_view type) {
+  return type == "fuse" || type.starts_with("fuse.") || type.starts_with("nfs") ||
+         std::find(remote_types.begin(), remote_types.end(), type) != remote_types.end();
+}
+
 bool is_below(std::string_view path, std::string_view above) {
   return path.starts_with(above) && (path.size() == above.size() || path[above.size()] == '/');
 }
@@ -143,6 +152,7 @@ Result<std::vector<HomeMounts::Root>> HomeMounts::read(const ExportPolicy& polic
     exported.insert(exported.begin(), MountLine{0, 0, "/", "", false});
 
   barred_.clear();
+  remote_.clear();
   for (const auto& line : lines)
     if (is_barred(line) || policy.hides_path(line.path)) barred_.insert(line.dev);
   std::vector<Root> roots;
@@ -156,6 +166,7 @@ Result<std::vector<HomeMounts::Root>> HomeMounts::read(const ExportPolicy& polic
     if (isnew) ++next_;
     if (policy.hides(id)) continue;  // bound here from where it is hidden
     barred_.erase(id.dev);
+    if (is_remote(line.type)) remote_.insert(place->second);
     roots.push_back({line.path, place->second, line.read_only, id, std::move(fd)});
   }
   return roots;

@@ -49,6 +49,10 @@ class HomeMounts {
   std::uint32_t number(std::uint64_t dev) const;  // 0: none, a device that the table does not name
   bool barred(std::uint64_t dev) const { return barred_.contains(dev); }
 
+  // Whether home's kernel hears of all changes on it: not of those that are made elsewhere (network file systems), nor
+  // beneath (FUSE).
+  bool heard_of(std::uint32_t number) const { return !remote_.contains(number); }
+
  private:
   Fd watch_;  // /proc/self/mountinfo: poll(2) tells of each change once
   bool changed_ = false;
@@ -56,6 +60,7 @@ class HomeMounts {
   std::unordered_map<std::uint64_t, std::uint32_t>
       numbers_;  // by st_dev, never taken back: a number means one device
   std::unordered_set<std::uint64_t> barred_;
+  std::unordered_set<std::uint32_t> remote_;
 };
 
 }  // namespace ssi

@@ -407,7 +407,8 @@ void Job::started(const Result<wire::Started>& answer) {
   log::info("job={} guest={} started: {}", place_.job, place_.guest, request_.command_line());
   caller_.started(place_.guest);
   record_->began_in(place_);
-  streams_ = std::make_unique<JobStreams>(loop_, guest_->session(), place_.job);
+  streams_ = std::make_unique<JobStreams>(loop_, guest_->session(), place_.job,
+                                          [this] { guest_->files().tell_news(); });
   streams_->connect(std::move(request_.descriptors), descriptors_, std::move(request_.channel));
   for (const auto stream : std::exchange(early_ends_, {})) stream_ended(stream);
   watch_stops();
@@ -418,6 +419,7 @@ void Job::started(const Result<wire::Started>& answer) {
 void Job::signal(const handover_signal& got) {
   if (state_ != State::running) return early_signals_.push_back(got);
   if (got.number == SIGCONT) caller_stopped_ = false;
+  guest_->files().tell_news();
   guest_->session().post(wire::Signal{place_.job, got.number, static_cast<std::uint8_t>(got.to)});
 }
 

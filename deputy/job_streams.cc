@@ -15,8 +15,8 @@ constexpr auto terminal = wire::Data::terminal;
 
 }  // namespace
 
-JobStreams::JobStreams(Loop& loop, Session& session, std::uint64_t job)
-    : loop_(loop), session_(session), job_(job) {}
+JobStreams::JobStreams(Loop& loop, Session& session, std::uint64_t job, std::function<void()> before_input)
+    : loop_(loop), session_(session), job_(job), before_input_(std::move(before_input)) {}
 
 JobStreams::~JobStreams() {
   *alive_ = false;
@@ -75,6 +75,7 @@ void JobStreams::add_input(std::uint8_t stream, Fd fd) {
   }
   auto& source = inputs_[stream];
   source = std::make_unique<Source>(loop_, session_, job_, stream, std::move(from));
+  source->before_sending(before_input_);
   source->begin();
 }
 

@@ -18,7 +18,8 @@ namespace ssi {
 
 class JobStreams {
  public:
-  JobStreams(Loop& loop, Session& session, std::uint64_t job);
+  // `before_input` is called before the job is sent any of its input.
+  JobStreams(Loop& loop, Session& session, std::uint64_t job, std::function<void()> before_input);
   ~JobStreams();
 
   // Of the same length: what was passed, and what describe() made of it. Begins to pump.
@@ -51,6 +52,7 @@ class JobStreams {
   Loop& loop_;
   Session& session_;
   const std::uint64_t job_;
+  const std::function<void()> before_input_;
   std::map<std::uint8_t, std::unique_ptr<Source>> inputs_;
   std::map<std::uint8_t, std::unique_ptr<Sink>> outputs_;
   struct File {  // a regular file that is streamed: its offset is set at the end

@@ -26,11 +26,12 @@ std::function<void(int)> FileService::locked(Id id, std::uint64_t handle, bool u
     const auto self = weak.lock();
     if (!self) return;
     const auto file = self->handles_.find(handle);
-    const Node* node = file ? self->nodes_.find(file->node) : nullptr;
+    Node* node = file ? self->nodes_.find(file->node) : nullptr;
     if (!error && !node) error = EBADF;
     if (error) return self->session_.fail(id, error);
     wire::Locked now;
     if (!unlocks) {
+      self->tell_news();
       const auto attr = self->tell_attr(*node, file->fd.get());
       if (!attr) return self->session_.fail(id, attr.error());
       now.attr = *attr;

@@ -20,7 +20,10 @@ Answer<wire::Entry> FileService::serve(const wire::Lookup& m) {
       return fd.get();
     });
   });
-  if (error == ENOENT) handed_out_.name(m.parent, m.name, 0);
+  if (error == ENOENT && dir->heard) {  // it may be remembered
+    handed_out_.name(m.parent, m.name, 0);
+    return wire::Entry{};
+  }
   if (error) return fails(error);
   if (const auto kept = policy_.kept(*dir->node, m.name); kept >= Kept::absent)
     return fails(not_shown(*dir->node, m.name, kept));
@@ -54,6 +57,7 @@ Answer<wire::Entry> FileService::make_name(Change::Kind kind, std::uint64_t pare
   const Change change{kind, subject, Change::Place{dir->node, name, {}}};
   const int error = apply(change, [&] { return act_as(rights, [&] { return make(dir->fd()); }); });
   if (error) return fails(error);
+  changed_by_guest({dir->node, subject});
   return give_new(*dir->node, dir->fd(), name);
 }
 
@@ -99,6 +103,8 @@ Answer<wire::None> FileService::remove_name(const wire::Unlink& m, bool director
                   [&] { return ::unlinkat(dir->fd(), m.name.c_str(), directory ? AT_REMOVEDIR : 0); });
   });
   if (error) return fails(error);
+  changed_by_guest({dir->node, node});
+  handed_out_.names().erase({m.parent, m.name});
   if (node) nodes_.unnamed(*node, *dir->node, m.name);
   return wire::None{};
 }
@@ -131,7 +137,10 @@ Answer<wire::None> FileService::serve(const wire::Rename& m) {
   });
   if (error) return fails(error);
   if (is && is == was) return wire::None{};  // two names of one file: rename(2) leaves both
-  if (replaced && m.flags & RENAME_EXCHANGE)
+  changed_by_guest({dir->node, to->node, node, replaced});
+  const bool exchanged = m.flags & RENAME_EXCHANGE;
+  moved_by_guest({m.parent, m.name}, {m.new_parent, m.new_name}, exchanged);
+  if (replaced && exchanged)
     nodes_.renamed(*replaced, *dir->node, m.name);
   else if (replaced)
     nodes_.unnamed(*replaced, *to->node, m.new_name);

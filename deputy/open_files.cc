@@ -33,6 +33,8 @@ void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, R
   file->session = weak_from_this();
   handles_.add(handle, std::move(file));
   nodes_.opened(node);
+  watch_.keep(node.number, true);
+  if (S_ISREG(node.id.type)) contents_.insert(node.number);
 }
 
 // Runs on the loop, so that a request that is pipelined behind it finds the handle.
@@ -65,8 +67,13 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
     error = Effects::may_change(policy_, node);
   if (!error && !fd && !node.barred) error = open();
   if (error) return fails(error);
-  auto attr = tell_attr(node, fd ? fd.get() : held->fd());
-  if (!attr) return attr;
+  // Nothing that is believed: the guest's kernel does not hear of it.
+  constexpr std::uint32_t itself = 2;
+  const auto heard = listen(node, itself);
+  if (const int failed = stat_of(fd ? fd.get() : held->fd(), status)) return fails(failed);
+  auto attr = attr_of(status);
+  attr.brief = heard == Watch::Heard::no;
+  if (m.flags & O_TRUNC) changed_by_guest({&node});
   add_open(m.handle, node, std::move(fd), m.flags, std::move(rights));
   return attr;
 }
@@ -98,8 +105,7 @@ Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
   Node& node = nodes_.meet(id_of(status), dir->node->fs, dir->node, "", std::move(path));
   nodes_.give(node);
   nodes_.unnamed(node, *dir->node, "");
-  const auto attr = attr_of(status);
-  handed_out_.attr(node.number, attr);
+  const auto attr = attr_to_tell(node, status, listen(node) != Watch::Heard::no);  // nobody else knows it
   add_open(m.handle, node, std::move(fd), m.flags, std::move(rights));
   return wire::Entry{node.number, node.fs, attr};
 }
@@ -127,10 +133,14 @@ Answer<wire::Entry> FileService::serve(const wire::Create& m) {
   struct statx status;
   if (const int failed = stat_of(fd.get(), status)) return fails(failed);
   if (!S_ISREG(status.stx_mode)) return fails(ENXIO);  // without O_EXCL, something else that was there
+  changed_by_guest({dir->node, nodes_.find(id_of(status))});
   // The name may be taken away at home at any time; the descriptor still leads to this file.
   auto entry = give(*dir->node, m.name, status, Fd(::open(ProcPath(fd.get()).c_str(), O_PATH | O_CLOEXEC)));
   if (!entry) return entry;
-  add_open(m.handle, *nodes_.find(entry->node), std::move(fd), m.flags, std::move(rights));
+  Node& node = *nodes_.find(entry->node);
+  add_open(m.handle, node, std::move(fd), m.flags, std::move(rights));
+  listen(node);
+  watch_.keep(node.number, true);
   return entry;
 }
 
@@ -159,7 +169,13 @@ Answer<wire::None> FileService::serve(const wire::Adopt& m) {
 void FileService::serve(const wire::Release& m) {
   locks_->released(m.handle);
   const auto file = handles_.remove(m.handle);
-  if (Node* node = file ? nodes_.find(file->node) : nullptr) nodes_.closed(*node);
+  Node* node = file ? nodes_.find(file->node) : nullptr;
+  if (!node) return;
+  if (node->opens == 1) {
+    watch_.keep(node->number, false);
+    contents_.erase(node->number);
+  }
+  nodes_.closed(*node);
 }
 
 Answer<wire::DirPage> FileService::serve(const wire::Readdir& m) {
@@ -168,6 +184,7 @@ Answer<wire::DirPage> FileService::serve(const wire::Readdir& m) {
   if (!dir) return fails(EBADF);
   wire::DirPage page;
   if (!file->fd) return page;
+  listen(*dir);
   std::size_t bytes = 0;
   const auto take = [&](RawEntry&& raw) {
     if (policy_.hides(*dir, raw.name)) return true;

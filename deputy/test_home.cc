@@ -54,10 +54,11 @@ TestHome::TestHome(Options options) : path_(make_directory()) {
                                                       if (server_) CHECK(server_->handle(frame));
                                                     },
                                                     [](const Error&) {}});
-  guest_ =
-      std::make_unique<Session>(loop_, Fd(sockets[1]), TlsStream::Side::guest, guest_key_, "",
-                                Session::Events{{}, [](const Session::Incoming&) {}, [](const Error&) {}});
-  server_ = std::make_unique<FileServer>(loop_, *home_, effects_, *policy_, options.descriptors);
+  guest_ = std::make_unique<Session>(
+      loop_, Fd(sockets[1]), TlsStream::Side::guest, guest_key_, "",
+      Session::Events{{}, [this](const Session::Incoming& frame) { hear(frame); }, [](const Error&) {}});
+  server_ = std::make_unique<FileServer>(loop_, *home_, effects_, *policy_,
+                                         FileServer::Limits{options.descriptors, options.watches});
   for (const auto& mount : server_->mounts().mounts)
     if (mount.path == "/") root_ = mount.root;
   REQUIRE(root_ != 0);
@@ -74,6 +75,21 @@ TestHome::~TestHome() {
   if (mounted_) ::umount2(path_.c_str(), MNT_DETACH);
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
+}
+
+void TestHome::hear(const Session::Incoming& frame) {
+  if (frame.kind != wire::kind_of<wire::Invalidate>()) return;
+  const auto heard = wire::unpack<wire::Invalidate>(frame.meta);
+  REQUIRE(heard);
+  told_.nodes.insert(told_.nodes.end(), heard->nodes.begin(), heard->nodes.end());
+  told_.names.insert(told_.names.end(), heard->names.begin(), heard->names.end());
+}
+
+wire::Invalidate TestHome::told() {
+  Timer enough(loop_);
+  enough.once(50, [this] { loop_.stop(); });
+  loop_.run();
+  return std::exchange(told_, {});
 }
 
 void TestHome::write(const std::string& name, const std::string& content) const {

@@ -20,7 +20,7 @@ class TestHome {
  public:
   struct Options {
     ExportRules rules{};
-    std::size_t descriptors = 0;
+    std::size_t descriptors = 0, watches = 0;
     std::string tmpfs{};  // mount options: the directory is a file system of its own (root only)
   };
 
@@ -86,10 +86,15 @@ class TestHome {
   Session& guest() { return *guest_; }
   FileServer& server() { return *server_; }
   void lose() { server_.reset(); }
+
+  // What the guest was told to forget of its own accord, since the last call. Waits a little for it.
+  wire::Invalidate told();
   Effects& effects() { return effects_; }
   ExportPolicy& policy() { return *policy_; }
 
  private:
+  void hear(const Session::Incoming& frame);
+
   std::string path_;
   bool mounted_ = false;
   Loop loop_;
@@ -99,6 +104,7 @@ class TestHome {
   std::unique_ptr<Session> home_, guest_;
   std::unique_ptr<FileServer> server_;
   std::string body_;
+  wire::Invalidate told_;
   std::uint64_t root_ = 0, last_handle_ = 0;
 };
 

@@ -124,7 +124,8 @@ class World {
         break;
       }
       case 'b':
-        return view_.invalidate(server_.stale(), [this] { (void)send_packet(control_.get(), asked_); });
+        view_.invalidate(server_.stale());
+        return view_.when_told([this] { (void)send_packet(control_.get(), asked_); });
       case 'h':
         hang(command.index != 0);
         break;

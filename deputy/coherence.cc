@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What a guest believes of home's files, and how it hears that something is not true any more. What it was told is
+// compared with what is true, wherever something happened: so its own changes, which it knows of, cause no word, and
+// cannot hide another's.
+#include <sys/inotify.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+#include "deputy/file_service.h"
+
+namespace ssi {
+namespace {
+
+// Events come in bursts: so long after one word the next one waits.
+constexpr std::uint64_t gather_ms = 5;
+
+// After the last job. Longer than anything is believed, so that no job begins with less watched than is believed.
+constexpr std::uint64_t rest_ms = HandedOut::believed_ms + 1000;
+
+constexpr std::size_t batch = 500;  // well below the wire's limit for arrays
+
+constexpr std::uint32_t in_names = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO;
+
+}  // namespace
+
+// What happened, each file and name once.
+struct FileService::Touched {
+  std::unordered_set<std::uint64_t> nodes;
+  std::map<std::pair<std::uint64_t, std::string>, std::uint32_t> names;  // to IN_* bits
+};
+
+// Listens for what makes untrue what is told of a node. A directory tells of its files by their names there; of one that
+// is open, or has other names, the file itself must tell.
+Watch::Heard FileService::listen(Node& node, std::uint32_t links) {
+  if (watch_.touch(node.number)) return Watch::Heard::before;
+  if (node.barred || !mounts_.heard_of(node.fs)) return Watch::Heard::no;
+  const bool directory = S_ISDIR(node.id.type);
+  if (directory || (S_ISREG(node.id.type) && (links > 1 || node.opens > 0 || node.nameless))) {
+    const auto path = nodes_.descriptor(node);
+    return path ? watch_.listen(node.number, (*path)->get()) : Watch::Heard::no;
+  }
+  return node.parent && !node.nameless ? listen(*node.parent) : Watch::Heard::no;
+}
+
+// `heard`: what made `status` untrue since it was seen will be heard of, by the directory.
+wire::Attr FileService::attr_to_tell(Node& node, struct statx& status, bool heard) {
+  if (S_ISDIR(node.id.type) || (S_ISREG(node.id.type) && status.stx_nlink > 1)) {
+    const auto itself = listen(node, status.stx_nlink);
+    heard = itself != Watch::Heard::no;
+    if (itself == Watch::Heard::from_now) {
+      const auto path = nodes_.descriptor(node);
+      heard = path && stat_of((*path)->get(), status) == 0;
+    }
+  }
+  auto attr = attr_of(status);
+  if (heard)
+    handed_out_.attr(node.number, attr);
+  else
+    attr.brief = 1;
+  return attr;
+}
+
+Answer<wire::Attr> FileService::tell_attr(Node& node, int fd) {
+  const bool heard = listen(node) != Watch::Heard::no;
+  struct statx status;
+  if (const int error = stat_of(fd, status)) return fails(error);
+  return attr_to_tell(node, status, heard);
+}
+
+// The guest's kernel believes nothing of these any more: it has made the change itself.
+void FileService::changed_by_guest(std::initializer_list<const Node*> nodes) {
+  for (const auto* node : nodes) {
+    if (!node) continue;
+    handed_out_.nodes().erase(node->number);
+    written_.insert(node->number);
+  }
+}
+
+// Its kernel moves what it believes of a name along, for as long as that has left.
+void FileService::moved_by_guest(const HandedOut::Names::key_type& from, const HandedOut::Names::key_type& to,
+                                 bool exchanged) {
+  auto& names = handed_out_.names();
+  const auto one = names.extract(from), other = names.extract(to);
+  if (one) handed_out_.name(to.first, to.second, one.mapped().node);
+  if (other && exchanged) handed_out_.name(from.first, from.second, other.mapped().node);
+}
+
+// Where a name leads now: to a node, 0: to nothing. None: that cannot be found out.
+std::optional<std::uint64_t> FileService::leads_to(std::uint64_t parent, const std::string& name,
+                                                   Seen& seen) {
+  const auto dir = hold(parent);
+  if (!dir) return {};
+  struct statx status;
+  const int error = stat_at(dir->fd(), name.c_str(), status);
+  if (error) return error == ENOENT ? std::optional<std::uint64_t>(0) : std::nullopt;
+  const Node* node = nodes_.find(id_of(status));
+  if (node) seen.insert_or_assign(node->number, attr_of(status));
+  // Looked up again, it sends the job home.
+  if (policy_.hides(id_of(status)) || policy_.hides(*dir->node, name)) return ~0ULL;
+  return node ? node->number : ~0ULL;  // a file that the guest has never met
+}
+
+// Looks up every name that the guest may believe in. What is seen on the way spares its node another look.
+void FileService::note_stale_names(wire::Invalidate& stale, Seen& seen, std::uint64_t only) {
+  auto& names = handed_out_.names();
+  for (auto at = names.begin(); at != names.end();) {
+    const auto& [parent, name] = at->first;
+    if ((only != 0 && parent != only) || leads_to(parent, name, seen) == at->second.node) {
+      ++at;
+      continue;
+    }
+    stale.names.push_back({parent, name});
+    at = names.erase(at);
+  }
+}
+
+void FileService::note_if_stale(std::uint64_t number, Seen& seen, wire::Invalidate& stale) {
+  const auto told = handed_out_.nodes().find(number);
+  if (told != handed_out_.nodes().end()) {
+    auto found = seen.find(number);
+    if (found == seen.end()) {
+      struct statx status;
+      const auto held = hold(number);
+      if (held && stat_of(held->fd(), status) == 0) found = seen.emplace(number, attr_of(status)).first;
+    }
+    if (found != seen.end() && !told->second.racy && same_attr(told->second.attr, found->second)) return;
+    handed_out_.nodes().erase(told);
+  } else if (!contents_.contains(number) || written_.contains(number)) {
+    return;
+  }
+  contents_.erase(number);
+  // A node that the guest has forgotten needs no word; one that is gone from home does.
+  if (nodes_.find(number)) stale.nodes.push_back(number);
+}
+
+// All that was told, whether anything was heard of it or not: a mapping can be written unheard.
+void FileService::note_all(wire::Invalidate& stale) {
+  Seen seen;
+  note_stale_names(stale, seen);
+  std::vector<std::uint64_t> told;
+  told.reserve(handed_out_.nodes().size());
+  for (const auto& [number, attr] : handed_out_.nodes()) told.push_back(number);
+  for (const auto number : told) note_if_stale(number, seen, stale);
+}
+
+void FileService::note_touched(const Touched& touched, wire::Invalidate& stale) {
+  Seen seen;
+  auto nodes = touched.nodes;
+  for (const auto& [where, mask] : touched.names) {
+    const auto& [parent, name] = where;
+    if (!nodes_.find(parent)) {  // the guest has forgotten it
+      watch_.drop(parent);
+      continue;
+    }
+    const auto now = leads_to(parent, name, seen);
+    if (now && *now != 0) nodes.insert(*now);
+    const auto told = handed_out_.names().find(where);
+    if (told == handed_out_.names().end()) continue;
+    if (told->second.node != 0) nodes.insert(told->second.node);
+    // From now on another directory would tell of it.
+    if (Node* moved = mask & IN_MOVED_FROM ? nodes_.find(told->second.node) : nullptr) listen(*moved, 2);
+    if (now == told->second.node) continue;
+    stale.names.push_back({parent, name});
+    handed_out_.names().erase(told);
+  }
+  for (const auto number : nodes) note_if_stale(number, seen, stale);
+}
+
+wire::Invalidate FileService::news() {
+  wire::Invalidate stale;
+  Touched touched;
+  handed_out_.prune();
+  const bool all = watch_.drain([&](const Watch::News& news) {
+    if (news.name.empty() || news.mask & in_names) touched.nodes.insert(news.node);
+    if (!news.name.empty()) touched.names[{news.node, std::string(news.name)}] |= news.mask;
+  });
+  if (all) {
+    note_touched(touched, stale);
+  } else {
+    log::warning(
+        "more happened at home than its kernel keeps in mind: all that the guest believes is looked at");
+    note_all(stale);
+    stale.nodes.insert(stale.nodes.end(), contents_.begin(), contents_.end());
+    contents_.clear();
+  }
+  written_.clear();
+  return stale;
+}
+
+void FileService::heard() {
+  const auto since = uv_now(loop_.uv()) - told_news_at_;
+  if (since >= gather_ms) return tell_news();
+  watch_.pause(true);
+  gathering_.once(gather_ms - since, [this] {
+    watch_.pause(false);
+    tell_news();
+  });
+}
+
+void FileService::tell_news() {
+  told_news_at_ = uv_now(loop_.uv());
+  tell(news());
+}
+
+void FileService::tell(wire::Invalidate stale) {
+  while (!stale.nodes.empty() || !stale.names.empty()) {
+    wire::Invalidate part;
+    for (std::size_t i = 0; i < batch && !stale.nodes.empty(); ++i) {
+      part.nodes.push_back(stale.nodes.back());
+      stale.nodes.pop_back();
+    }
+    for (std::size_t i = 0; i < batch && !stale.names.empty(); ++i) {
+      part.names.push_back(std::move(stale.names.back()));
+      stale.names.pop_back();
+    }
+    session_.post(part);
+  }
+}
+
+wire::Invalidate FileService::stale() {
+  resting_.stop();
+  auto stale = news();
+  note_all(stale);
+  return stale;
+}
+
+wire::Invalidate FileService::stale_in(std::uint64_t parent) {
+  wire::Invalidate stale;
+  Seen seen;
+  note_stale_names(stale, seen, parent);
+  std::vector<std::uint64_t> numbers;
+  for (const auto& [number, attr] : seen)
+    if (handed_out_.nodes().contains(number)) numbers.push_back(number);
+  for (const auto number : numbers) note_if_stale(number, seen, stale);
+  // Of one message; the others are believed for cache_ms at most.
+  if (stale.nodes.size() > batch) stale.nodes.resize(batch);
+  if (stale.names.size() > batch) stale.names.resize(batch);
+  return stale;
+}
+
+void FileService::idle() {
+  nodes_.close_idle();
+  resting_.once(rest_ms, [this] {
+    auto last = std::make_shared<Fd>(watch_.end());
+    loop_.queue_work([last] { last->reset(); }, [] {});
+  });
+}
+
+}  // namespace ssi
