@@ -62,7 +62,8 @@ class World {
               guest_key_.public_key(),
               {[] {}, [this](const Session::Incoming& frame) { serve(frame); }, [](const Error&) {}}),
         guest_(loop_, nonblocking(std::move(link_.other)), TlsStream::Side::guest, guest_key_, {},
-               {[] {}, [](const Session::Incoming&) {}, [this](const Error&) { view_.lost(EIO); }}),
+               {[] {}, [this](const Session::Incoming& frame) { hear(frame); },
+                [this](const Error&) { view_.lost(EIO); }}),
         server_(loop_, home_, effects_, policy),
         view_(loop_, guest_),
         poll_(loop_, control_.get(), [this](int) { command(); }),
@@ -89,6 +90,20 @@ class World {
       kept_.push_back({frame.kind, frame.id, std::string(frame.meta), std::string(frame.body)});
     else if (!server_.handle(frame))
       std::abort();
+  }
+
+  void hear(const Session::Incoming& frame) {
+    if (const auto changed = wire::unpack<wire::Invalidate>(frame.meta);
+        changed && frame.kind == wire::kind_of<wire::Invalidate>())
+      view_.invalidate(*changed);
+  }
+
+  // The answer to a request comes behind the words of what is stale.
+  void barrier() {
+    server_.tell_stale();
+    guest_.call(wire::Statfs{mounts_.mounts.front().root}, {}, [this](Result<wire::Space>, std::string_view) {
+      view_.when_told([this] { (void)send_packet(control_.get(), asked_); });
+    });
   }
 
   void hang(bool on) {
@@ -124,8 +139,7 @@ class World {
         break;
       }
       case 'b':
-        view_.invalidate(server_.stale());
-        return view_.when_told([this] { (void)send_packet(control_.get(), asked_); });
+        return barrier();
       case 'h':
         hang(command.index != 0);
         break;
