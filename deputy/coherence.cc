@@ -118,6 +118,7 @@ void FileService::note_stale_names(wire::Invalidate& stale, Seen& seen, std::uin
 
 void FileService::note_if_stale(std::uint64_t number, Seen& seen, wire::Invalidate& stale) {
   const auto told = handed_out_.nodes().find(number);
+  const bool may_show = contents_.contains(number) && !written_.contains(number);
   if (told != handed_out_.nodes().end()) {
     auto found = seen.find(number);
     if (found == seen.end()) {
@@ -125,9 +126,11 @@ void FileService::note_if_stale(std::uint64_t number, Seen& seen, wire::Invalida
       const auto held = hold(number);
       if (held && stat_of(held->fd(), status) == 0) found = seen.emplace(number, attr_of(status)).first;
     }
-    if (found != seen.end() && !told->second.racy && same_attr(told->second.attr, found->second)) return;
+    const bool same =
+        found != seen.end() && !told->second.other && same_attr(told->second.attr, found->second);
+    if (same && !(told->second.racy && may_show)) return;
     handed_out_.nodes().erase(told);
-  } else if (!contents_.contains(number) || written_.contains(number)) {
+  } else if (!may_show) {
     return;
   }
   contents_.erase(number);

@@ -22,7 +22,7 @@ bool has(const wire::Invalidate& told, std::uint64_t parent, const std::string& 
                      [&](const auto& it) { return it.parent == parent && it.name == name; });
 }
 
-// Files younger than a tick of the kernel's clock always count as changed.
+// What was read of files younger than a tick of the kernel's clock always counts as changed.
 void settle() {
   ::usleep(40'000);
 }
@@ -45,6 +45,7 @@ TEST_CASE("a guest is told of what happens at home, and of nothing else") {
   CHECK(has(told, edited));
   CHECK(told.names.empty());
   CHECK_FALSE(has(told, same));
+  CHECK(home.ask(wire::Getattr{home.root(), 0}));
   std::filesystem::rename(home.path("moved"), home.path("later"));
   told = home.told();
   CHECK(has(told, home.root(), "moved"));

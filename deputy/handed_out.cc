@@ -36,7 +36,7 @@ void HandedOut::attr(std::uint64_t node, const wire::Attr& attr) {
   const auto wall = static_cast<std::int64_t>(now_ns(CLOCK_REALTIME));
   const auto former = nodes_.find(node);
   const bool other = former != nodes_.end() && !same_attr(former->second.attr, attr);
-  nodes_[node] = {attr, other || attr.ctime > wall - tick_ns, when};
+  nodes_[node] = {attr, attr.ctime > wall - tick_ns, other, when};
   node_times_.emplace_back(when, node);
   prune_some();
 }

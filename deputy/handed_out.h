@@ -19,9 +19,9 @@ class HandedOut {
 
   struct Told {
     wire::Attr attr;
-    // So fresh that another change may not show in its ctime; or another than what was told before, which the
-    // guest may still believe if its kernel did not get this.
-    bool racy = false;
+    bool racy = false;  // so fresh that another change of the content may not show in the times
+    bool other =
+        false;  // than what was told before, which the guest may still believe if its kernel did not get this
     std::uint64_t when = 0;
   };
   struct NamedHash {

@@ -141,6 +141,7 @@ Answer<wire::Entry> FileService::serve(const wire::Create& m) {
   add_open(m.handle, node, std::move(fd), m.flags, std::move(rights));
   listen(node);
   watch_.keep(node.number, true);
+  written_.insert(node.number);
   return entry;
 }
 
