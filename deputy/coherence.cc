@@ -224,6 +224,7 @@ void FileService::tell(wire::Invalidate stale) {
 
 wire::Invalidate FileService::stale() {
   resting_.stop();
+  watch_.pause(false);
   auto stale = news();
   note_all(stale);
   return stale;
@@ -243,7 +244,10 @@ wire::Invalidate FileService::stale_in(std::uint64_t parent) {
   return stale;
 }
 
+// What is heard from now on waits for the next job: looking at it would open files again, and keep their disk busy.
 void FileService::idle() {
+  gathering_.stop();
+  watch_.pause(true);
   nodes_.close_idle();
   resting_.once(rest_ms, [this] {
     auto last = std::make_shared<Fd>(watch_.end());

@@ -171,3 +171,21 @@ TEST_CASE("when no job runs any more, nothing stays watched, and what comes next
   home.write("file", "texT");
   CHECK(has(home.told(), file));
 }
+
+TEST_CASE("what happens while no job runs opens no file") {
+  TestHome home;
+  home.write("file", "text");
+  settle();
+  home.look(home.root(), "file");
+  home.server().idle();
+  const auto open = [] {
+    std::filesystem::directory_iterator descriptors("/proc/self/fd");
+    return std::distance(begin(descriptors), end(descriptors));
+  };
+  const auto before = open();
+  home.write("file", "TEXT");
+  Timer enough(home.loop());
+  enough.once(50, [&] { home.loop().stop(); });
+  home.loop().run();
+  CHECK(open() == before);
+}
