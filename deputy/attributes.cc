@@ -150,7 +150,7 @@ void FileService::serve(Id id, const wire::Setxattr& m, std::string_view value) 
       return ::setxattr(path.c_str(), m.name.c_str(), value.data(), value.size(), m.flags);
     });
   });
-  if (!error) changed_by_guest({held->node});
+  if (!error) retimed_by_guest({held->node});
   answer_errno(id, error);
 }
 
@@ -185,7 +185,7 @@ Answer<wire::None> FileService::serve(const wire::Removexattr& m) {
     return act_as(rights, [&] { return ::removexattr(path.c_str(), m.name.c_str()); });
   });
   if (error) return fails(error);
-  changed_by_guest({held->node});
+  retimed_by_guest({held->node});
   return wire::None{};
 }
 

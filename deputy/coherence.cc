@@ -78,6 +78,24 @@ void FileService::changed_by_guest(std::initializer_list<const Node*> nodes) {
   }
 }
 
+// The guest's kernel has changed the names or extended attributes of these itself, and asks again for their times only
+// (fuse_update_ctime): it goes on believing in their sizes and modes.
+void FileService::retimed_by_guest(std::initializer_list<Node*> nodes) {
+  for (auto* node : nodes) {
+    if (!node) continue;
+    written_.insert(node->number);
+    const auto told = handed_out_.nodes().find(node->number);
+    if (told == handed_out_.nodes().end()) continue;
+    struct statx status;
+    const auto path = nodes_.descriptor(*node);
+    const bool seen = path && stat_of((*path)->get(), status) == 0;
+    listen(*node, seen ? status.stx_nlink : 1);  // by another directory, perhaps
+    const auto now = seen ? attr_of(status) : told->second.attr;
+    told->second.attr.ctime = now.ctime;
+    told->second.attr.nlink = now.nlink;
+  }
+}
+
 // Its kernel moves what it believes of a name along, for as long as that has left.
 void FileService::moved_by_guest(const HandedOut::Names::key_type& from, const HandedOut::Names::key_type& to,
                                  bool exchanged) {

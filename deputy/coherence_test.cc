@@ -96,6 +96,26 @@ TEST_CASE("what a guest does itself it is not told of; what others do meanwhile 
   CHECK(has(home.told(), dir, "file"));
 }
 
+TEST_CASE("a guest goes on believing in the size of what it has renamed or unlinked") {
+  TestHome home;
+  home.write("file", "text");
+  std::filesystem::create_hard_link(home.path("file"), home.path("link"));
+  settle();
+  const auto file = home.look(home.root(), "file").node;
+  home.look(home.root(), "link");
+  home.told();
+  CHECK(home.ask(wire::Rename{home.root(), "file", home.root(), "moved", 0, me}));
+  CHECK_FALSE(has(home.told(), file));
+  home.write("moved", "longer text");
+  CHECK(has(home.told(), file));
+  CHECK(home.ask(wire::Getattr{file, 0}));
+  home.told();
+  CHECK(home.ask(wire::Unlink{home.root(), "link", me}));
+  CHECK_FALSE(has(home.told(), file));
+  home.write("moved", "text");
+  CHECK(has(home.told(), file));
+}
+
 TEST_CASE("an open file tells of itself: under another name, without one, after it was read") {
   TestHome home;
   std::filesystem::create_directory(home.path("unseen"));

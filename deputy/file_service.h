@@ -182,6 +182,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Watch::Heard listen(Node& node, std::uint32_t links = 1);
   wire::Attr attr_to_tell(Node& node, struct statx& status, bool heard);
   void changed_by_guest(std::initializer_list<const Node*> nodes);
+  void retimed_by_guest(std::initializer_list<Node*> nodes);
   void moved_by_guest(const HandedOut::Names::key_type& from, const HandedOut::Names::key_type& to,
                       bool exchanged);
   void heard();

@@ -103,9 +103,10 @@ Answer<wire::None> FileService::remove_name(const wire::Unlink& m, bool director
                   [&] { return ::unlinkat(dir->fd(), m.name.c_str(), directory ? AT_REMOVEDIR : 0); });
   });
   if (error) return fails(error);
-  changed_by_guest({dir->node, node});
+  changed_by_guest({dir->node});
   handed_out_.names().erase({m.parent, m.name});
   if (node) nodes_.unnamed(*node, *dir->node, m.name);
+  retimed_by_guest({node});
   return wire::None{};
 }
 
@@ -137,7 +138,7 @@ Answer<wire::None> FileService::serve(const wire::Rename& m) {
   });
   if (error) return fails(error);
   if (is && is == was) return wire::None{};  // two names of one file: rename(2) leaves both
-  changed_by_guest({dir->node, to->node, node, replaced});
+  changed_by_guest({dir->node, to->node});
   const bool exchanged = m.flags & RENAME_EXCHANGE;
   moved_by_guest({m.parent, m.name}, {m.new_parent, m.new_name}, exchanged);
   if (replaced && exchanged)
@@ -145,6 +146,7 @@ Answer<wire::None> FileService::serve(const wire::Rename& m) {
   else if (replaced)
     nodes_.unnamed(*replaced, *to->node, m.new_name);
   if (node) nodes_.renamed(*node, *to->node, m.new_name);
+  retimed_by_guest({node, replaced});
   return wire::None{};
 }
 
