@@ -30,9 +30,11 @@ class ViewProperty(unittest.TestCase):
         with Home() as home:
             self.check(home, "home", "home", "home", "home", count=100)
 
-    def test_jobs_of_one_guest_and_who_looks_at_home(self):
-        with Pool(1) as pool:
-            self.check(pool, "guest1", "guest1", "guest1", "looker", count=COUNT)
+    def test_jobs_of_two_guests_and_processes_at_home(self):
+        with Pool(2) as pool:
+            for guest in ("guest1", "guest2"):
+                self.assertEqual(pool.ssirun("--on", guest, "true").returncode, 0)
+            self.check(pool, "guest1", "guest1", "guest2", "home", "home", count=COUNT)
 
 
 if __name__ == "__main__":

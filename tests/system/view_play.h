@@ -30,7 +30,7 @@ class Actor {
 
 class Stage {
  public:
-  // A place is "home", or "looker", who is at home too and changes nothing, or a guest's name.
+  // A place is "home", or a guest's name.
   Stage(const std::filesystem::path& directory, const std::string& actor, const std::string& ssirun,
         const std::vector<std::string>& places);
   // What was not the same; nothing if all was.
@@ -43,9 +43,11 @@ class Stage {
   };
   std::vector<std::string> places_;
   Side home_, view_;
+  bool any_job_ = false;
   int played_ = 0;
 
   std::string ask(const std::string& asked, std::size_t at_home, std::size_t in_view);
+  std::string ask_all(const std::string& asked, const Sequence& sequence);
   std::string compare(const Sequence& sequence);
 };
 

@@ -85,14 +85,6 @@ std::ostream& operator<<(std::ostream& out, const Sequence& sequence) {
   return out;
 }
 
-bool only_looks(const Step& step) {
-  static const std::set<std::string> looks{"read",  "pread", "content", "lseek",    "readlink",
-                                           "close", "stat",  "fstat",   "getxattr", "listxattr",
-                                           "list",  "tree",  "flock",   "getlock",  "lock"};
-  return looks.contains(step.verb) || (step.verb == "open" && !(step.flags & (O_CREAT | O_TRUNC))) ||
-         (step.verb == "map" && !step.flags);
-}
-
 // Blocks that are allocated and unwritten are data once a page of them has been read, by anybody.
 std::vector<Step> definite(const Sequence& sequence) {
   std::vector<Step> steps = sequence.steps;

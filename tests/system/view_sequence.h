@@ -25,9 +25,6 @@ std::string line(const Step& step);
 std::ostream& operator<<(std::ostream& out, const Step& step);
 std::ostream& operator<<(std::ostream& out, const Sequence& sequence);
 
-// Whether the step leaves everything as it is.
-bool only_looks(const Step& step);
-
 // What is played: with most steps turned to files that are open, and without those whose answer depends on what happens to
 // be in a cache.
 std::vector<Step> definite(const Sequence& sequence);
