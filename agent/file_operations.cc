@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <memory>
+#include <string>
 
 #include "agent/inside.h"
 #include "agent/operations.h"
@@ -26,10 +28,18 @@ std::int64_t now() {
 // What the kernel is told of a file that was opened with these flags.
 fuse_file_info opening(Superblock& superblock, const fuse_file_info& info) {
   auto opened = info;
-  const bool writable = (info.flags & O_ACCMODE) != O_RDONLY;
-  opened.fh = superblock.home().new_handle(writable);
-  opened.direct_io = (info.flags & inside::adopts) == inside::adopts;
+  const auto access = info.flags & O_ACCMODE;
+  opened.fh = superblock.home().new_handle(access != O_RDONLY);
+  // Where an append lands is home's to say. The guest's kernel would put it into its page cache where it believes the end
+  // to be. (Who may read the file as well may map it, so it stays cached; every append makes the kernel ask again.)
+  const bool only_appends = access == O_WRONLY && (info.flags & O_APPEND);
+  opened.direct_io = only_appends || (info.flags & inside::adopts) == inside::adopts;
   return opened;
+}
+
+// It can be written from now on; see LateError.
+void note_writer(Superblock& superblock, std::uint64_t node, const fuse_file_info& opened, pid_t task) {
+  if (HomeLink::is_writable(opened.fh)) superblock.writers().opened(node, opened.fh, task);
 }
 
 void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
@@ -42,7 +52,9 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
                  [&superblock, request, node, opened](const wire::Attr& attr, std::string_view) {
                    auto reply = opened;
                    reply.keep_cache = superblock.contents().keep(node, attr, now()) && !attr.brief;
-                   if (!request->answer(fuse_reply_open, &reply)) superblock.home().release(opened.fh);
+                   const auto task = request->task();
+                   if (!request->answer(fuse_reply_open, &reply)) return superblock.home().release(opened.fh);
+                   note_writer(superblock, node, opened, task);
                  });
 }
 
@@ -59,7 +71,8 @@ void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fu
                    const auto param = superblock.describe(at, entry, request->asked());
                    const bool taken = request->answer(fuse_reply_create, &param, &opened);
                    superblock.settle(param.ino, taken);
-                   if (!taken) superblock.home().release(opened.fh);
+                   if (!taken) return superblock.home().release(opened.fh);
+                   note_writer(superblock, param.ino, opened, request->task());
                  });
 }
 
@@ -76,17 +89,47 @@ void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_f
                  });
 }
 
+// The kernel takes any answer but an error for all of it: what home had no room for is asked for again, and refused.
+void write_back(Superblock& superblock, const RequestPtr& request, std::uint64_t node, wire::Write write,
+                const std::shared_ptr<const std::string>& bytes, std::size_t done) {
+  superblock.ask_or(
+      request, write,
+      [&superblock, request, node, write, bytes, done](const wire::Written& written, std::string_view) {
+        if (done + written.size >= bytes->size()) {
+          request->answer(fuse_reply_write, bytes->size());
+        } else if (written.size == 0) {
+          superblock.late_error(node, EIO);
+          request->error(EIO);
+        } else {
+          write_back(superblock, request, node, {write.handle, write.offset + written.size}, bytes,
+                     done + written.size);
+        }
+      },
+      [&superblock, node](int error) {
+        superblock.late_error(node, error);
+        return false;
+      },
+      std::string_view(*bytes).substr(done));
+}
+
 void write(fuse_req_t req, fuse_ino_t ino, const char* bytes, std::size_t size, off_t offset,
            fuse_file_info* info) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino);
   if (!request) return;
   superblock.contents().forget(superblock.node(ino));
-  superblock.ask(request, wire::Write{info->fh, static_cast<std::uint64_t>(offset)},
-                 [request](const wire::Written& written, std::string_view) {
-                   request->answer(fuse_reply_write, written.size);
-                 },
-                 {bytes, std::min(size, wire::max_body)});
+  const std::string_view body(bytes, std::min(size, wire::max_body));
+  const auto at = static_cast<std::uint64_t>(offset);
+  // A page of a mapping has its place, whatever the flags of the description it goes through.
+  if (info->writepage)
+    return write_back(superblock, request, superblock.node(ino), {info->fh, at},
+                      std::make_shared<const std::string>(body), 0);
+  superblock.ask(
+      request, wire::Write{info->fh, at, info->flags & O_APPEND ? std::uint8_t{1} : std::uint8_t{0}},
+      [request](const wire::Written& written, std::string_view) {
+        request->answer(fuse_reply_write, written.size);
+      },
+      body);
 }
 
 void flush(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
@@ -102,8 +145,10 @@ void flush(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
                  [request](const wire::None&, std::string_view) { request->error(0); });
 }
 
-void release(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
-  Superblock::of(req).home().release(info->fh);
+void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
+  auto& superblock = Superblock::of(req);
+  superblock.home().release(info->fh);
+  if (HomeLink::is_writable(info->fh)) superblock.writers().released(superblock.node(ino), info->fh);
   fuse_reply_err(req, 0);
 }
 
@@ -126,14 +171,16 @@ void fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t len
       [request](const wire::None&, std::string_view) { request->error(0); });
 }
 
+// The kernel does not write back the pages of a mapping before it asks, and home would call them a hole.
 void lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* info) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino);
   if (!request) return;
-  superblock.ask(request, wire::Seek{info->fh, offset, whence},
-                 [request](const wire::Offset& found, std::string_view) {
-                   request->answer(fuse_reply_lseek, found.offset);
-                 });
+  superblock.written_back(ino, [&superblock, request, seek = wire::Seek{info->fh, offset, whence}] {
+    superblock.ask(request, seek, [request](const wire::Offset& found, std::string_view) {
+      request->answer(fuse_reply_lseek, found.offset);
+    });
+  });
 }
 
 void copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset, fuse_file_info* from_info,

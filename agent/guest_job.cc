@@ -223,6 +223,15 @@ void GuestJob::report_exit() {
   session_.post(exited_, {}, Session::Lane::bulk);
 }
 
+bool GuestJob::spoiled(const std::string& path, int error) {
+  if (reported_) return false;
+  if (exited_.spoiled_by == 0) {
+    exited_.spoiled = path;
+    exited_.spoiled_by = error;
+  }
+  return true;
+}
+
 bool GuestJob::data(std::uint8_t stream, std::string_view bytes) {
   if (stream == wire::Data::terminal) return !typed_ || typed_->push(bytes);
   const auto input = inputs_.find(stream);

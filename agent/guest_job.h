@@ -45,6 +45,8 @@ class GuestJob {
   void resize(const wire::WindowSize& window);
   void foreground(bool yes);
   bool ended() const { return ended_; }  // its leader has
+  // What it had changed in this file is not at home. False: it has ended, and its caller heard nothing of it.
+  bool spoiled(const std::string& path, int error);
   pid_t init() const {
     return init_;
   }  // its first process, in our pid namespace; 0: it has not said anything yet

@@ -17,6 +17,7 @@
 #include "agent/home_link.h"
 #include "agent/inside.h"
 #include "agent/job_spec.h"
+#include "agent/task_call.h"
 #include "agent/task_calls.h"
 #include "agent/view.h"
 #include "common/fd_passing.h"
@@ -55,6 +56,7 @@ class HomeProcess {
   void kill(std::uint64_t job);
   void job_over(std::uint64_t job);
   Tasks::Heard needs_home(pid_t init, const std::string& what, bool survivors);
+  void late_error(std::uint32_t fs, const LateError& error);
   void run_waiting();
   Result<Ticket> check_ticket(const std::string& sealed) const;
   void tell_parent(inside::ToParent packet) { (void)send_packet(parent_.get(), packet); }
@@ -109,7 +111,8 @@ HomeProcess::HomeProcess(Loop& loop, const AgentOptions& options, const Identity
   view_.watch({[this](pid_t task, auto then) { calls_.ask(*stem_, task, std::move(then)); },
                [this](pid_t init, const std::string& what, bool survivors) {
                  return needs_home(init, what, survivors);
-               }});
+               },
+               [this](std::uint32_t fs, const LateError& error) { late_error(fs, error); }});
   parent_poll_.want(UV_READABLE);
   patience_.once(authenticate_ms, [this] {
     if (!admitted_) end("the peer did not authenticate itself");
@@ -325,6 +328,21 @@ Tasks::Heard HomeProcess::needs_home(pid_t init, const std::string& what, bool s
     return Tasks::Heard::yes;
   }
   return Tasks::Heard::not_yet;
+}
+
+// For those jobs that had it open for writing; when some of them cannot be told any more, for every job.
+void HomeProcess::late_error(std::uint32_t fs, const LateError& error) {
+  std::set<pid_t> inits;
+  for (const auto task : error.tasks) inits.insert(init_of(task));
+  const bool known = !inits.empty() && !inits.contains(0);
+  auto path = error.path;
+  for (const auto& [at, mount] : mounted_)
+    if (mount.fs == fs && at != "/") path.insert(0, at);
+  bool told = false;
+  for (const auto& [number, job] : jobs_)
+    if (!known || inits.contains(job->init())) told |= job->spoiled(path, error.error);
+  log::warning("{} of {} could not be written back: {}{}", path, hello_.home, std::strerror(error.error),
+               told ? "" : "; the job that changed it has ended before");
 }
 
 void HomeProcess::job_over(std::uint64_t job) {

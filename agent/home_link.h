@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/late_errors.h"
 #include "common/loop.h"
 #include "common/session.h"
 #include "common/user_namespace.h"
@@ -28,6 +29,8 @@ struct Tasks {
   // The job with this first process cannot go on in a guest: it `what`. "no": its leader has ended, and such are not meant;
   // "not_yet": no such job is known.
   std::function<Heard(pid_t init, const std::string& what, bool survivors)> needs_home;
+  // What jobs had changed in file system `fs` is not at home.
+  std::function<void(std::uint32_t fs, const LateError& error)> late_error;
 };
 
 class HomeLink : public std::enable_shared_from_this<HomeLink> {

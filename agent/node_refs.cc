@@ -51,8 +51,8 @@ std::vector<wire::Forgotten> NodeRefs::clear() {
   return all;
 }
 
-void NodeRefs::place(std::uint64_t directory, wire::Name at) {
-  if (uses_.contains(directory)) places_[directory] = std::move(at);
+void NodeRefs::place(std::uint64_t node, wire::Name at) {
+  if (uses_.contains(node)) places_[node] = std::move(at);
 }
 
 bool NodeRefs::leads_to(const wire::Name& name, std::uint64_t node) const {
@@ -66,20 +66,17 @@ bool NodeRefs::leads_to(const wire::Name& name, std::uint64_t node) const {
   return false;
 }
 
-std::string NodeRefs::path_of(std::uint64_t directory) const {
-  std::string path;
-  for (std::size_t depth = 0; directory != root_ && depth < 4096; ++depth) {
-    const auto place = places_.find(directory);
-    if (place == places_.end()) break;
-    path = "/" + place->second.name + path;
-    directory = place->second.parent;
-  }
-  return path;
+std::string NodeRefs::name_of(std::uint64_t node) const {
+  const auto found = places_.find(node);
+  return found == places_.end() ? std::string() : found->second.name;
 }
 
-std::string NodeRefs::name_of(std::uint64_t directory) const {
-  const auto found = places_.find(directory);
-  return found == places_.end() ? std::string() : found->second.name;
+std::string NodeRefs::path_of(std::uint64_t node) const {
+  std::string path;
+  for (auto at = places_.find(node); at != places_.end() && path.size() < 4096;
+       at = places_.find(at->second.parent))
+    path.insert(0, "/" + at->second.name);
+  return path;
 }
 
 }  // namespace ssi

@@ -32,12 +32,11 @@ class NodeRefs {
   bool knows(std::uint64_t node) const { return node == root_ || uses_.contains(node); }
   std::size_t size() const { return uses_.size(); }
 
-  // Where a directory was last seen, and whether `name` is on the way from the root to `node`.
-  void place(std::uint64_t directory, wire::Name at);
+  // Where a node was last seen, and whether `name` is on the way from the root to `node`.
+  void place(std::uint64_t node, wire::Name at);
   bool leads_to(const wire::Name& name, std::uint64_t node) const;
-  std::string path_of(
-      std::uint64_t directory) const;  // from the root, as far as is known: "/home/u"; "": the root
-  std::string name_of(std::uint64_t directory) const;  // its last component; "": the root, or not known
+  std::string name_of(std::uint64_t node) const;  // its last component; "": the root, or not known
+  std::string path_of(std::uint64_t node) const;  // from the root, as far as known; "": the root
 
  private:
   struct Use {
@@ -47,7 +46,7 @@ class NodeRefs {
 
   std::uint64_t root_;
   std::unordered_map<std::uint64_t, Use> uses_;
-  std::unordered_map<std::uint64_t, wire::Name> places_;  // of directories only
+  std::unordered_map<std::uint64_t, wire::Name> places_;
 };
 
 }  // namespace ssi

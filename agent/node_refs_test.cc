@@ -73,3 +73,15 @@ TEST_CASE("names on the way to a node") {
   refs.place(20, {21, "ring"});
   CHECK_FALSE(refs.leads_to({16, "mnt"}, 21));  // ends
 }
+
+TEST_CASE("the path of a node, as it was last seen") {
+  NodeRefs refs(1);
+  for (const auto node : {2ULL, 3ULL, 4ULL}) refs.hold(node);
+  refs.place(2, {1, "dir"});
+  refs.place(3, {2, "file"});
+  CHECK(refs.path_of(3) == "/dir/file");
+  CHECK(refs.path_of(4).empty());
+  CHECK(refs.path_of(1).empty());
+  refs.place(2, {3, "ring"});  // two renames that were seen in the wrong order
+  CHECK(refs.path_of(3).size() >= 4096);
+}

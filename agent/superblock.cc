@@ -197,7 +197,7 @@ fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry&
     home_->give_back(refs_.drop(entry.node));
     return stub_param(stubs_.at(name, entry.attr));
   }
-  if (S_ISDIR(entry.attr.mode)) refs_.place(entry.node, name);
+  refs_.place(entry.node, name);
   fuse_entry_param param{};
   param.ino = entry.node;
   param.attr = stat_of(entry.attr);
@@ -251,6 +251,21 @@ void Superblock::forget(fuse_ino_t node, std::uint64_t count) {
   with_locks_.erase(node);
   specials_.forget(node);
   home_->give_back(*all);
+}
+
+// Not on the loop: the kernel waits for our answers to its writes.
+void Superblock::written_back(fuse_ino_t ino, std::function<void()> then) {
+  if (writers_.of(node(ino)).empty()) return then();
+  home_->loop().queue_work(
+      [self = shared_from_this(), ino] { fuse_lowlevel_notify_inval_inode(self->session_, ino, 0, 0); },
+      [weak = weak_from_this(), then = std::move(then)] {
+        if (const auto self = weak.lock()) then();
+      });
+}
+
+void Superblock::late_error(std::uint64_t node, int error) {
+  if (const auto& tell = home_->tasks().late_error)
+    tell(fs_, {writers_.of(node), refs_.path_of(node), error});
 }
 
 std::shared_ptr<DirHandle> Superblock::add_directory(std::uint64_t handle) {

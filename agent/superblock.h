@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -17,6 +18,7 @@
 #include "agent/dir_handle.h"
 #include "agent/fuse.h"
 #include "agent/home_link.h"
+#include "agent/late_errors.h"
 #include "agent/node_refs.h"
 #include "agent/recalls.h"
 #include "agent/request.h"
@@ -130,6 +132,14 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   Stubs& stubs() { return stubs_; }
   ContentStamps& contents() { return contents_; }
   Specials& specials() { return specials_; }
+  Writers& writers() { return writers_; }
+
+  // Calls `then`, if this superblock still is, when the kernel has no dirty page of the file any more: at once where
+  // nobody can have written one.
+  void written_back(fuse_ino_t ino, std::function<void()> then);
+
+  // Home has refused a page that was written back.
+  void late_error(std::uint64_t node, int error);
 
  private:
   friend class Request;
@@ -171,6 +181,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   ContentStamps contents_;
   Recalls recalls_;
   Specials specials_;
+  Writers writers_;
   std::unordered_map<std::uint64_t, std::shared_ptr<DirHandle>> directories_;
   std::unordered_set<Request*> waiting_, interrupted_;
   std::unordered_set<fuse_ino_t> with_locks_;  // files on which processes may have locks

@@ -37,6 +37,17 @@ int write_fully(int fd, std::uint64_t offset, std::string_view bytes, std::uint3
   return 0;
 }
 
+// fcntl(2) can give a description O_APPEND or take it away; and a mapping's page has its place whatever the description
+// has. One step of a file at a time, so nothing else writes meanwhile. 0, or an errno (an append-only file keeps it).
+int set_append(OpenFile& file, bool appends) {
+  if (file.appends == appends) return 0;
+  const int flags = ::fcntl(file.fd.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(file.fd.get(), F_SETFL, appends ? flags | O_APPEND : flags & ~O_APPEND) != 0)
+    return errno;
+  file.appends = appends;
+  return 0;
+}
+
 bool at_end(int fd, std::uint64_t position) {
   struct stat status;
   return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
@@ -112,16 +123,20 @@ void FileService::serve(Id id, const wire::Write& m, std::string_view bytes) {
     std::shared_ptr<OpenFile> file;
     std::uint64_t offset;
     std::string bytes;
+    bool appends;
     std::uint32_t written = 0;
     int error = 0;
   };
-  auto job = std::make_shared<Job>(Job{handles_.find(m.handle), m.offset, std::string(bytes)});
+  auto job = std::make_shared<Job>(Job{handles_.find(m.handle), m.offset, std::string(bytes), m.append != 0});
   change_open_file(
       id, Change::Kind::write, m.handle,
       [job] {
-        const auto& description = job->file->description;
-        job->error = description ? description->write(job->offset, job->bytes, job->written)
-                                 : write_fully(job->file->fd.get(), job->offset, job->bytes, job->written);
+        if (const auto& description = job->file->description) {
+          job->error = description->write(job->offset, job->bytes, job->written);
+          return;
+        }
+        job->error = set_append(*job->file, job->appends);
+        if (!job->error) job->error = write_fully(job->file->fd.get(), job->offset, job->bytes, job->written);
       },
       [id, job](FileService& self) {
         if (job->error) return self.session_.fail(id, job->error);

@@ -73,8 +73,8 @@ TEST_CASE("changes of a handle keep their order; appends from two handles all la
   const auto one = home.open(node, O_WRONLY | O_APPEND | O_TRUNC), two = home.open(node, O_WRONLY | O_APPEND);
   replies = 0;
   for (int i = 0; i < 300; ++i) {
-    home.guest().call(wire::Write{one, 0}, "one line\n", count);
-    home.guest().call(wire::Write{two, 0}, "two line\n", count);
+    home.guest().call(wire::Write{one, 0, 1}, "one line\n", count);
+    home.guest().call(wire::Write{two, 0, 1}, "two line\n", count);
   }
   CHECK(home.error(wire::Fsync{one, 0}) == 0);
   CHECK(home.error(wire::Fsync{two, 0}) == 0);
@@ -84,6 +84,20 @@ TEST_CASE("changes of a handle keep their order; appends from two handles all la
   std::size_t lines = 0;
   for (std::size_t at = 0; at + 9 <= text.size(); at += 9) lines += text.substr(at + 3, 6) == " line\n";
   CHECK(lines == 600);
+}
+
+TEST_CASE("whether a write appends is said with each one") {
+  TestHome home;
+  home.write("file", "0123456789");
+  const auto node = home.look(home.root(), "file").node;
+  const auto appends = home.open(node, O_WRONLY | O_APPEND), places = home.open(node, O_RDWR);
+  CHECK(home.ask(wire::Write{appends, 2, 1}, "end")->size == 3);
+  CHECK(home.ask(wire::Write{appends, 2, 0}, "A")->size ==
+        1);  // a mapping's page, or O_APPEND was taken away
+  CHECK(home.ask(wire::Write{places, 0, 1}, "END")->size == 3);
+  CHECK(home.ask(wire::Write{places, 4, 0}, "B")->size == 1);
+  CHECK(home.ask(wire::Write{appends, 0, 1}, ".")->size == 1);
+  CHECK(home.content("file") == "01A3B56789endEND.");
 }
 
 TEST_CASE("5 GiB, sparse") {

@@ -112,16 +112,20 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::function<void(int)> locked(Id id, std::uint64_t handle, bool unlocks);
 
   // --- what they share (file_service.cc)
+  // A guest's job has not used up its own descriptors when the deputy has: EMFILE would be a lie.
+  static int told(int error) { return error == EMFILE ? ENFILE : error; }
   template <class R>
   void answer(Id id, const Answer<R>& answer) {
-    if (!answer) return session_.fail(id, answer.error());
+    if (!answer) return session_.fail(id, told(answer.error()));
     session_.reply(id, *answer);
   }
   void answer(Id id, const Answer<Body>& answer) {
-    if (!answer) return session_.fail(id, answer.error());
+    if (!answer) return session_.fail(id, told(answer.error()));
     session_.reply(id, wire::None{}, answer->bytes);
   }
-  void answer_errno(Id id, int error) { error ? session_.fail(id, error) : session_.reply(id, wire::None{}); }
+  void answer_errno(Id id, int error) {
+    error ? session_.fail(id, told(error)) : session_.reply(id, wire::None{});
+  }
 
   // A node that the guest has, and the descriptor of it. ESTALE: none.
   struct Held {

@@ -463,6 +463,9 @@ void Job::report_exit() {
   files_.settle(exited_.positions);
   if (const auto* error = streams_->write_error())  // never status 0 with partial output
     return fail(place_.guest + ": the job's output could not be written: " + error->code.message());
+  if (exited_.spoiled_by != 0)
+    return fail(place_.guest + ": the job's changes to " + printable(exited_.spoiled) +
+                " could not be written: " + std::strerror(exited_.spoiled_by));
   const auto line = request_.has(HANDOVER_VERBOSE) ? summary() : std::string();
   const auto moved = traffic();
   deputy_.log_end(place_, request_.command(), exited_);

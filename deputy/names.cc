@@ -29,7 +29,9 @@ Answer<wire::Entry> FileService::serve(const wire::Lookup& m) {
     return fails(not_shown(*dir->node, m.name, kept));
   struct statx status;
   if (const int failed = stat_of(fd.get(), status)) return fails(failed);
-  return give(*dir->node, m.name, status, std::move(fd));
+  auto entry = give(*dir->node, m.name, status, std::move(fd));
+  if (entry) nodes_.find(entry->node)->looked_up = std::chrono::steady_clock::now();
+  return entry;
 }
 
 void FileService::serve(const wire::Forget& m) {

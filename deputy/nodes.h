@@ -4,6 +4,7 @@
 // and name, and verified. Loop thread only.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -30,6 +31,7 @@ struct Node {
   bool root = false;      // of an exported file system: kept whether given or not
   bool nameless = false;  // its name was removed: only the descriptor leads there
   bool barred = false;    // root of a file system that is not exported; looks like an empty directory
+  std::chrono::steady_clock::time_point looked_up{};  // when the guest last asked for it by its name
 
  private:
   friend class Nodes;

@@ -16,6 +16,9 @@ constexpr int callers_flags =
 // holds.
 constexpr int our_flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_LARGEFILE;
 
+// From a lookup to the open that it was for. What loses its name in between is opened at home, too.
+constexpr std::chrono::milliseconds just_now{250};
+
 constexpr std::size_t max_page_bytes = 100 << 10;
 
 bool writes(int flags) {
@@ -28,6 +31,7 @@ void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, R
   auto file = std::make_shared<OpenFile>();
   file->node = node.number;
   file->fd = std::move(fd);
+  file->appends = flags & O_APPEND;
   file->writable = (flags & O_ACCMODE) != O_RDONLY;
   file->rights = std::move(rights);
   file->session = weak_from_this();
@@ -48,7 +52,8 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
   // The guest came by a name that it should not believe in any more: it looks again, and with O_CREAT makes a
   // new file. (Who has it open may open it again, by /proc/self/fd.)
   struct statx status;
-  if (node.opens == 0 && S_ISREG(node.id.type) && stat_of(held->fd(), status) == 0 && status.stx_nlink == 0)
+  if (node.opens == 0 && S_ISREG(node.id.type) && stat_of(held->fd(), status) == 0 && status.stx_nlink == 0 &&
+      std::chrono::steady_clock::now() - node.looked_up > just_now)
     return fails(ESTALE);
   auto rights = callers_.rights(m.caller);
   Fd fd;
