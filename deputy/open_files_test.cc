@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <map>
 #include <set>
+#include <thread>
 
 #include "deputy/test_home.h"
 
@@ -52,7 +54,9 @@ TEST_CASE("a file without a name, and the name that it gets") {
   CHECK((made->attr.mode & 07777) == 0640);
   CHECK(made->attr.nlink == 0);
   CHECK(std::filesystem::is_empty(home.path("dir")));
-  home.look(home.root(), "dir");  // of one descriptor that may be kept, another node's: a nameless one is not closed for it
+  home.look(
+      home.root(),
+      "dir");  // of one descriptor that may be kept, another node's: a nameless one is not closed for it
   home.server().idle();
   CHECK(home.ask(wire::Write{handle, 0}, "hello")->size == 5);
   CHECK(home.error(wire::Link{made->node, home.root(), "kept", me}) == EROFS);
@@ -109,11 +113,17 @@ TEST_CASE("an unlinked file lives while it is open, also when home unlinked it")
   CHECK(home.error(wire::Getattr{a.node, 0}) == ESTALE);
 }
 
-TEST_CASE("a name that leads to a removed file must be looked up again, but what is open may be opened again") {
+TEST_CASE(
+    "a name that leads to a removed file must be looked up again, but what is open may be opened again") {
   TestHome home;
   home.write("f", "old");
   const auto old = home.look(home.root(), "f");
   std::filesystem::remove(home.path("f"));
+  // At home, too, what was found is opened, whatever happens to its name in between.
+  const auto handle = home.open(old.node, O_RDWR);
+  CHECK(home.read(handle, 0, 10) == "old");
+  home.tell(wire::Release{handle});
+  std::this_thread::sleep_for(std::chrono::milliseconds(400));
   CHECK(home.error(wire::Open{old.node, home.next_handle(), O_RDWR, me}) == ESTALE);
   home.write("g", "open");
   const auto open = home.look(home.root(), "g");
