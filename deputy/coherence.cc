@@ -136,7 +136,8 @@ void FileService::note_stale_names(wire::Invalidate& stale, Seen& seen, std::uin
 
 void FileService::note_if_stale(std::uint64_t number, Seen& seen, wire::Invalidate& stale) {
   const auto told = handed_out_.nodes().find(number);
-  const bool may_show = contents_.contains(number) && !written_.contains(number);
+  const bool may_show =
+      contents_.contains(number) && !written_.contains(number) && !changing_.contains(number);
   if (told != handed_out_.nodes().end()) {
     auto found = seen.find(number);
     if (found == seen.end()) {

@@ -109,7 +109,10 @@ void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handl
   };
   note(*this);
   const int error = apply({kind, node}, [&] {
-    OpenFile::in_order(file, loop_, std::move(work), later([note, done = std::move(done)](FileService& self) {
+    ++changing_[node->number];
+    OpenFile::in_order(file, loop_, std::move(work),
+                       later([note, number = node->number, done = std::move(done)](FileService& self) {
+                         if (--self.changing_[number] == 0) self.changing_.erase(number);
                          note(self);
                          done(self);
                        }));

@@ -4,6 +4,7 @@
 // object: it may be gone when the work is done.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <initializer_list>
 #include <map>
@@ -217,8 +218,10 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::unordered_set<std::uint64_t>
       contents_;  // nodes whose content the guest has read since it was told to forget it
   std::unordered_set<std::uint64_t> written_;  // nodes that it has changed itself since the last news
-  std::vector<std::uint64_t> roots_;           // of the exported file systems
-  bool announced_ = false;                     // the mounts, as the table is now
+  std::unordered_map<std::uint64_t, unsigned> changing_;  // how many of its changes a thread is at
+  std::vector<std::uint64_t> roots_;                      // of the exported file systems
+  std::chrono::steady_clock::time_point said_stale_{};    // when an open was last answered with ESTALE
+  bool announced_ = false;                                // the mounts, as the table is now
   std::uint64_t bytes_read_ = 0, bytes_written_ = 0, changes_ = 0;
 };
 

@@ -16,8 +16,8 @@ constexpr int callers_flags =
 // holds.
 constexpr int our_flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_LARGEFILE;
 
-// From a lookup to the open that it was for. What loses its name in between is opened at home, too.
-constexpr std::chrono::milliseconds just_now{250};
+// How long an open takes that was answered with ESTALE: it looks again, and asks for what it found.
+constexpr std::chrono::milliseconds another_try{250};
 
 constexpr std::size_t max_page_bytes = 100 << 10;
 
@@ -50,11 +50,16 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
   // The guest's kernel opens FIFOs, sockets and devices itself, as the guest's own: they never mean home's.
   if (!S_ISREG(node.id.type) && !S_ISDIR(node.id.type)) return fails(S_ISLNK(node.id.type) ? ELOOP : ENXIO);
   // The guest came by a name that it should not believe in any more: it looks again, and with O_CREAT makes a
-  // new file. (Who has it open may open it again, by /proc/self/fd.)
+  // new file. (Who has it open may open it again, by /proc/self/fd.) But the kernel looks again only once, and what is
+  // replaced all the time may have lost its name by then as well: at home, too, such a file can be opened.
   struct statx status;
-  if (node.opens == 0 && S_ISREG(node.id.type) && stat_of(held->fd(), status) == 0 && status.stx_nlink == 0 &&
-      std::chrono::steady_clock::now() - node.looked_up > just_now)
+  const auto now = std::chrono::steady_clock::now();
+  const bool tries_again = node.looked_up > said_stale_ && now - said_stale_ < another_try;
+  if (node.opens == 0 && S_ISREG(node.id.type) && !tries_again && stat_of(held->fd(), status) == 0 &&
+      status.stx_nlink == 0) {
+    said_stale_ = now;
     return fails(ESTALE);
+  }
   auto rights = callers_.rights(m.caller);
   Fd fd;
   const auto open = [&] {

@@ -125,6 +125,15 @@ TEST_CASE(
   home.tell(wire::Release{handle});
   std::this_thread::sleep_for(std::chrono::milliseconds(400));
   CHECK(home.error(wire::Open{old.node, home.next_handle(), O_RDWR, me}) == ESTALE);
+  home.write("f", "newer");
+  const auto newer = home.look(home.root(), "f");  // as the kernel does then, but it does so only once
+  std::filesystem::remove(home.path("f"));
+  CHECK(home.error(wire::Open{old.node, home.next_handle(), O_RDWR, me}) == ESTALE);
+  home.write("f", "newest");
+  const auto newest = home.look(home.root(), "f");
+  std::filesystem::remove(home.path("f"));
+  CHECK(home.read(home.open(newest.node, O_RDONLY), 0, 10) == "newest");
+  CHECK(home.error(wire::Open{newer.node, home.next_handle(), O_RDWR, me}) == ESTALE);
   home.write("g", "open");
   const auto open = home.look(home.root(), "g");
   REQUIRE(home.open(open.node, O_RDONLY) != 0);
