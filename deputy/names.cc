@@ -60,7 +60,17 @@ Answer<wire::Entry> FileService::make_name(Change::Kind kind, std::uint64_t pare
   const int error = apply(change, [&] { return act_as(rights, [&] { return make(dir->fd()); }); });
   if (error) return fails(error);
   changed_by_guest({dir->node, subject});
-  return give_new(*dir->node, dir->fd(), name);
+  auto entry = give_new(*dir->node, dir->fd(), name);
+  // Somebody else's by now: the guest's kernel would call another kind of file an I/O error, but tries again at ESTALE.
+  const auto type = kind == Change::Kind::mkdir     ? S_IFDIR
+                    : kind == Change::Kind::symlink ? S_IFLNK
+                    : subject                       ? subject->id.type
+                                                    : mode_t{0};
+  if (entry && type != 0 && (entry->attr.mode & S_IFMT) != type) {
+    nodes_.forget(entry->node, 1);
+    return fails(ESTALE);
+  }
+  return entry;
 }
 
 Answer<wire::Entry> FileService::serve(const wire::Mknod& m) {

@@ -205,7 +205,8 @@ int main(int argc, char** argv) {
   CHECK(argc > 2 && chdir(argv[2]) == 0);
   umask(0);
   elsewhere = argc == 7;
-  if (argc >= 6 && strcmp(argv[1], "run") == 0) run(strtoul(argv[3], NULL, 10), atoi(argv[4]), atoi(argv[5]));
-  list(".");
+  const bool runs = argc >= 6 && strcmp(argv[1], "run") == 0;
+  if (runs) run(strtoul(argv[3], NULL, 10), atoi(argv[4]), atoi(argv[5]));
+  if (!runs || !elsewhere) list(".");  // who works elsewhere may still be at it
   return 0;
 }
