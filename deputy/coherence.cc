@@ -242,6 +242,7 @@ void FileService::tell(wire::Invalidate stale) {
 }
 
 wire::Invalidate FileService::stale() {
+  rests_ = false;
   resting_.stop();
   watch_.pause(false);
   auto stale = news();
@@ -265,6 +266,7 @@ wire::Invalidate FileService::stale_in(std::uint64_t parent) {
 
 // What is heard from now on waits for the next job: looking at it would open files again, and keep their disk busy.
 void FileService::idle() {
+  rests_ = true;
   gathering_.stop();
   watch_.pause(true);
   nodes_.close_idle();

@@ -209,3 +209,21 @@ TEST_CASE("what happens while no job runs opens no file") {
   home.loop().run();
   CHECK(open() == before);
 }
+
+TEST_CASE("what a job's kernel closes late stays open no longer than that") {
+  TestHome home;
+  home.write("file", "text");
+  const auto open = [&] {
+    std::filesystem::directory_iterator descriptors("/proc/self/fd");
+    std::error_code none;
+    return std::count_if(begin(descriptors), end(descriptors), [&](const auto& each) {
+      return std::filesystem::read_symlink(each.path(), none) == home.path("file");
+    });
+  };
+  const auto handle = home.open(home.look(home.root(), "file").node, O_RDONLY);
+  CHECK(open() == 2);    // the node's and the handle's
+  home.server().idle();  // the job ends
+  CHECK(open() == 2);
+  home.tell(wire::Release{handle});
+  CHECK(open() == 0);
+}

@@ -214,6 +214,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   HandedOut handed_out_;
   Watch watch_;
   Timer gathering_, resting_;
+  bool rests_ = false;              // no job runs: nothing is to stay open
   std::uint64_t told_news_at_ = 0;  // loop time, ms
   std::unordered_set<std::uint64_t>
       contents_;  // nodes whose content the guest has read since it was told to forget it

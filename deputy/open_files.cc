@@ -187,6 +187,7 @@ void FileService::serve(const wire::Release& m) {
     contents_.erase(node->number);
   }
   nodes_.closed(*node);
+  if (rests_) nodes_.close_idle();  // the guest's kernel lets go of some files only behind a job's end
 }
 
 Answer<wire::DirPage> FileService::serve(const wire::Readdir& m) {
