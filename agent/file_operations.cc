@@ -50,6 +50,7 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   const auto opened = opening(superblock, *info);
   superblock.ask(request, wire::Open{node, opened.fh, info->flags & ~kernel_exec, request->caller()},
                  [&superblock, request, node, opened](const wire::Attr& attr, std::string_view) {
+                   if (opened.flags & kernel_exec) superblock.will_run(*request, node, attr);
                    auto reply = opened;
                    reply.keep_cache = superblock.contents().keep(node, attr, now()) && !attr.brief;
                    const auto task = request->task();
@@ -65,15 +66,17 @@ void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fu
   const auto opened = opening(superblock, *info);
   const bool nameless = (info->flags & O_TMPFILE) == O_TMPFILE;  // the kernel calls it "/"
   const wire::Name at{superblock.node(parent), nameless ? "" : name};
-  superblock.ask(request, wire::Create{at.parent, at.name, mode, info->flags, opened.fh, request->caller()},
-                 [&superblock, request, at, opened](const wire::Entry& entry, std::string_view) {
-                   superblock.hold(entry);
-                   const auto param = superblock.describe(at, entry, request->asked());
-                   const bool taken = request->answer(fuse_reply_create, &param, &opened);
-                   superblock.settle(param.ino, taken);
-                   if (!taken) return superblock.home().release(opened.fh);
-                   note_writer(superblock, param.ino, opened, request->task());
-                 });
+  superblock.ask(
+      request,
+      wire::Create{at.parent, at.name, mode, info->flags, opened.fh, request->caller(), request->umask()},
+      [&superblock, request, at, opened](const wire::Entry& entry, std::string_view) {
+        superblock.hold(entry);
+        const auto param = superblock.describe(at, entry, request->asked());
+        const bool taken = request->answer(fuse_reply_create, &param, &opened);
+        superblock.settle(param.ino, taken);
+        if (!taken) return superblock.home().release(opened.fh);
+        note_writer(superblock, param.ino, opened, request->task());
+      });
 }
 
 // The kernel asks for at most max_body bytes: that is what max_write and max_read say.

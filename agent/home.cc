@@ -57,6 +57,7 @@ class HomeProcess {
   void job_over(std::uint64_t job);
   Tasks::Heard needs_home(pid_t init, const std::string& what, bool survivors);
   void late_error(std::uint32_t fs, const LateError& error);
+  void remark(pid_t init, const std::string& line);
   void run_waiting();
   Result<Ticket> check_ticket(const std::string& sealed) const;
   void tell_parent(inside::ToParent packet) { (void)send_packet(parent_.get(), packet); }
@@ -89,8 +90,9 @@ class HomeProcess {
     std::uint32_t id;
     bool coherent = false;  // the view
   };
-  std::deque<Waiting> waiting_;   // for the view to be mounted and coherent
-  std::set<std::string> nonces_;  // of the tickets whose job has been started
+  std::deque<Waiting> waiting_;       // for the view to be mounted and coherent
+  std::set<std::uint64_t> remarked_;  // jobs whose user has been told something
+  std::set<std::string> nonces_;      // of the tickets whose job has been started
   std::unordered_map<std::uint64_t, JobSpec> specs_;
   std::unordered_map<std::uint64_t, std::unique_ptr<GuestJob>> jobs_;
 };
@@ -112,7 +114,8 @@ HomeProcess::HomeProcess(Loop& loop, const AgentOptions& options, const Identity
                [this](pid_t init, const std::string& what, bool survivors) {
                  return needs_home(init, what, survivors);
                },
-               [this](std::uint32_t fs, const LateError& error) { late_error(fs, error); }});
+               [this](std::uint32_t fs, const LateError& error) { late_error(fs, error); },
+               [this](pid_t init, const std::string& line) { remark(init, line); }});
   parent_poll_.want(UV_READABLE);
   patience_.once(authenticate_ms, [this] {
     if (!admitted_) end("the peer did not authenticate itself");
@@ -183,6 +186,7 @@ void HomeProcess::hello(const wire::Hello& hello, std::uint32_t id) {
   epoch_ = ticket->epoch;
   hello_ = hello;
   hello_id_ = id;
+  view_.belongs_to(hello.uid);
   if (options_.squash_ids) view_.squash({hello.uid, hello.gid});
   tell_parent({inside::ToParent::want_stem, 0, {}, 0, 0, hello.uid, hello.gid});
 }
@@ -207,6 +211,7 @@ void HomeProcess::mount_new(const std::vector<wire::Mount>& mounts) {
     inside::ToStem packet{};
     packet.kind = inside::ToStem::mount_fs;
     packet.mount.fs = mount.fs;
+    packet.mount.read_only = mount.read_only;
     std::memcpy(packet.mount.path, mount.path.data(), mount.path.size());
     stem_->send(packet);
     mounting_.push_back(mount);
@@ -345,7 +350,13 @@ void HomeProcess::late_error(std::uint32_t fs, const LateError& error) {
                told ? "" : "; the job that changed it has ended before");
 }
 
+void HomeProcess::remark(pid_t init, const std::string& line) {
+  for (const auto& [number, job] : jobs_)
+    if (job->init() == init && remarked_.insert(number).second) session_.post(wire::Remark{number, line});
+}
+
 void HomeProcess::job_over(std::uint64_t job) {
+  remarked_.erase(job);
   if (jobs_.erase(job)) tell_parent({inside::ToParent::job_ended, job, {}, 0, 0});
 }
 

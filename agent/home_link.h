@@ -31,6 +31,8 @@ struct Tasks {
   std::function<Heard(pid_t init, const std::string& what, bool survivors)> needs_home;
   // What jobs had changed in file system `fs` is not at home.
   std::function<void(std::uint32_t fs, const LateError& error)> late_error;
+  // Says a line to the user of the job with this first process; one of these lines a job.
+  std::function<void(pid_t init, const std::string& line)> remark;
 };
 
 class HomeLink : public std::enable_shared_from_this<HomeLink> {
@@ -51,6 +53,11 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   // Calls `f` when the kernel knows all that home has said to be out of date by now; see View.
   void when_told(std::function<void()> f) { tell_ ? tell_(std::move(f)) : f(); }
   void tell_by(std::function<void(std::function<void()>)> tell) { tell_ = std::move(tell); }
+
+  // Whether a request of this user is not of the session's own: home's root has jobs that become others, whose groups
+  // home's user database need not know.
+  bool is_another(std::uint32_t uid) const { return owner_ && *owner_ == 0 && uid != 0; }
+  void belongs_to(std::uint32_t uid) { owner_ = uid; }
 
   const Tasks& tasks() const { return tasks_; }
   void watch(Tasks tasks) { tasks_ = std::move(tasks); }
@@ -75,6 +82,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   Session* session_;
   int error_ = 0;
   std::optional<Ids> squashed_;
+  std::optional<std::uint32_t> owner_;
   Tasks tasks_;
   std::function<void(std::function<void()>)> tell_;
   std::uint64_t handles_ = 0, waits_ = 0;

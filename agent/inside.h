@@ -75,6 +75,7 @@ struct JobsChanged {
 struct MountFs {  // answer: MountDone with the /dev/fuse descriptor
   std::uint32_t fs;
   char path[max_path];  // at home, absolute
+  std::uint8_t read_only;
 };
 
 struct MountDone {

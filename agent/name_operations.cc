@@ -55,14 +55,14 @@ void mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev
   auto& superblock = Superblock::of(req);
   if (const auto request = superblock.begin(req, parent, name, EEXIST))
     make(superblock, request, parent, name,
-         wire::Mknod{superblock.node(parent), name, mode, rdev, request->caller()});
+         wire::Mknod{superblock.node(parent), name, mode, rdev, request->caller(), request->umask()});
 }
 
 void mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
   auto& superblock = Superblock::of(req);
   if (const auto request = superblock.begin(req, parent, name, EEXIST))
     make(superblock, request, parent, name,
-         wire::Mkdir{superblock.node(parent), name, mode, request->caller()});
+         wire::Mkdir{superblock.node(parent), name, mode, request->caller(), request->umask()});
 }
 
 void symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <cerrno>
+#include <string_view>
 
 #include "agent/attributes.h"
 #include "agent/operations.h"
@@ -17,11 +18,13 @@ void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   }
   const auto request = superblock.begin(req, ino, ESTALE);
   if (!request) return;
-  superblock.ask(request, wire::Getattr{superblock.node(ino), info ? info->fh : 0},
-                 [&superblock, request](const wire::Attr& attr, std::string_view) {
-                   const auto stat = superblock.stat_of(attr);
-                   request->answer(fuse_reply_attr, &stat, fresh_for(request->asked(), attr));
-                 });
+  superblock.ask(
+      request, wire::Getattr{superblock.node(ino), info ? info->fh : 0},
+      [&superblock, request, node = superblock.node(ino)](const wire::Attr& attr, std::string_view) {
+        superblock.told(node, attr, request->asked());
+        const auto stat = superblock.stat_of(attr);
+        request->answer(fuse_reply_attr, &stat, fresh_for(request->asked(), attr));
+      });
 }
 
 void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* attr, int to_set, fuse_file_info* info) {
@@ -34,10 +37,12 @@ void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* attr, int to_set, fuse
   message.caller = request->caller();
   set_fields(message, *attr, to_set);
   if (to_set & FUSE_SET_ATTR_SIZE) superblock.contents().forget(message.node);
-  superblock.ask(request, message, [&superblock, request](const wire::Attr& changed, std::string_view) {
-    const auto stat = superblock.stat_of(changed);
-    request->answer(fuse_reply_attr, &stat, fresh_for(request->asked(), changed));
-  });
+  superblock.ask(request, message,
+                 [&superblock, request, node = message.node](const wire::Attr& changed, std::string_view) {
+                   superblock.told(node, changed, request->asked());
+                   const auto stat = superblock.stat_of(changed);
+                   request->answer(fuse_reply_attr, &stat, fresh_for(request->asked(), changed));
+                 });
 }
 
 void readlink(fuse_req_t req, fuse_ino_t ino) {
@@ -70,6 +75,10 @@ void access(fuse_req_t req, fuse_ino_t ino, int mask) {
                  [request](const wire::None&, std::string_view) { request->error(0); });
 }
 
+bool is_acl(std::string_view name) {
+  return name.starts_with("system.posix_acl_");
+}
+
 // xattr(7): asked with size 0, only the length is wanted.
 void answer_sized(Request& request, std::string_view value, std::size_t size) {
   if (size == 0)
@@ -80,13 +89,24 @@ void answer_sized(Request& request, std::string_view value, std::size_t size) {
     request.answer(fuse_reply_buf, value.data(), value.size());
 }
 
+// The kernel asks for a file's ACLs when it judges: those must not fail, also where home has none (a stub, a file of
+// another file system).
 void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) {
   auto& superblock = Superblock::of(req);
-  const auto request = superblock.begin(req, ino, EOPNOTSUPP);
+  const bool judges = superblock.has_acls() && is_acl(name);
+  if (judges && superblock.is_without_acl(ino)) {
+    fuse_reply_err(req, ENODATA);
+    return;
+  }
+  const auto request = superblock.begin(req, ino, judges ? ENODATA : EOPNOTSUPP);
   if (!request) return;
-  superblock.ask(
+  superblock.ask_or(
       request, wire::Getxattr{superblock.node(ino), name},
-      [request, size](const wire::None&, std::string_view value) { answer_sized(*request, value, size); });
+      [request, size](const wire::None&, std::string_view value) { answer_sized(*request, value, size); },
+      [request, judges](int error) {
+        if (judges && error == EOPNOTSUPP) request->error(ENODATA);
+        return judges && error == EOPNOTSUPP;
+      });
 }
 
 void listxattr(fuse_req_t req, fuse_ino_t ino, std::size_t size) {
@@ -103,6 +123,7 @@ void setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* valu
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino);
   if (!request) return;
+  if (is_acl(name)) superblock.forget_acl(ino);
   superblock.ask(request, wire::Setxattr{superblock.node(ino), name, flags, request->caller()},
                  [request](const wire::None&, std::string_view) { request->error(0); }, {value, size});
 }
@@ -111,6 +132,7 @@ void removexattr(fuse_req_t req, fuse_ino_t ino, const char* name) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino);
   if (!request) return;
+  if (is_acl(name)) superblock.forget_acl(ino);
   superblock.ask(request, wire::Removexattr{superblock.node(ino), name, request->caller()},
                  [request](const wire::None&, std::string_view) { request->error(0); });
 }

@@ -51,6 +51,15 @@ std::vector<wire::Forgotten> NodeRefs::clear() {
   return all;
 }
 
+void NodeRefs::acl(std::uint64_t node, std::uint64_t none_until) {
+  if (const auto use = uses_.find(node); use != uses_.end()) use->second.no_acl_until = none_until;
+}
+
+bool NodeRefs::is_without_acl(std::uint64_t node, std::uint64_t now) const {
+  const auto use = uses_.find(node);
+  return use != uses_.end() && now < use->second.no_acl_until;
+}
+
 void NodeRefs::place(std::uint64_t node, wire::Name at) {
   if (uses_.contains(node)) places_[node] = std::move(at);
 }

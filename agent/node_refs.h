@@ -32,6 +32,10 @@ class NodeRefs {
   bool knows(std::uint64_t node) const { return node == root_ || uses_.contains(node); }
   std::size_t size() const { return uses_.size(); }
 
+  // Until when (ns) it is known to have no ACL.
+  void acl(std::uint64_t node, std::uint64_t none_until);
+  bool is_without_acl(std::uint64_t node, std::uint64_t now) const;
+
   // Where a node was last seen, and whether `name` is on the way from the root to `node`.
   void place(std::uint64_t node, wire::Name at);
   bool leads_to(const wire::Name& name, std::uint64_t node) const;
@@ -40,7 +44,7 @@ class NodeRefs {
 
  private:
   struct Use {
-    std::uint64_t given = 0, held = 0, kernel = 0;
+    std::uint64_t given = 0, held = 0, kernel = 0, no_acl_until = 0;
   };
   std::optional<wire::Forgotten> settle(std::unordered_map<std::uint64_t, Use>::iterator use);
 

@@ -10,8 +10,11 @@ namespace ssi {
 // and is answered in the same way: in the request that was received it becomes that.
 void read_tmpfile_as_create(void* request);
 
-// In the reply to INIT. libfuse never passes this wish on, and then the kernel has each lookup in a directory wait for the
-// one before, with a lock that no signal, not even SIGKILL, gets a task away from.
-void ask_for_parallel_lookups(const iovec* reply, int parts);
+// In the reply to INIT: wishes that libfuse never passes on.
+// FUSE_PARALLEL_DIROPS: else the kernel has each lookup in a directory wait for the one before, with a lock that no signal,
+// not even SIGKILL, gets a task away from.
+// FUSE_HANDLE_KILLPRIV: else the kernel takes set-id bits away by a chmod of its own before each write, in the writer's
+// name, which home refuses unless the file is his. With it home's kernel does it, as it does for a write at home.
+void ask_for_more(const iovec* reply, int parts);
 
 }  // namespace ssi

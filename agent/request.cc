@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "agent/superblock.h"
+#include "agent/task_groups.h"
 
 namespace ssi {
 
@@ -13,7 +14,9 @@ Request::Request(std::shared_ptr<Superblock> superblock, fuse_req_t request)
     : superblock_(std::move(superblock)), request_(request), asked_(uv_hrtime()) {
   const auto* context = fuse_req_ctx(request);
   caller_ = {context->uid, context->gid};
+  umask_ = context->umask;
   task_ = context->pid;
+  if (superblock_->home().is_another(caller_.uid)) add_groups(caller_, task_);
   superblock_->waiting_.insert(this);
 }
 

@@ -39,6 +39,7 @@ class Request {
 
   fuse_req_t get() const { return request_; }  // nullptr once answered
   wire::Caller caller() const { return caller_; }
+  std::uint32_t umask() const { return umask_; }
   pid_t task() const { return task_; }
   std::uint64_t asked() const { return asked_; }
 
@@ -48,6 +49,7 @@ class Request {
   std::shared_ptr<Superblock> superblock_;  // let go with the answer
   fuse_req_t request_;
   wire::Caller caller_;
+  std::uint32_t umask_;
   pid_t task_;
   std::uint64_t asked_;  // ns
   std::function<void()> on_signal_;

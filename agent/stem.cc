@@ -112,7 +112,9 @@ Status Stem::mount_one(const inside::MountFs& request, Fd& fuse) {
   if (!fuse) return os_error("open /dev/fuse");
   const std::string path(request.path, ::strnlen(request.path, sizeof request.path));
   const auto where = path == "/" ? std::string(inside::view_path) : inside::view_path + path;
-  if (auto mounted = mount_at("ssi", where, "fuse.ssi", MS_NOSUID | MS_NODEV,
+  // Where the kernel judges, access(2) does not ask home: that it is read-only must be known here.
+  const unsigned long flags = MS_NOSUID | MS_NODEV | (request.read_only ? MS_RDONLY : 0);
+  if (auto mounted = mount_at("ssi", where, "fuse.ssi", flags,
                               // Of the owner there must be a name here: root's, or the only one.
                               "fd=" + std::to_string(fuse.get()) +
                                   ",rootmode=40000,user_id=" + std::to_string(::getuid()) +

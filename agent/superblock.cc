@@ -13,6 +13,7 @@
 #include "agent/dying_task.h"
 #include "agent/operations.h"
 #include "agent/raw_fuse.h"
+#include "agent/task_call.h"
 
 namespace ssi {
 namespace {
@@ -24,9 +25,9 @@ constexpr double for_ever = 1e9;          // seconds
 // Not the writeback cache: it loses appends (301 of 600 measured). No
 // splice: the bytes come from and go to TLS buffers.
 constexpr unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC |
-                            FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_ASYNC_DIO |
-                            FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_EXPIRE_ONLY |
-                            FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS |
+                            FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ASYNC_DIO | FUSE_CAP_READDIRPLUS |
+                            FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_EXPIRE_ONLY | FUSE_CAP_POSIX_LOCKS |
+                            FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_DONT_MASK |
                             FUSE_CAP_CACHE_SYMLINKS;  // a link never changes: another target is another node
 
 }  // namespace
@@ -75,8 +76,8 @@ Status Superblock::mount(Fd fuse) {
   // It adopts the descriptor.
   if (fuse_session_custom_io(session_, &io, fuse.get()) != 0)
     return failure("libfuse does not take the mounted /dev/fuse");
-  poll_ = std::make_unique<Poll>(home_->loop(), fuse.release(), [this](int) { drain(); });
-  poll_->want(UV_READABLE);
+  static_cast<void>(fuse.release());
+  begin_to_serve();
   return {};
 }
 
@@ -85,14 +86,33 @@ ssize_t Superblock::write_reply(int fd, iovec* parts, int count, void* self) {
   auto& superblock = *static_cast<Superblock*>(self);
   if (!superblock.is_greeted_) {
     superblock.is_greeted_ = true;
-    ask_for_parallel_lookups(parts, count);
+    ask_for_more(parts, count);
   }
   return ::writev(fd, parts, count);
 }
 
+// FUSE_POSIX_ACL has the guest's kernel judge (default_permissions), by modes and ACLs, and then home's as well: only so
+// a name in its cache is no way past a directory that may not be searched. But a file system without ACLs may judge in
+// ways of its own (sshfs, NFS 4, CIFS), and squashed ids say nothing: there home judges alone.
+void Superblock::begin_to_serve() {
+  if (!home_->session() || home_->squashed()) return serve();
+  home_->session()->call(wire::Getxattr{root_, "system.posix_acl_access"}, {},
+                         [weak = weak_from_this()](Result<wire::None> reply, std::string_view) {
+                           const auto self = weak.lock();
+                           if (!self) return;
+                           self->has_acls_ = reply || reply.error().code.value() == ENODATA;
+                           self->serve();
+                         });
+}
+
+void Superblock::serve() {
+  poll_ = std::make_unique<Poll>(home_->loop(), fuse_session_fd(session_), [this](int) { drain(); });
+  poll_->want(UV_READABLE);
+}
+
 void Superblock::init(void* self, fuse_conn_info* connection) {
   auto& superblock = *static_cast<Superblock*>(self);
-  connection->want = wanted & connection->capable;
+  connection->want = (wanted | (superblock.has_acls_ ? FUSE_CAP_POSIX_ACL : 0)) & connection->capable;
   connection->max_write = connection->max_read = connection->max_readahead = wire::max_body;
   connection->max_background = 64;
   connection->congestion_threshold = 48;
@@ -148,6 +168,17 @@ void Superblock::met_hidden(const RequestPtr& request, const wire::Name& place, 
   recalls_.call_home(request, "needs " + path + ", which is hidden from guests", error, Recalls::Left::leave);
 }
 
+void Superblock::will_run(const Request& request, std::uint64_t node, const wire::Attr& attr) const {
+  const auto caller = request.caller();
+  const bool user = attr.mode & S_ISUID && attr.uid != caller.uid;
+  const bool group = attr.mode & S_ISGID && attr.mode & S_IXGRP && attr.gid != caller.gid;
+  const auto& remark = home_->tasks().remark;
+  if (!remark || (!user && !group)) return;
+  const auto path = (path_ == "/" ? "" : path_) + refs_.path_of(node);
+  remark(init_of(request.task()), std::string("the set-") + (user ? "user" : "group") + "-ID bit of " + path +
+                                      " has no effect in a guest");
+}
+
 int Superblock::errno_of(const Error& error) {
   const int code = error.code.value();
   // The link is lost, or the deputy is not to be understood.
@@ -198,6 +229,7 @@ fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry&
     return stub_param(stubs_.at(name, entry.attr));
   }
   refs_.place(entry.node, name);
+  told(entry.node, entry.attr, asked);
   fuse_entry_param param{};
   param.ino = entry.node;
   param.attr = stat_of(entry.attr);
@@ -304,6 +336,7 @@ wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {
   for (const auto node : changed.nodes) {
     if (!refs_.knows(node)) continue;
     contents_.forget(node);
+    refs_.acl(node, 0);
     ours.nodes.push_back(node == root_ ? FUSE_ROOT_ID : node);
   }
   for (const auto& name : changed.names) {

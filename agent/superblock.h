@@ -121,6 +121,18 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   fuse_entry_param stub_param(const Stubs::Stub& stub) const;
   void forget(fuse_ino_t node, std::uint64_t count);
 
+  // Whether the kernel judges by the files' ACLs, since home's file system has them; and that this one has none, as far
+  // as is known at the moment.
+  bool has_acls() const { return has_acls_; }
+  bool is_without_acl(fuse_ino_t ino) const { return refs_.is_without_acl(node(ino), uv_hrtime()); }
+  void forget_acl(fuse_ino_t ino) { refs_.acl(node(ino), 0); }
+  void told(std::uint64_t node, const wire::Attr& attr, std::uint64_t asked) {
+    refs_.acl(node, attr.acl || attr.brief ? 0 : asked + std::uint64_t{wire::cache_ms} * 1'000'000);
+  }
+
+  // The file is about to be run: its set-id bits will have no effect, which its job's user is told once.
+  void will_run(const Request& request, std::uint64_t node, const wire::Attr& attr) const;
+
   // Buffered directory pages, by handle.
   std::shared_ptr<DirHandle> add_directory(std::uint64_t handle);
   std::shared_ptr<DirHandle> directory(std::uint64_t handle) const;
@@ -146,6 +158,8 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
 
   Status mount(Fd fuse);
   static ssize_t write_reply(int fd, iovec* parts, int count, void* self);
+  void begin_to_serve();
+  void serve();
   void drain();
   void unmounted();
   void interrupted(Request& request);
@@ -174,7 +188,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   fuse_buf buffer_{};
   std::unique_ptr<Poll> poll_;
   Timer patrol_;
-  bool can_expire_ = false, is_greeted_ = false;
+  bool can_expire_ = false, is_greeted_ = false, has_acls_ = false;
 
   NodeRefs refs_;
   Stubs stubs_;

@@ -24,6 +24,10 @@ void View::squash(const Ids& ids) {
   home_->squash(ids);
 }
 
+void View::belongs_to(std::uint32_t uid) {
+  home_->belongs_to(uid);
+}
+
 void View::watch(Tasks tasks) {
   home_->watch(std::move(tasks));
 }

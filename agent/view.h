@@ -33,6 +33,9 @@ class View {
   // This guest has these ids and no others: all files are shown as theirs. Before the first add().
   void squash(const Ids& ids);
 
+  // The user at home. Before the first add().
+  void belongs_to(std::uint32_t uid);
+
   // With these a job that needs a FIFO or a socket of home's is found out. Before the first add().
   void watch(Tasks tasks);
 

@@ -2,6 +2,7 @@
 #include "deputy/act_as.h"
 
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <sys/fsuid.h>
 #include <sys/syscall.h>
@@ -54,10 +55,41 @@ bool set_fsgid(gid_t gid) {
   return static_cast<gid_t>(::setfsgid(no_id)) == gid;
 }
 
+struct Capabilities {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[2]{};
+};
+
+// Of the calling thread; not by libcap, which asks the kernel more often.
+Capabilities own_capabilities() {
+  Capabilities own;
+  if (::syscall(SYS_capget, &own.header, own.sets) != 0) std::abort();
+  return own;
+}
+
+bool set_capabilities(Capabilities capabilities) {
+  return ::syscall(SYS_capset, &capabilities.header, capabilities.sets) == 0;
+}
+
+// setfsuid(2) takes only what is about files from the effective set. A user has not the rest either: CAP_SYS_RESOURCE
+// would write beyond his quota, CAP_LEASE and others would let him be more than at home. All come back from the permitted set.
+bool take_capabilities() {
+  auto none = own_capabilities();
+  for (auto& set : none.sets) set.effective = 0;
+  return set_capabilities(none);
+}
+
+bool give_capabilities_back() {
+  auto all = own_capabilities();
+  for (auto& set : all.sets) set.effective = set.permitted;
+  return set_capabilities(all);
+}
+
 }  // namespace
 
 Rights Callers::rights(const wire::Caller& caller) {
   if (::geteuid() != 0 || (caller.uid == 0 && caller.gid == ::getegid())) return {};
+  if (caller.has_groups) return {false, caller.uid, caller.gid, {caller.groups.begin(), caller.groups.end()}};
   if (known_.size() > 4096) known_.clear();  // a guest may make callers up
   const auto [place, isnew] = known_.try_emplace({caller.uid, caller.gid});
   if (isnew) place->second = {false, caller.uid, caller.gid, groups_of(caller.uid, caller.gid)};
@@ -67,16 +99,18 @@ Rights Callers::rights(const wire::Caller& caller) {
 ActAs::ActAs(const Rights& rights) : own_(rights.own) {
   if (own_) return;
   own_groups();
-  // The groups first: without uid 0 the file capabilities are gone, but CAP_SETGID is not one of them, so the
-  // way back stays open. An id of -1 would change nothing, and the caller would act as root.
+  // The groups first, and the capabilities last: CAP_SETGID is one of them. An id of -1 would change nothing, and the
+  // caller would act as root.
   done_ = rights.uid != no_id && rights.gid != no_id && set_groups(rights.groups) && set_fsgid(rights.gid) &&
-          set_fsuid(rights.uid);
+          set_fsuid(rights.uid) && (rights.uid == 0 || take_capabilities());
 }
 
 ActAs::~ActAs() {
   if (own_) return;
   // Going on with another's rights would be wrong for every later request.
-  if (!set_fsuid(::geteuid()) || !set_fsgid(::getegid()) || !set_groups(own_groups())) std::abort();
+  if (!give_capabilities_back() || !set_fsuid(::geteuid()) || !set_fsgid(::getegid()) ||
+      !set_groups(own_groups()))
+    std::abort();
 }
 
 }  // namespace ssi

@@ -2,6 +2,7 @@
 #include "deputy/act_as.h"
 
 #include <doctest/doctest.h>
+#include <sys/capability.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
 
@@ -9,10 +10,23 @@
 
 using namespace ssi;
 
+namespace {
+
+bool has_capability(cap_value_t which) {
+  const cap_t own = ::cap_get_proc();
+  cap_flag_value_t has = CAP_CLEAR;
+  ::cap_get_flag(own, which, CAP_EFFECTIVE, &has);
+  ::cap_free(own);
+  return has == CAP_SET;
+}
+
+}  // namespace
+
 TEST_CASE("rights are borrowed and given back") {
   if (::geteuid() != 0) return;
   Callers callers;
   CHECK(callers.rights({0, 0}).own);
+  const bool had = has_capability(CAP_SYS_RESOURCE);
   const auto rights = callers.rights({54321, 54322});
   CHECK_FALSE(rights.own);
   CHECK(rights.groups == std::vector<gid_t>{54322});
@@ -22,9 +36,14 @@ TEST_CASE("rights are borrowed and given back") {
     CHECK(::setfsuid(static_cast<uid_t>(-1)) == 54321);
     CHECK(::setfsgid(static_cast<gid_t>(-1)) == 54322);
     CHECK(::geteuid() == 0);
+    CHECK_FALSE(has_capability(CAP_SYS_RESOURCE));
+    CHECK_FALSE(has_capability(CAP_SETGID));
   }
+  CHECK(has_capability(CAP_SYS_RESOURCE) == had);
+  CHECK(has_capability(CAP_SETGID));
   CHECK(::setfsuid(static_cast<uid_t>(-1)) == 0);
   CHECK(::setfsgid(static_cast<gid_t>(-1)) == 0);
+  CHECK(callers.rights({54321, 54322, 1, {7, 8}}).groups == std::vector<gid_t>{7, 8});  // as the guest says
   // An id that is none must not leave root's rights.
   bool called = false;
   CHECK(act_as(callers.rights({static_cast<std::uint32_t>(-1), 0}), [&] { return called = true, 0; }) ==

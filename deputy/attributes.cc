@@ -139,6 +139,15 @@ Answer<wire::None> FileService::serve(const wire::Access& m) {
   return wire::None{};
 }
 
+// Behind an ACL its kernel believes nothing; that it hears no more of it matters, since a notice makes the kernel ignore
+// the attributes that are on their way, and judge by the mode of before.
+void FileService::attribute_set_by_guest(Node& node, std::string_view name) {
+  if (name.starts_with("system.posix_acl_"))
+    changed_by_guest({&node});
+  else
+    retimed_by_guest({&node});
+}
+
 void FileService::serve(Id id, const wire::Setxattr& m, std::string_view value) {
   const auto held = hold(m.node);
   if (!held) return session_.fail(id, held.error());
@@ -150,7 +159,7 @@ void FileService::serve(Id id, const wire::Setxattr& m, std::string_view value) 
       return ::setxattr(path.c_str(), m.name.c_str(), value.data(), value.size(), m.flags);
     });
   });
-  if (!error) retimed_by_guest({held->node});
+  if (!error) attribute_set_by_guest(*held->node, m.name);
   answer_errno(id, error);
 }
 
@@ -185,7 +194,7 @@ Answer<wire::None> FileService::serve(const wire::Removexattr& m) {
     return act_as(rights, [&] { return ::removexattr(path.c_str(), m.name.c_str()); });
   });
   if (error) return fails(error);
-  retimed_by_guest({held->node});
+  attribute_set_by_guest(*held->node, m.name);
   return wire::None{};
 }
 

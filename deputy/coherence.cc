@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "deputy/acl.h"
 #include "deputy/file_service.h"
 
 namespace ssi {
@@ -66,7 +67,9 @@ Answer<wire::Attr> FileService::tell_attr(Node& node, int fd) {
   const bool heard = listen(node) != Watch::Heard::no;
   struct statx status;
   if (const int error = stat_of(fd, status)) return fails(error);
-  return attr_to_tell(node, status, heard);
+  auto attr = attr_to_tell(node, status, heard);
+  attr.acl = !S_ISLNK(node.id.type) && may_have_acl(fd);
+  return attr;
 }
 
 // The guest's kernel believes nothing of these any more: it has made the change itself.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "deputy/file_service.h"
 
@@ -108,9 +109,15 @@ void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handl
     self.changed_by_guest({self.nodes_.find(number)});
   };
   note(*this);
+  // Whose quota it is, and whose writing takes set-id bits away.
+  const auto as_opener = [file, work = std::move(work)] {
+    const ActAs as(file->rights);
+    if (!as.done()) std::abort();  // it was done to open it
+    work();
+  };
   const int error = apply({kind, node}, [&] {
     ++changing_[node->number];
-    OpenFile::in_order(file, loop_, std::move(work),
+    OpenFile::in_order(file, loop_, as_opener,
                        later([note, number = node->number, done = std::move(done)](FileService& self) {
                          if (--self.changing_[number] == 0) self.changing_.erase(number);
                          note(self);

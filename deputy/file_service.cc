@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "common/log.h"
+#include "deputy/acl.h"
 
 namespace ssi {
 namespace {
@@ -55,6 +56,14 @@ int FileService::not_shown(const Node& dir, const std::string& name, Kept kept) 
   return kept == Kept::hidden ? wire::hidden : ENOENT;
 }
 
+// Of a file that has been opened, or has that name.
+bool FileService::has_acl(const FileId& id, Node& dir, const std::string& name, int fd) {
+  if (S_ISLNK(id.type)) return false;
+  if (fd >= 0) return may_have_acl(fd);
+  const auto in = nodes_.descriptor(dir);
+  return !in || may_have_acl((*in)->get(), name);
+}
+
 Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct statx status, Fd fd) {
   const auto id = id_of(status);
   // It may have got this name, or be mounted here, since the policy last looked what lies where.
@@ -62,6 +71,7 @@ Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct
       status.stx_attributes & STATX_ATTR_MOUNT_ROOT || (status.stx_nlink > 1 && !S_ISDIR(status.stx_mode));
   if (elsewhere) policy_.refresh_if_old();
   if (const auto kept = policy_.kept(id); kept >= Kept::absent) return fails(not_shown(dir, name, kept));
+  const bool acl = has_acl(id, dir, name, fd.get());
   const auto fs = fs_of(id.dev, dir);
   Node& node = nodes_.meet(id, fs, &dir, name, std::move(fd));
   nodes_.give(node);
@@ -71,6 +81,7 @@ Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct
   const bool heard = listen(dir) == Watch::Heard::before;
   auto attr = attr_to_tell(node, status, heard);
   if (!heard) attr.brief = 1;
+  attr.acl = acl;
   if (!attr.brief) handed_out_.name(dir.number, name, node.number);
   return wire::Entry{node.number, node.fs, attr};
 }

@@ -146,6 +146,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   // The errno of what is kept from guests, which the log tells of.
   int not_shown(const Node& dir, const std::string& name, Kept kept);
   Answer<wire::Attr> tell_attr(Node& node, int fd);
+  bool has_acl(const FileId& id, Node& dir, const std::string& name, int fd);
   std::uint32_t fs_of(std::uint64_t dev, const Node& dir);
 
   // Which file has that name now.
@@ -188,6 +189,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   wire::Attr attr_to_tell(Node& node, struct statx& status, bool heard);
   void changed_by_guest(std::initializer_list<const Node*> nodes);
   void retimed_by_guest(std::initializer_list<Node*> nodes);
+  void attribute_set_by_guest(Node& node, std::string_view name);
   void moved_by_guest(const HandedOut::Names::key_type& from, const HandedOut::Names::key_type& to,
                       bool exchanged);
   void heard();

@@ -132,7 +132,8 @@ bool GuestLink::outdated() {
   const auto now = files_->mounts().mounts;
   const auto still_there = [&](const wire::Mount& shown) {
     return std::any_of(now.begin(), now.end(), [&](const wire::Mount& mount) {
-      return mount.path == shown.path && mount.fs == shown.fs && mount.root == shown.root;
+      return mount.path == shown.path && mount.fs == shown.fs && mount.root == shown.root &&
+             mount.read_only == shown.read_only;
     });
   };
   mounts_due_ = true;  // what is new: validate() sends it
@@ -176,6 +177,8 @@ void GuestLink::take(const Session::Incoming& frame) {
     if (const auto* job = find(consumed->job)) job->consumed(*consumed);
   } else if (const auto* wants = std::get_if<wire::NeedsHome>(&*message)) {
     if (const auto* job = find(wants->job)) job->needs_home(wants->reason);
+  } else if (const auto* remark = std::get_if<wire::Remark>(&*message)) {
+    if (const auto* job = find(remark->job)) job->remark(remark->text);
   } else if (std::holds_alternative<wire::Forget>(*message) ||
              std::holds_alternative<wire::Release>(*message)) {
     files_->handle(frame);  // gives back what an earlier job held

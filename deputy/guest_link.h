@@ -31,8 +31,9 @@ class GuestLink {
     std::function<void(const wire::Modes&)> modes;      // of its terminal
     std::function<void(const wire::Consumed&)> consumed;
     std::function<void(const std::string& reason)> needs_home;
-    std::function<void()> gone;              // no process of the job is left
-    std::function<void(const Error&)> lost;  // the link is gone; nothing follows
+    std::function<void(const std::string& line)> remark;  // for its user
+    std::function<void()> gone;                           // no process of the job is left
+    std::function<void(const Error&)> lost;               // the link is gone; nothing follows
   };
 
   // `placed` admits us: address, pinned key, ticket, epoch. `closed` is called once when the link is lost; destroy the
@@ -52,7 +53,7 @@ class GuestLink {
   bool open() const { return state_ == State::open; }
   bool was_called() const { return session_ != nullptr; }  // of one that was awaited: the guest has connected
 
-  // Home has unmounted or replaced a file system that this session shows. The guest cannot let go of it, so the session
+  // Home has unmounted, replaced or remounted a file system that this session shows. The guest cannot let go of it, so the session
   // should end, and another begin, when no job uses it.
   bool outdated();
 

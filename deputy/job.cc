@@ -18,6 +18,7 @@
 #include "deputy/deputy.h"
 #include "deputy/descriptors.h"
 #include "deputy/jobserver.h"
+#include "deputy/set_id.h"
 #include "deputy/special_argument.h"
 
 namespace ssi {
@@ -133,6 +134,12 @@ void Job::take(RunRequest&& request) {
   if (const auto why = take_descriptors(); !why.empty()) return home(why);
   if (const auto why = hidden_need(); !why.empty()) return home(why);
   if (const auto why = predicted_short(); !why.empty()) return home(why);
+  if (const auto lost =
+          set_id_remark(request_.path[0] == '/' ? request_.path : request_.cwd + "/" + request_.path);
+      !lost.empty()) {
+    if (!never_home_) return home(printable(lost));
+    remark(lost);
+  }
   if (const auto why = never_home_ ? "" : special_argument(request_.cwd, request_.argv()); !why.empty())
     return home(printable(why) + ", which only home can serve");
   if (!deputy_.inputs().claim(*this, request_.descriptors, descriptors_))
@@ -393,6 +400,7 @@ GuestLink::JobEvents Job::events() {
             if (streams_) streams_->consumed(now.stream, now.bytes);
           },
           [this](const std::string& reason) { needs_home(reason); },
+          [this](const std::string& line) { remark(line); },
           [this] { gone(); },
           [this](const Error& why) { lost(why); }};
 }

@@ -69,6 +69,7 @@ class Job {
 
   void home(const std::string& reason);        // falls home, unless that is forbidden
   void fail(const std::string& line);          // exit status 125
+  void remark(const std::string& line);        // for its user, on stderr
   void needs_home(const std::string& reason);  // the job met what only home has
   void recall();                               // it has ended for that
   void lost(const Error& why);
@@ -84,6 +85,7 @@ class Job {
   RunRequest request_;
   State state_ = State::reading;
   bool never_home_ = false, prefers_guest_ = false, may_wait_ = false;
+  bool remarked_ = false;
   double min_seconds_ = 0;  // its rule's, or the default
   bool pipes_ = true;       // above fd 2 may go to a guest
   std::shared_ptr<JobRecord> record_;

@@ -57,6 +57,12 @@ void Job::needs_home(const std::string& reason) {
     guest_->session().post(wire::Signal{place_.job, SIGKILL, static_cast<std::uint8_t>(to)});
 }
 
+// A guest can have as many as it likes; the user gets one.
+void Job::remark(const std::string& line) {
+  if (state_ == State::surviving || std::exchange(remarked_, true)) return;
+  caller_.warn(printable(line.substr(0, longest_reason)));
+}
+
 void Job::recall() {
   kill();  // the rest of it
   stop_watch_.reset();

@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <unistd.h>
 
+#include "deputy/acl.h"
 #include "deputy/file_service.h"
 
 namespace ssi {
@@ -74,13 +75,14 @@ Answer<wire::Entry> FileService::make_name(Change::Kind kind, std::uint64_t pare
 }
 
 Answer<wire::Entry> FileService::serve(const wire::Mknod& m) {
-  return make_name(Change::Kind::mknod, m.parent, m.name, m.caller, nullptr,
-                   [&](int dir) { return ::mknodat(dir, m.name.c_str(), m.mode, m.rdev); });
+  return make_name(Change::Kind::mknod, m.parent, m.name, m.caller, nullptr, [&](int dir) {
+    return ::mknodat(dir, m.name.c_str(), mode_in(dir, m.mode, m.umask), m.rdev);
+  });
 }
 
 Answer<wire::Entry> FileService::serve(const wire::Mkdir& m) {
   return make_name(Change::Kind::mkdir, m.parent, m.name, m.caller, nullptr,
-                   [&](int dir) { return ::mkdirat(dir, m.name.c_str(), m.mode); });
+                   [&](int dir) { return ::mkdirat(dir, m.name.c_str(), mode_in(dir, m.mode, m.umask)); });
 }
 
 Answer<wire::Entry> FileService::serve(const wire::Symlink& m) {

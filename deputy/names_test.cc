@@ -221,3 +221,22 @@ TEST_CASE("extended attributes") {
   CHECK(home.error(wire::Setxattr{link, "user.x", 0, me}, value) == EPERM);
   CHECK(home.error(wire::Getxattr{link, "user.t"}) != 0);  // not the target's
 }
+
+TEST_CASE("the umask counts where there is no default ACL, and who has an ACL is told") {
+  TestHome home;
+  const auto me = TestHome::me();
+  const auto plain = home.ask(wire::Mkdir{home.root(), "plain", 0777, me, 027});
+  REQUIRE(plain);
+  CHECK(plain->attr.mode == (S_IFDIR | 0750));
+  CHECK(plain->attr.acl == 0);
+  // rwx for owner, group and others, and no more: as xattr(7) has it, see <linux/posix_acl_xattr.h>.
+  const std::uint32_t words[] = {2, 1 | 7 << 16, ~0U, 4 | 7 << 16, ~0U, 32 | 7 << 16, ~0U};
+  const std::string_view acl(reinterpret_cast<const char*>(words), sizeof words);
+  if (home.error(wire::Setxattr{plain->node, "system.posix_acl_default", 0, me}, acl) != 0)
+    return;  // knows none
+  CHECK(home.look(home.root(), "plain").attr.acl == 1);
+  CHECK(home.ask(wire::Getattr{plain->node})->acl == 1);
+  CHECK(home.ask(wire::Mkdir{plain->node, "in", 0777, me, 027})->attr.mode == (S_IFDIR | 0777));
+  CHECK(home.ask(wire::Mknod{plain->node, "file", S_IFREG | 0666, 0, me, 027})->attr.mode ==
+        (S_IFREG | 0666));
+}

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "deputy/acl.h"
 #include "deputy/file_service.h"
 
 namespace ssi {
@@ -98,7 +99,8 @@ Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
   const int error = apply({Change::Kind::create, dir->node}, [&] {
     return with_room(nodes_, [&] {
       return act_as(rights, [&] {
-        fd.reset(::openat(dir->fd(), ".", (m.flags & callers_flags) | O_TMPFILE | our_flags, m.mode & 07777));
+        fd.reset(::openat(dir->fd(), ".", (m.flags & callers_flags) | O_TMPFILE | our_flags,
+                          mode_in(dir->fd(), m.mode & 07777, m.umask)));
         return fd.get();
       });
     });
@@ -115,7 +117,8 @@ Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
   Node& node = nodes_.meet(id_of(status), dir->node->fs, dir->node, "", std::move(path));
   nodes_.give(node);
   nodes_.unnamed(node, *dir->node, "");
-  const auto attr = attr_to_tell(node, status, listen(node) != Watch::Heard::no);  // nobody else knows it
+  auto attr = attr_to_tell(node, status, listen(node) != Watch::Heard::no);  // nobody else knows it
+  attr.acl = may_have_acl(fd.get());
   add_open(m.handle, node, std::move(fd), m.flags, std::move(rights));
   return wire::Entry{node.number, node.fs, attr};
 }
@@ -134,7 +137,7 @@ Answer<wire::Entry> FileService::serve(const wire::Create& m) {
       return act_as(rights, [&] {
         fd.reset(::openat(dir->fd(), m.name.c_str(),
                           (m.flags & callers_flags & ~O_DIRECTORY) | our_flags | O_CREAT | O_NOFOLLOW,
-                          m.mode & 07777));
+                          mode_in(dir->fd(), m.mode & 07777, m.umask)));
         return fd.get();
       });
     });
