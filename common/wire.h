@@ -291,8 +291,7 @@ struct None {
 };
 
 // Who, in the guest, asks: ids as at home. Supplementary groups are those of home's user database, unless the agent says
-// them: it does when home has refused with EACCES or EPERM, since the task may have others (setgroups(2)). No agent says
-// them yet.
+// them: it does when home has refused with EACCES or EPERM, since the task may have others (setgroups(2)).
 struct Caller {
   std::uint32_t uid = 0, gid = 0;
   std::uint8_t has_groups = 0;
@@ -514,7 +513,7 @@ struct NeedsHome {
   SSI_FIELDS(job, reason)
 };
 
-// agent -> deputy, not sent yet: a line for the job's user: "the set-user-ID bit of /usr/bin/sudo has no effect in a guest".
+// agent -> deputy: a line for the job's user: "the set-user-ID bit of /usr/bin/sudo has no effect in a guest".
 struct Remark {
   std::uint64_t job = 0;
   std::string text;
@@ -567,7 +566,7 @@ struct Attr {
   std::uint64_t rdev = 0, size = 0, blocks = 0;  // blocks of 512 bytes
   std::uint32_t blksize = 4096;
   std::int64_t atime = 0, mtime = 0, ctime = 0;  // ns since the epoch
-  std::uint8_t acl = 1;  // 0: it has no POSIX ACL (neither access nor default). Always 1 so far
+  std::uint8_t acl = 1;  // 0: it has no POSIX ACL (neither access nor default)
   std::uint8_t brief =
       0;  // 1: home cannot watch it: neither this nor the name that led to it is to be remembered
   SSI_FIELDS(ino, mode, nlink, uid, gid, rdev, size, blocks, blksize, atime, mtime, ctime, acl, brief)
@@ -641,8 +640,7 @@ struct Mknod {  // regular files, FIFOs, sockets; devices as home's rights allow
   using Reply = Entry;
   std::uint64_t parent = 0;
   Bytes name;
-  std::uint32_t mode =
-      0;  // the guest's kernel has applied the umask; `umask` is for when it does not (default ACLs)
+  std::uint32_t mode = 0;  // without the umask, which counts only where the directory has no default ACL
   std::uint64_t rdev = 0;
   Caller caller;
   std::uint32_t umask = 0;

@@ -112,7 +112,7 @@ std::vector<Kind> names() {
       {5, "link", element(0, 0, AT_SYMLINK_FOLLOW), zero, zero, paths()},
       {3, "symlink", none, zero, zero, paths()},
       {2, "readlink", none, zero, zero, no_path},
-      {4, "chmod", none, zero, element(0644L, 0600L, 0755L, 0000L, 01777L), no_path},
+      {4, "chmod", none, zero, element(0644L, 0600L, 0755L, 0000L, 01777L, 04755L, 02755L, 06700L), no_path},
       {3, "chown", element(0, AT_SYMLINK_NOFOLLOW), element(-1L, 0L, 7L), element(-1L, 0L, 8L), no_path},
       {1, "fchmod", none, zero, element(0640L, 0700L), no_path},
       {7, "stat", element(0, AT_SYMLINK_NOFOLLOW), zero, zero, no_path},
