@@ -20,7 +20,7 @@ void Dialler::dial(const wire::Dial& to) {
   if (calls_.size() >= most_calls || to.rendezvous.size() != wire::rendezvous_size) return;
   auto socket = dial_tcp(to.address);
   if (!socket) return log::warning("a home asked to be called: {}", socket.error().text());
-  calls_.push_back({std::move(*socket), to.address, to.rendezvous, nullptr, nullptr});
+  calls_.push_back({std::move(*socket), to.address, to.rendezvous, to.session, nullptr, nullptr});
   const auto call = std::prev(calls_.end());
   call->poll = std::make_unique<Poll>(loop_, call->socket.get(), [this, call](int) { finish(call); });
   call->poll->want(UV_WRITABLE);
@@ -38,8 +38,9 @@ void Dialler::finish(std::list<Call>::iterator call) {
       static_cast<ssize_t>(call->rendezvous.size()))
     return drop(call, std::strerror(errno));
   auto socket = std::move(call->socket);
+  const auto session = std::move(call->session);
   calls_.erase(call);
-  connected_(std::move(socket));
+  connected_(std::move(socket), session);
 }
 
 void Dialler::drop(std::list<Call>::iterator call, const std::string& why) {

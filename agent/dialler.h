@@ -15,15 +15,17 @@ namespace ssi {
 
 class Dialler {
  public:
-  // `connected` gets each connection, its rendezvous written: the home now goes on as if it had connected here.
-  Dialler(Loop& loop, std::function<void(Fd)> connected) : loop_(loop), connected_(std::move(connected)) {}
+  // `connected` gets each connection, its rendezvous written: the home now goes on as if it had connected here. `session`: of
+  // ours, which it resumes; empty: it begins one.
+  Dialler(Loop& loop, std::function<void(Fd, const wire::Bytes& session)> connected)
+      : loop_(loop), connected_(std::move(connected)) {}
 
   void dial(const wire::Dial& to);
 
  private:
   struct Call {
     Fd socket;
-    std::string address, rendezvous;
+    std::string address, rendezvous, session;
     std::unique_ptr<Poll> poll;
     std::unique_ptr<Timer> patience;
   };
@@ -31,7 +33,7 @@ class Dialler {
   void drop(std::list<Call>::iterator call, const std::string& why);
 
   Loop& loop_;
-  std::function<void(Fd)> connected_;
+  std::function<void(Fd, const wire::Bytes& session)> connected_;
   std::list<Call> calls_;
 };
 

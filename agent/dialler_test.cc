@@ -31,17 +31,18 @@ TEST_CASE("a home is called, and finds its rendezvous first on the connection") 
   Loop loop;
   Listener home;
   Fd connection;
-  Dialler dialler(loop, [&](Fd made) {
+  Dialler dialler(loop, [&](Fd made, const wire::Bytes& session) {
+    CHECK(session == "of a session");
     connection = std::move(made);
     loop.stop();
   });
   Timer limit(loop);
   limit.once(5'000, [&] { loop.stop(); });
   const std::string rendezvous = "0123456789abcdef";
-  dialler.dial({"127.0.0.1:1", rendezvous});  // nobody listens there: no harm is done
-  dialler.dial({"nowhere", rendezvous});      // nor there
-  dialler.dial({home.address, "too short"});
-  dialler.dial({home.address, rendezvous});
+  dialler.dial({"127.0.0.1:1", rendezvous, ""});  // nobody listens there: no harm is done
+  dialler.dial({"nowhere", rendezvous, ""});      // nor there
+  dialler.dial({home.address, "too short", ""});
+  dialler.dial({home.address, rendezvous, "of a session"});
   loop.run();
   REQUIRE(connection);
   const Fd accepted(::accept4(home.socket.get(), nullptr, nullptr, SOCK_CLOEXEC));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "agent/home.h"
 
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -30,6 +31,7 @@ namespace ssi {
 namespace {
 
 constexpr std::uint64_t authenticate_ms = 5'000;
+constexpr std::uint64_t max_grace_ms = 24 * 3'600'000;  // jobs of a home that is gone take memory
 constexpr std::size_t max_specs = 256;         // jobs whose arguments came and whose Start did not
 constexpr std::size_t max_strings = 16 << 20;  // bytes of one job's arguments and environment
 
@@ -46,7 +48,8 @@ class HomeProcess {
  private:
   void frame(const Session::Incoming& frame);
   void hello(const wire::Hello& hello, std::uint32_t id);
-  void stem_ready();
+  void from_parent();
+  void welcome();
   void mount_done();
   void mount_new(const std::vector<wire::Mount>& mounts);
   void take_words(const wire::Frame& message, std::string_view body);
@@ -79,6 +82,7 @@ class HomeProcess {
   Timer patience_;
   wire::Hello hello_;
   std::uint32_t hello_id_ = 0;
+  wire::Bytes id_;  // of the session
   bool admitted_ = false;
   std::uint64_t epoch_ = 0;
 
@@ -107,7 +111,7 @@ HomeProcess::HomeProcess(Loop& loop, const AgentOptions& options, const Identity
                {[] {}, [this](const Session::Incoming& incoming) { frame(incoming); },
                 [this](const Error& why) { end(why.text()); }}),
       view_(loop, session_),
-      parent_poll_(loop, parent_.get(), [this](int) { stem_ready(); }),
+      parent_poll_(loop, parent_.get(), [this](int) { from_parent(); }),
       calls_(loop),
       patience_(loop) {
   view_.watch({[this](pid_t task, auto then) { calls_.ask(*stem_, task, std::move(then)); },
@@ -163,6 +167,8 @@ void HomeProcess::frame(const Session::Incoming& frame) {
     if (auto* job = find(resize->job)) job->resize(resize->window);
   } else if (auto* foreground = std::get_if<wire::Foreground>(&*message)) {
     if (auto* job = find(foreground->job)) job->foreground(foreground->yes != 0);
+  } else if (auto* grace = std::get_if<wire::Grace>(&*message)) {
+    session_.set_grace(std::min(grace->ms, max_grace_ms));
   } else if (auto* kill = std::get_if<wire::Kill>(&*message)) {
     this->kill(kill->job);
   } else if (frame.id != 0) {
@@ -188,18 +194,36 @@ void HomeProcess::hello(const wire::Hello& hello, std::uint32_t id) {
   hello_id_ = id;
   view_.belongs_to(hello.uid);
   if (options_.squash_ids) view_.squash({hello.uid, hello.gid});
-  tell_parent({inside::ToParent::want_stem, 0, {}, 0, 0, hello.uid, hello.gid});
+  inside::ToParent wish{inside::ToParent::want_stem, 0, {}, 0, 0, hello.uid, hello.gid};
+  if (::getrandom(wish.session, sizeof wish.session, 0) != sizeof wish.session) return session_.fail(id, EAGAIN);
+  id_.assign(wish.session, sizeof wish.session);
+  tell_parent(wish);
 }
 
-void HomeProcess::stem_ready() {
-  inside::StemReady ready;
-  auto got = receive_with_fds(parent_.get(), {reinterpret_cast<char*>(&ready), sizeof ready});
-  if (!got || got->bytes != sizeof ready) return end("the agent ended");
-  if (ready.error != 0 || got->fds.size() != 1)
-    return session_.fail(hello_id_, ready.error ? ready.error : EPROTO);
+void HomeProcess::from_parent() {
+  inside::FromParent packet;
+  auto got = receive_with_fds(parent_.get(), {reinterpret_cast<char*>(&packet), sizeof packet});
+  if (!got || got->bytes != sizeof packet) return end("the agent ended");
+  const bool has_one = got->fds.size() == 1;
+  if (packet.kind == inside::FromParent::connection) {
+    if (has_one) session_.resume(std::move(got->fds.front()));
+    return;
+  }
+  if (packet.error != 0 || !has_one) return session_.fail(hello_id_, packet.error ? packet.error : EPROTO);
   stem_ = std::make_unique<StemChannel>(loop_, std::move(got->fds.front()), [this] { mount_done(); });
+  welcome();
+}
+
+// From now on the session outlives its connection.
+void HomeProcess::welcome() {
   log::info("session of {} began", hello_.home);
-  session_.reply(hello_id_, wire::Welcome{wire::version, options_.name});
+  if (hello_.grace_ms > 0)
+    session_.endure({id_,
+                     std::min(hello_.grace_ms, max_grace_ms),
+                     nullptr,
+                     [this](const Error& why) { log::warning("the link to {} is broken: {}", hello_.home, why.text()); },
+                     [this](std::uint64_t ms) { log::info("the session of {} goes on after {} ms", hello_.home, ms); }});
+  session_.reply(hello_id_, wire::Welcome{wire::version, options_.name, id_});
 }
 
 // Mounts what is new. When home unmounts something, the deputy ends the session and begins another.

@@ -17,6 +17,8 @@
 #include <string>
 #include <string_view>
 
+#include "common/wire.h"
+
 namespace ssi::inside {
 
 inline constexpr std::uint32_t max_groups = 256;
@@ -44,7 +46,7 @@ struct JobNames {
 
 struct ToParent {
   enum Kind : std::uint32_t {
-    want_stem,    // this session is authenticated: make its stem. Answer: StemReady with the stem's socket
+    want_stem,    // this session is authenticated: make its stem. Answer: FromParent with the stem's socket
     job_started,  // for the reports: with its names
     job_ended,
     job_used  // with what it uses now
@@ -55,10 +57,24 @@ struct ToParent {
   std::uint64_t cpu_us, memory;
   // want_stem: the user of the jobs. Where there is one id only it is to be this one.
   std::uint32_t uid = ~0U, gid = ~0U;
+  char session[wire::session_size] = {};  // want_stem: by which later connections say that they are of this session
 };
 
-struct StemReady {
-  std::int32_t error;  // errno; 0: one descriptor comes along
+// --- parent -> home, with a descriptor
+
+struct FromParent {
+  enum Kind : std::uint32_t {
+    stem,       // the answer to want_stem
+    connection  // a peer says that it is of this session
+  };
+  Kind kind;
+  std::int32_t error = 0;  // errno: then there is no descriptor
+};
+
+// --- reporter -> parent, with a connection to a home
+
+struct Dialled {
+  char session[wire::session_size] = {};  // that it is to resume; all 0: it begins one
 };
 
 // --- parent -> reporter

@@ -34,6 +34,7 @@ namespace {
 
 constexpr std::size_t max_homes = 256;     // sessions at once
 constexpr std::size_t max_strangers = 32;  // of them, not yet authenticated
+constexpr std::int64_t arrive_ms = 5'000;  // for a connection to say what it is
 constexpr std::int64_t abort_ms = 1000;    // for a stem to abort its view before its cgroup is killed
 constexpr uid_t nobody = 4'293'999'999;    // not 65534, which may be a home's user
 constexpr std::uint64_t first_outer_root = 4'294'000'000, max_outer_roots = 900'000;
@@ -108,6 +109,7 @@ struct Home {
   pid_t pid = 0;
   Fd socket;
   bool has_stem = false;
+  std::string session;  // by which connections are passed to it
   std::set<std::uint64_t> jobs;
   HomeCgroup cgroup;
 };
@@ -125,7 +127,10 @@ class Parent {
   bool take_signal();  // false: end
   void accept_connection();
   void take_dialled();
+  bool hear(Fd& connection);  // false: wait for more
   void serve_connection(Fd connection);
+  bool resume(const std::string& session, const Fd& connection);  // false: no home has it
+  std::size_t strangers() const;
   bool serve(Home& home);  // false: gone
   void make_stem(Home& home, const Ids& user);
   void job_changed(Home& home, const inside::ToParent& told);
@@ -150,6 +155,11 @@ class Parent {
   const double speed_ = measure_speed();
   std::uint64_t homes_made_ = 0;
   std::list<Home> homes_;
+  struct Arriving {
+    Fd connection;
+    std::int64_t until_ms;
+  };
+  std::list<Arriving> arriving_;  // have not said whether they begin a session or resume one
   struct Ending {
     HomeCgroup cgroup;  // to be removed when its last process has been reaped
     std::int64_t kill_at_ms;
@@ -181,36 +191,71 @@ Status Parent::start_reporter() {
   return {};
 }
 
+std::size_t Parent::strangers() const {
+  const auto homes = std::count_if(homes_.begin(), homes_.end(), [](const Home& home) { return !home.has_stem; });
+  return arriving_.size() + static_cast<std::size_t>(homes);
+}
+
 void Parent::accept_connection() {
-  serve_connection(Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)));
+  Fd connection(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!connection || strangers() >= max_strangers) return;  // the peer sees it closed
+  // Readable when as much has come as resumes a session; a TLS hello is longer.
+  const int enough = 1 + wire::session_size;
+  ::setsockopt(connection.get(), SOL_SOCKET, SO_RCVLOWAT, &enough, sizeof enough);
+  arriving_.push_back({std::move(connection), now_ms() + arrive_ms});
+}
+
+// All that we look at of what comes from the network: a mark, and bytes that are compared.
+bool Parent::hear(Fd& connection) {
+  char bytes[1 + wire::session_size];
+  const auto size = ::recv(connection.get(), bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+  const int any = 1;
+  ::setsockopt(connection.get(), SOL_SOCKET, SO_RCVLOWAT, &any, sizeof any);
+  if (size == sizeof bytes && bytes[0] == wire::resume_mark) {
+    (void)!::recv(connection.get(), bytes, sizeof bytes, MSG_DONTWAIT);
+    if (resume({bytes + 1, wire::session_size}, connection)) return true;
+  }
+  // One that we do not know is told so by a process that can authenticate itself.
+  if (size > 0) serve_connection(std::move(connection));
+  return true;
+}
+
+bool Parent::resume(const std::string& session, const Fd& connection) {
+  const auto home = std::find_if(homes_.begin(), homes_.end(), [&](const Home& one) { return one.session == session; });
+  if (home == homes_.end()) return false;
+  const inside::FromParent packet{inside::FromParent::connection};
+  const int passed = connection.get();
+  (void)send_with_fds(home->socket.get(), {reinterpret_cast<const char*>(&packet), sizeof packet}, {&passed, 1},
+                      MSG_DONTWAIT);
+  return true;
 }
 
 // The reporter has connected to a home that asked for it.
 void Parent::take_dialled() {
-  char byte;
-  auto got = receive_with_fds(reporter_.get(), {&byte, 1});
-  if (got && got->fds.size() == 1) serve_connection(std::move(got->fds.front()));
+  inside::Dialled told;
+  auto got = receive_with_fds(reporter_.get(), {reinterpret_cast<char*>(&told), sizeof told});
+  if (!got || got->bytes != sizeof told || got->fds.size() != 1) return;
+  const std::string session(told.session, sizeof told.session);
+  if (!resume(session, got->fds.front()) && strangers() < max_strangers) serve_connection(std::move(got->fds.front()));
 }
 
 void Parent::serve_connection(Fd connection) {
-  const auto strangers =
-      std::count_if(homes_.begin(), homes_.end(), [](const Home& home) { return !home.has_stem; });
-  if (!connection || homes_.size() >= max_homes || static_cast<std::size_t>(strangers) >= max_strangers)
-    return;  // the peer sees the connection closed
+  if (homes_.size() >= max_homes) return;  // the peer sees the connection closed
   auto pair = packet_pair();
   if (!pair) return;
   Fd ours = std::move((*pair)[0]), theirs = std::move((*pair)[1]);
   const pid_t pid = fork_child({connection.get(), theirs.get()}, [&] {
     return run_home(options_, self_, std::move(connection), std::move(theirs));
   });
-  if (pid > 0) homes_.push_back({pid, std::move(ours), false, {}, {}});
+  if (pid > 0) homes_.push_back({pid, std::move(ours), false, {}, {}, {}});
 }
 
 // The child makes its user namespace; only we may write its maps.
 void Parent::make_stem(Home& home, const Ids& user) {
   auto data = packet_pair(), sync = packet_pair();
   if (!data || !sync || home.has_stem) {
-    send_packet(home.socket.get(), inside::StemReady{EAGAIN});
+    send_packet(home.socket.get(), inside::FromParent{inside::FromParent::stem, EAGAIN});
     return;
   }
   Fd for_home = std::move((*data)[0]), for_stem = std::move((*data)[1]);
@@ -239,9 +284,9 @@ void Parent::make_stem(Home& home, const Ids& user) {
   home.has_stem = mapped;
   const int passed = for_home.get();
   if (mapped)
-    send_packet(home.socket.get(), inside::StemReady{0}, {&passed, 1});
+    send_packet(home.socket.get(), inside::FromParent{inside::FromParent::stem}, {&passed, 1});
   else
-    send_packet(home.socket.get(), inside::StemReady{EPERM});
+    send_packet(home.socket.get(), inside::FromParent{inside::FromParent::stem, EPERM});
 }
 
 bool Parent::serve(Home& home) {
@@ -249,10 +294,12 @@ bool Parent::serve(Home& home) {
   const auto got = ::recv(home.socket.get(), &packet, sizeof packet, MSG_DONTWAIT);
   if (got < 0) return errno == EAGAIN || errno == EINTR;
   if (got != sizeof packet) return false;
-  if (packet.kind == inside::ToParent::want_stem)
+  if (packet.kind == inside::ToParent::want_stem) {
+    home.session.assign(packet.session, sizeof packet.session);
     make_stem(home, {packet.uid, packet.gid});
-  else
+  } else {
     job_changed(home, packet);
+  }
   return true;
 }
 
@@ -311,14 +358,19 @@ Status Parent::run() {
     std::vector<pollfd> wanted{
         {signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}, {reporter_.get(), POLLIN, 0}};
     for (const auto& home : homes_) wanted.push_back({home.socket.get(), POLLIN, 0});
-    const bool busy = !ending_.empty() || !reporter_;
+    for (const auto& one : arriving_) wanted.push_back({one.connection.get(), POLLIN, 0});
+    const bool busy = !ending_.empty() || !arriving_.empty() || !reporter_;
     if (::poll(wanted.data(), wanted.size(), busy ? 200 : -1) < 0 && errno != EINTR) return os_error("poll");
     std::size_t at = 3;
-    for (auto home = homes_.begin(); home != homes_.end() && at < wanted.size(); ++at) {
+    const auto heard_from = wanted.begin() + 3 + static_cast<std::ptrdiff_t>(homes_.size());
+    for (auto home = homes_.begin(); home != homes_.end(); ++at) {
       const bool gone = wanted[at].revents != 0 && !serve(*home);
       if (gone) home_gone(*home);
       home = gone ? homes_.erase(home) : std::next(home);
     }
+    arriving_.remove_if([this, said = heard_from](Arriving& one) mutable {
+      return ((said++)->revents != 0 && hear(one.connection)) || now_ms() >= one.until_ms;
+    });
     if (wanted[1].revents) accept_connection();
     if (wanted[2].revents & POLLIN) take_dialled();
     if (wanted[0].revents && !take_signal()) return {};

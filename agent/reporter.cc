@@ -33,7 +33,7 @@ class Reporter {
         load_(speed),
         timer_(loop),
         retry_(loop),
-        dialler_(loop, [this](Fd connection) { pass_on(std::move(connection)); }),
+        dialler_(loop, [this](Fd connection, const wire::Bytes& session) { pass_on(std::move(connection), session); }),
         poll_(loop, parent_.get(), [this](int) { take_jobs(); }) {
     if (::getrandom(&boot_, sizeof boot_, 0) != sizeof boot_)
       boot_ = static_cast<std::uint64_t>(::time(nullptr));
@@ -111,10 +111,11 @@ class Reporter {
   }
 
   // The parent serves it as if it had come to the listener.
-  void pass_on(Fd connection) {
-    const char byte = 0;
+  void pass_on(Fd connection, const wire::Bytes& session) {
+    inside::Dialled told;
+    session.copy(told.session, sizeof told.session);
     const int passed = connection.get();
-    (void)send_with_fds(parent_.get(), {&byte, 1}, {&passed, 1}, MSG_DONTWAIT);
+    (void)send_with_fds(parent_.get(), {reinterpret_cast<const char*>(&told), sizeof told}, {&passed, 1}, MSG_DONTWAIT);
   }
 
   void take_jobs() {

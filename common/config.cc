@@ -137,6 +137,7 @@ Status read_app(const std::string& file, const toml::table& table, Rule& rule) {
                             {"cwd_under", texts(rule.cwd_under)},
                             {"min_input_mb", number(rule.min_input_mb)},
                             {"min_seconds", number(rule.min_seconds)},
+                            {"grace", number(rule.grace)},
                             {"policy", policy(rule.policy)},
                             {"fallback", fallback(rule.fallback)},
                             {"resources", resources},
@@ -157,6 +158,7 @@ Status overlay(const std::string& file, const toml::table& table, Config& config
   const Keys defaults{{"policy", policy(config.policy)},
                       {"fallback", fallback(config.fallback)},
                       {"min_seconds", number(config.min_seconds)},
+                      {"grace", number(config.grace)},
                       {"shipped", flag(config.shipped)}};
   const Keys exports{{"hidden", texts(config.exports.hidden)},
                      {"read_only", texts(config.exports.read_only)}};
@@ -196,6 +198,7 @@ Status read_apps(const std::string& file, const toml::table& table, const Config
     rule.policy = config.policy;
     rule.fallback = config.fallback;
     rule.min_seconds = config.min_seconds;
+    rule.grace = config.grace;
     if (auto status = read_app(file, *element.as_table(), rule); !status) return status;
     into.push_back(std::move(rule));
   }

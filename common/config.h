@@ -27,6 +27,7 @@ struct Rule {                                                 // one [[app]]
   Policy policy = Policy::automatic;
   Fallback fallback = Fallback::local;
   double min_seconds = 2;             // predicted below this: stays home
+  double grace = 60;                  // seconds for which its guest may be out of reach before it counts as lost
   bool gui = false;                   // shows windows: stays home
   bool pipes = true;                  // false: with a pipe above fd 2 it stays home
   std::vector<std::string> env_drop;  // globs of variables that do not go to a guest
@@ -53,6 +54,7 @@ struct Config {
   Policy policy = Policy::automatic;          // [defaults]
   Fallback fallback = Fallback::local;
   double min_seconds = 2;
+  double grace = 60;
   bool shipped = true;  // the rules that come with ssi hold, after all others
   ExportRules exports;
   HomeAddress home;

@@ -77,6 +77,7 @@ scheduler_key = ")" + own + R"("
 policy = "remote"
 fallback = "wait"
 min_seconds = 3
+grace = 20
 shipped = false
 [export]
 hidden = ["~/secret"]
@@ -99,6 +100,7 @@ detach = false
 [[app]]
 match = "cc1plus"
 min_seconds = 0.5
+grace = 7.5
 policy = "local"
 fallback = "fail"
 )");
@@ -109,6 +111,7 @@ fallback = "fail"
   CHECK(config->policy == Policy::remote);
   CHECK(config->fallback == Fallback::wait);
   CHECK(config->min_seconds == 3);
+  CHECK(config->grace == 20);
   CHECK(config->exports.hidden == std::vector<std::string>{"~/secret"});
   CHECK(config->exports.read_only == std::vector<std::string>{"~/mail", "/srv"});
   REQUIRE(config->apps.size() == 2);
@@ -128,10 +131,12 @@ fallback = "fail"
   CHECK(ffmpeg.policy == Policy::remote);  // of [defaults]
   CHECK(ffmpeg.fallback == Fallback::wait);
   CHECK(ffmpeg.min_seconds == 3);
+  CHECK(ffmpeg.grace == 20);
   CHECK(ffmpeg.number == 1);
   CHECK(config->apps[1].file == file);
   CHECK(config->apps[1].number == 2);
   CHECK(config->apps[1].min_seconds == 0.5);
+  CHECK(config->apps[1].grace == 7.5);
   CHECK_FALSE(config->apps[1].gui);
   CHECK(config->apps[1].pipes);
   CHECK(config->apps[1].match == std::vector<std::string>{"cc1plus"});
@@ -177,7 +182,7 @@ match = ["two"]
 
 TEST_CASE("what is wrong is said with its line") {
   CHECK(error_of("[defaults]\npolciy = \"auto\"\n") ==
-        "2: unknown key 'polciy' (known: policy, fallback, min_seconds, shipped)");
+        "2: unknown key 'polciy' (known: policy, fallback, min_seconds, grace, shipped)");
   CHECK(error_of("\n\nschduler = 1\n") ==
         "3: unknown key 'schduler' (known: scheduler, scheduler_key, defaults, export, home, app)");
   CHECK(error_of("[deffaults]\n") ==

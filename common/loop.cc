@@ -33,6 +33,7 @@ Loop::Loop() {
 }
 
 Loop::~Loop() {
+  deferred_.clear();  // what they own has handles
   uv_walk(
       &loop_,
       [](uv_handle_t* handle, void*) {

@@ -1,70 +1,102 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "common/session.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
-#include <cassert>
-#include <cstring>
+#include <algorithm>
+#include <ctime>
 #include <utility>
 
 namespace ssi {
 namespace {
 
-struct Header {
-  std::uint32_t length = 0;  // of metadata and body
-  std::uint32_t id = 0;
-  std::uint16_t kind = 0;  // in a reply: 0 or an errno
-  std::uint16_t flags = 0;
-  std::uint32_t meta = 0;  // length of the metadata
-};
-static_assert(sizeof(Header) == 16);
-
-constexpr std::size_t max_frame = sizeof(Header) + wire::max_meta + wire::max_body;
-constexpr std::size_t batch = 64 << 10;          // small frames are coalesced up to this
-constexpr std::size_t bulk_from = 4 << 10;       // bodies from this size take the bulk lane
-constexpr std::uint64_t acknowledge_every = 64;  // frames
-constexpr std::size_t max_backlog = 16 << 20;    // bytes unsent, from which on nothing more is read
+constexpr std::size_t bulk_from = 4 << 10;         // bodies from this size take the bulk lane
+constexpr std::uint64_t acknowledge_every = 64;    // frames
+constexpr std::size_t acknowledge_from = 1 << 20;  // bytes
+constexpr std::size_t max_unsent = 16 << 20;       // bytes, from which on nothing more is read
 constexpr std::uint64_t beat_ms = 2'000, silence_ms = 15'000;
 
-bool has_position(const std::string& frame) {
-  Header header;
-  std::memcpy(&header, frame.data(), sizeof header);
-  return header.flags != 0 || header.kind != wire::kind_of<wire::Taken>();
+// Home asks for a connection at once when one is lost, then with growing gaps; one must prove itself in `prove_ms`.
+constexpr std::uint64_t first_retry_ms = 20, max_retry_ms = 1'000, prove_ms = 5'000;
+// Whose kernel ended the connection, and at whose address nobody answers since, though it was heard that nobody listens: has died.
+constexpr std::uint64_t dead_ms = 5'000;
+
+std::uint64_t boot_ms() {
+  timespec now;
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
 }
 
-std::uint32_t size32(std::size_t size) {
-  return static_cast<std::uint32_t>(size);
+
+// A Resume that the peer answers with when it knows no such session.
+const wire::Resume unknown{};
+
+// Nobody is at that address: not a link that is cut.
+bool is_refusal(const Error& why) {
+  return why.code == std::errc::connection_refused || why.code == std::errc::host_unreachable ||
+         why.code == std::errc::network_unreachable;
 }
 
-// Latency first: no Nagle; little unsent data in the kernel, so that a small frame overtakes bulk; and a dead peer is
-// noticed (a firewall that drops packets shows no error by itself).
-void tune(int fd) {
-  const int on = 1, unsent = 128 << 10, timeout_ms = 20'000;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+bool is_silence(const Error& why) {
+  return why.code == std::errc::timed_out || is_refusal(why);
 }
 
 }  // namespace
 
 Session::Session(Loop& loop, Fd socket, TlsStream::Side side, const Identity& self, const std::string& peer,
                  Events events)
-    : loop_(loop), tls_(std::move(socket), side, self, peer), events_(std::move(events)), heartbeat_(loop) {
-  tune(tls_.fd());
-  in_.resize(2 * max_frame);
-  last_heard_ = last_sent_ = uv_now(loop_.uv());
-  poll_ = std::make_unique<Poll>(loop_, tls_.fd(), [this](int ready) { on_poll(ready); });
-  poll_->want(UV_READABLE | UV_WRITABLE);
+    : loop_(loop),
+      side_(side),
+      self_(self),
+      peer_(peer),
+      events_(std::move(events)),
+      heartbeat_(loop),
+      beat_at_(boot_ms()),
+      retry_(loop) {
+  link_ = connect(std::move(socket), {});
   heartbeat_.every(beat_ms, [this] { beat(); });
   heartbeat_.unref();
 }
 
 Session::~Session() {
   *alive_ = false;
+  if (endurance_ && connected()) link_->try_write(frame_of(wire::Over{endurance_->id}));
 }
+
+Session::Link Session::connect(Fd socket, std::string preface) {
+  const auto number = ++connections_;
+  const auto is_link = [this, number] { return link_.number == number; };
+  const auto is_candidate = [this, number] { return candidate_.number == number; };
+  Connection::Events events{
+      [=, this] {
+        if (is_candidate()) return candidate_ready();
+        if (!is_link()) return;
+        peer_ = link_->peer_key();
+        if (events_.ready) events_.ready();
+      },
+      [=, this](const Connection::Frame& frame) {
+        return is_link() ? take(frame) : is_candidate() && take_candidate(frame);
+      },
+      [=, this] { return is_link() ? outbox_.next() : std::string_view(candidate_out_); },
+      [=, this](std::size_t bytes) {
+        if (!is_link()) return void(candidate_out_.erase(0, bytes));
+        outbox_.wrote(bytes);
+        if (outbox_.unsent() <= max_unsent) link_->pause(false);
+      },
+      [=, this](const Error& why) {
+        if (is_link()) return lost(why);
+        if (is_candidate()) candidate_lost(why);
+      }};
+  return {std::make_unique<Connection>(loop_, std::move(socket), side_, self_, peer_, std::move(preface),
+                                       std::move(events)),
+          number};
+}
+
+// Not at once: one of its callbacks may be running.
+void Session::drop(Link& link) {
+  if (link) loop_.defer([kept = std::shared_ptr<Connection>(std::move(link.connection))] {});
+  link = {};
+}
+
+// ---------------------------------------------------------------------------------------------------- frames
 
 void Session::fail(std::uint32_t id, int error) {
   send(static_cast<std::uint16_t>(error), id, flag_reply, {}, {}, Lane::small);
@@ -85,193 +117,110 @@ std::uint32_t Session::await(Await done) {
 void Session::send(std::uint16_t kind, std::uint32_t id, std::uint16_t flags, std::string meta,
                    std::string_view body, Lane lane) {
   if (closed_) return;
-  assert(meta.size() <= wire::max_meta && body.size() <= wire::max_body);
-  const Header header{size32(meta.size() + body.size()), id, kind, flags, size32(meta.size())};
-  std::string frame;
-  frame.reserve(sizeof header + meta.size() + body.size());
-  frame.append(reinterpret_cast<const char*>(&header), sizeof header).append(meta).append(body);
-  backlog_ += frame.size();
-  auto& queue = lane == Lane::bulk || body.size() >= bulk_from ? bulk_ : small_;
-  queue.push_back(std::move(frame));
-  schedule_flush();
+  outbox_.push(frame_of(kind, id, flags, meta, body), body.size() >= bulk_from ? Lane::bulk : lane);
+  if (link_) link_->flush_soon();
 }
 
-// Frames that are sent within one turn of the loop leave together.
-void Session::schedule_flush() {
-  if (!established_ || write_blocked_ || flush_scheduled_) return;
-  flush_scheduled_ = true;
-  loop_.defer([this, alive = alive_] {
-    if (!*alive) return;
-    flush_scheduled_ = false;
-    flush();
-  });
-}
-
-void Session::on_poll(int) {
-  if (closed_) return;
-  if (!established_) return handshake();
-  write_blocked_ = false;
+bool Session::take(const Connection::Frame& frame) {
   const auto alive = alive_;
-  read_all();
-  if (!*alive || closed_) return;
-  flush();
+  if (closed_) return false;
+  // A peer that asks and does not read the answers gets no more of our memory.
+  if (outbox_.unsent() > max_unsent) link_->pause(true);
+  const bool unnumbered = !(frame.header.flags & flag_reply) &&
+                          (frame.header.kind == wire::kind_of<wire::Taken>() ||
+                           frame.header.kind == wire::kind_of<wire::Resume>() ||
+                           frame.header.kind == wire::kind_of<wire::Over>());
+  if (!(unnumbered ? take_unnumbered(frame) : deliver(frame))) return false;
+  return *alive && !closed_;
 }
 
-void Session::handshake() {
-  const auto progress = tls_.handshake();
-  if (!progress) return close(progress.error());
-  if (progress->wants != TlsStream::Wants::nothing) {
-    poll_->want(progress->wants == TlsStream::Wants::read ? UV_READABLE : UV_WRITABLE);
-    return;
+bool Session::take_unnumbered(const Connection::Frame& frame) {
+  if (frame.header.kind == wire::kind_of<wire::Taken>()) {
+    const auto taken = wire::unpack<wire::Taken>(frame.meta);
+    if (taken && outbox_.taken(taken->position)) return true;
+    close({std::error_code(EPROTO, std::generic_category()), "frames that were never sent are acknowledged"});
+    return false;
   }
-  established_ = true;
-  last_heard_ = uv_now(loop_.uv());
-  const auto alive = alive_;
-  if (events_.ready) events_.ready();
-  if (!*alive || closed_) return;
-  read_all();
-  if (!*alive || closed_) return;
-  flush();
+  if (frame.header.kind == wire::kind_of<wire::Over>()) {
+    close({std::error_code(ECONNRESET, std::generic_category()), "the peer ended the session"});
+    return false;
+  }
+  // A home that looks for a session which another process had, and which ended with it.
+  outbox_.push_unnumbered(frame_of(unknown));
+  link_->flush_soon();
+  return true;
 }
 
-void Session::read_all() {
-  // A turn is bounded, so that writing and the other handles are served while a peer floods us.
-  for (int turn = 0; turn < 16; ++turn) {
-    // A peer that asks and does not read the answers gets no more of our memory.
-    read_paused_ = backlog_ > max_backlog;
-    if (read_paused_) return update_poll();
-    const auto progress = tls_.read({in_.data() + filled_, in_.size() - filled_});
-    if (!progress) return close(progress.error());
-    if (progress->wants != TlsStream::Wants::nothing) return;
-    if (progress->bytes == 0) return close({std::error_code(ECONNRESET, std::generic_category()), "session"});
-    filled_ += progress->bytes;
-    last_heard_ = uv_now(loop_.uv());
-    if (!parse()) return;
-  }
-  read_later();
-}
-
-// Delivers all complete frames. False when the session is closed or gone.
-bool Session::parse() {
-  while (filled_ - parsed_ >= sizeof(Header)) {
-    Header header;
-    std::memcpy(&header, in_.data() + parsed_, sizeof header);
-    if (header.meta > header.length || header.meta > wire::max_meta ||
-        header.length - header.meta > wire::max_body) {
-      close({std::error_code(EPROTO, std::generic_category()), "frame with impossible sizes"});
-      return false;
-    }
-    if (filled_ - parsed_ < sizeof header + header.length) break;
-    const char* fields = in_.data() + parsed_ + sizeof header;
-    parsed_ += sizeof header + header.length;
-    bytes_in_ += sizeof header + header.length;
-    if (!deliver(header.id, header.kind, header.flags, {fields, header.meta},
-                 {fields + header.meta, header.length - header.meta}))
-      return false;
-  }
-  if (parsed_ > 0) {
-    std::memmove(in_.data(), in_.data() + parsed_, filled_ - parsed_);
-    filled_ -= parsed_;
-    parsed_ = 0;
+bool Session::deliver(const Connection::Frame& frame) {
+  const auto& header = frame.header;
+  const Incoming incoming{header.kind, header.id, frame.meta, frame.body};
+  ++received_;
+  unacknowledged_bytes_ += frame.meta.size() + frame.body.size();
+  if (received_ - acknowledged_ >= acknowledge_every || unacknowledged_bytes_ >= acknowledge_from) acknowledge();
+  if (header.flags & flag_reply) {
+    auto node = waiting_.extract(header.id);
+    if (node) node.mapped()(header.kind, incoming);
+  } else if (header.kind == wire::kind_of<wire::Ping>()) {
+    reply(header.id, wire::None{});
+  } else {
+    events_.frame(incoming);
   }
   return true;
 }
 
-bool Session::deliver(std::uint32_t id, std::uint16_t kind, std::uint16_t flags, std::string_view meta,
-                      std::string_view body) {
-  const auto alive = alive_;
-  const Incoming frame{kind, id, meta, body};
-  if (!(flags & flag_reply) && kind == wire::kind_of<wire::Taken>()) {
-    if (const auto taken = wire::unpack<wire::Taken>(meta)) taken_by_peer_ = taken->position;
-    return true;
-  }
-  ++received_;
-  acknowledge();
-  if (flags & flag_reply) {
-    auto node = waiting_.extract(id);
-    if (node) node.mapped()(kind, frame);
-  } else if (kind == wire::kind_of<wire::Ping>()) {
-    reply(id, wire::None{});
-  } else {
-    events_.frame(frame);
-  }
-  return *alive && !closed_;
-}
-
 void Session::acknowledge() {
-  if (received_ - acknowledged_ < acknowledge_every) return;
   acknowledged_ = received_;
-  send(wire::kind_of<wire::Taken>(), 0, 0, wire::pack(wire::Taken{received_}), {}, Lane::small);
+  unacknowledged_bytes_ = 0;
+  outbox_.push_unnumbered(frame_of(wire::Taken{received_}));
+  if (link_) link_->flush_soon();
 }
 
-// Moves queued frames to out_: all small ones first, then one of bulk. False when nothing is queued.
-bool Session::fill() {
-  out_.clear();
-  out_done_ = 0;
-  while (!small_.empty() && out_.size() < batch) {
-    sent_ += has_position(small_.front());
-    out_ += small_.front();
-    small_.pop_front();
-  }
-  if (out_.empty() && !bulk_.empty()) {
-    out_ = std::move(bulk_.front());
-    bulk_.pop_front();
-    ++sent_;
-  }
-  return !out_.empty();
-}
+// ------------------------------------------------------------------------------------- life and death of the link
 
-void Session::flush() {
-  if (!established_ || closed_) return;
-  while (out_done_ < out_.size() || fill()) {
-    const auto progress = tls_.write({out_.data() + out_done_, out_.size() - out_done_});
-    if (!progress) return close(progress.error());
-    if (progress->wants != TlsStream::Wants::nothing) {
-      write_blocked_ = true;
-      break;
-    }
-    out_done_ += progress->bytes;
-    bytes_out_ += progress->bytes;
-    backlog_ -= progress->bytes;
-    last_sent_ = uv_now(loop_.uv());
-  }
-  if (read_paused_ && backlog_ <= max_backlog) {
-    read_paused_ = false;
-    read_later();
-  }
-  update_poll();
-}
-
-void Session::update_poll() {
-  poll_->want((read_paused_ ? 0 : UV_READABLE) | (write_blocked_ ? UV_WRITABLE : 0));
-}
-
-// Reads on after the current callback. OpenSSL may hold decrypted bytes that poll(2) does not know of.
-void Session::read_later() {
-  loop_.defer([this, alive = alive_] {
-    if (*alive && !closed_) read_all();
-  });
-}
-
+// One that was itself stopped, or slept, has not heard of its peer for that reason.
 void Session::beat() {
-  const auto now = uv_now(loop_.uv());
-  if (now - last_heard_ > silence_ms)
-    return close({std::error_code(ETIMEDOUT, std::generic_category()), "session"});
-  if (established_ && now - last_heard_ >= beat_ms && !std::exchange(pinging_, true))
-    call(wire::Ping{}, {}, [this](const Result<wire::None>&, std::string_view) { pinging_ = false; });
-  if (established_ && received_ != acknowledged_) {
-    acknowledged_ = received_;
-    send(wire::kind_of<wire::Taken>(), 0, 0, wire::pack(wire::Taken{received_}), {}, Lane::small);
+  const auto now = uv_now(loop_.uv()), boot = boot_ms();
+  const bool was_away = boot - std::exchange(beat_at_, boot) > beat_ms + dead_ms;
+  if (!link_) {
+    if (was_away && !std::exchange(extended_, true)) give_up_at_ = now + endurance_->grace_ms;
+    if (now >= give_up_at_)
+      close({std::error_code(ETIMEDOUT, std::generic_category()),
+             "no connection for " + std::to_string((now - broken_at_) / 1000) + " s"});
+    return;
   }
+  if (was_away) link_->hear();
+  if (now - link_->last_heard() > silence_ms)
+    return link_->close({std::error_code(ETIMEDOUT, std::generic_category()), "session"});
+  if (!link_->established()) return;
+  if (now - link_->last_heard() >= beat_ms && !std::exchange(pinging_, true))
+    call(wire::Ping{}, {}, [this](const Result<wire::None>&, std::string_view) { pinging_ = false; });
+  if (received_ != acknowledged_) acknowledge();
+}
+
+void Session::lost(const Error& why) {
+  if (closed_) return;
+  if (!endurance_) return close(why);
+  drop(link_);
+  broken_at_ = uv_now(loop_.uv());
+  give_up_at_ = broken_at_ + endurance_->grace_ms;
+  extended_ = false;
+  peer_closed_ = !is_silence(why);
+  refused_since_ = 0;
+  retry_ms_ = first_retry_ms;
+  if (endurance_->broken) endurance_->broken(why);
+  if (!closed_ && !candidate_) ask_for_connection(0);
 }
 
 void Session::close(const Error& why) {
   if (closed_) return;
   closed_ = true;
-  poll_.reset();
   heartbeat_.stop();
+  retry_.stop();
+  if (endurance_ && connected()) link_->try_write(frame_of(wire::Over{endurance_->id}));
   loop_.defer([this, alive = alive_, why] {
     if (!*alive) return;
+    drop(link_);
+    drop(candidate_);
     auto waiting = std::move(waiting_);
     waiting_.clear();
     for (auto& [id, done] : waiting) {
@@ -280,6 +229,108 @@ void Session::close(const Error& why) {
     }
     if (events_.closed) events_.closed(why);
   });
+}
+
+// ---------------------------------------------------------------------------------------------------- resumption
+
+void Session::endure(Endurance how) {
+  endurance_ = std::make_unique<Endurance>(std::move(how));
+}
+
+void Session::set_grace(std::uint64_t ms) {
+  if (!endurance_) return;
+  if (!link_) give_up_at_ = give_up_at_ - endurance_->grace_ms + ms;
+  endurance_->grace_ms = ms;
+}
+
+void Session::ask_for_connection(std::uint64_t after_ms) {
+  if (!endurance_->reconnect) return;  // the home connects to us
+  retry_.once(after_ms, [this] {
+    if (peer_closed_ && refused_since_ != 0 && uv_now(loop_.uv()) - refused_since_ >= dead_ms)
+      return close(os_error("nobody answers there any more", ECONNREFUSED).value());
+    ask_for_connection(prove_ms);  // should nothing come of it
+    drop(candidate_);
+    endurance_->reconnect();
+  });
+}
+
+void Session::not_connected(const Error& why) {
+  candidate_lost(why);
+}
+
+void Session::resume(Fd socket, std::string preface) {
+  if (closed_ || !endurance_) return;
+  candidate_out_.clear();
+  drop(candidate_);
+  candidate_ = connect(std::move(socket), std::move(preface));
+  if (side_ == TlsStream::Side::guest) retry_.once(prove_ms, [this] { drop(candidate_); });
+}
+
+void Session::candidate_ready() {
+  if (side_ == TlsStream::Side::home)
+    candidate_out_ += frame_of(wire::Resume{endurance_->id, ++attempt_, received_});
+}
+
+// The first frame of a new connection. True: it is the session's from now on.
+bool Session::take_candidate(const Connection::Frame& frame) {
+  const bool over = frame.header.kind == wire::kind_of<wire::Over>();
+  const auto said = wire::unpack<wire::Resume>(frame.meta);
+  if (over || frame.header.kind != wire::kind_of<wire::Resume>() || !said) {
+    if (const auto word = wire::unpack<wire::Over>(frame.meta); over && word && word->session == endurance_->id)
+      close({std::error_code(ESTALE, std::generic_category()), "home has given the session up"});
+    else
+      candidate_->close({std::error_code(EPROTO, std::generic_category()), "not what resumes a session"});
+    return false;
+  }
+  if (said->session != endurance_->id && side_ == TlsStream::Side::guest) {
+    candidate_out_ += frame_of(unknown);
+    candidate_->flush_soon();
+    return true;
+  }
+  if (said->session != endurance_->id) {
+    close({std::error_code(ESTALE, std::generic_category()), "the guest has lost the session"});
+    return false;
+  }
+  if (side_ == TlsStream::Side::guest && said->attempt <= attempt_) {
+    candidate_->close({std::error_code(EPROTO, std::generic_category()), "an older connection"});
+    return false;
+  }
+  if (!outbox_.rewind(said->received)) {
+    close({std::error_code(EPROTO, std::generic_category()), "the peer has other frames than were sent"});
+    return false;
+  }
+  if (side_ == TlsStream::Side::guest) {
+    attempt_ = said->attempt;
+    candidate_out_ += frame_of(wire::Resume{endurance_->id, attempt_, received_});
+  }
+  go_on();
+  return !closed_;
+}
+
+// The candidate is the session's connection.
+void Session::go_on() {
+  retry_.stop();
+  const bool was_connected = static_cast<bool>(link_);
+  drop(link_);
+  link_ = std::exchange(candidate_, {});
+  outbox_.push_unnumbered(std::exchange(candidate_out_, {}));
+  acknowledged_ = received_;
+  unacknowledged_bytes_ = 0;
+  const auto now = uv_now(loop_.uv());
+  const auto since = was_connected ? now : broken_at_;
+  link_->flush_soon();
+  if (endurance_->resumed) endurance_->resumed(now - since);
+}
+
+void Session::candidate_lost(const Error& why) {
+  drop(candidate_);
+  if (closed_ || link_ || !endurance_) return;
+  if (!is_silence(why))
+    refused_since_ = 0;
+  else if (is_refusal(why) && refused_since_ == 0)
+    refused_since_ = uv_now(loop_.uv());
+  ask_for_connection(retry_ms_);
+  retry_ms_ = std::min(2 * retry_ms_, max_retry_ms);
 }
 
 }  // namespace ssi

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <memory>
+#include <random>
 #include <vector>
 
 #include "common/pump.h"
@@ -19,6 +20,7 @@ struct Pair {
     int ends[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
     if (pinned == "the guest's") pinned = guest_key.public_key();
+    first.reset(::dup(ends[0]));
     home = std::make_unique<Session>(loop, Fd(ends[0]), TlsStream::Side::home, home_key, pinned,
                                      events(home_side));
     guest = std::make_unique<Session>(loop, Fd(ends[1]), TlsStream::Side::guest, guest_key, "",
@@ -57,6 +59,7 @@ struct Pair {
   Identity home_key = Identity::generate(), guest_key = Identity::generate();
   Side home_side, guest_side;
   Timer limit{loop};
+  Fd first;  // the connection, to cut it
   std::unique_ptr<Session> home, guest;
 };
 
@@ -179,6 +182,133 @@ TEST_CASE("bytes that are not TLS close the session, not the process") {
   limit.once(5'000, [&] { loop.stop(); });
   loop.run();
   CHECK_FALSE(closed.empty());
+}
+
+namespace {
+
+// A pair whose connection can be cut, and is made anew when home asks.
+struct Enduring : Pair {
+  explicit Enduring(std::uint64_t grace_ms = 20'000, std::string guest_id = "0123456789abcdef") {
+    until([&] { return home_side.ready && guest_side.ready; });
+    guest->endure({std::move(guest_id), grace_ms, nullptr, [this](const Error&) { ++broken; }, [this](auto) { ++resumed; }});
+    home->endure({"0123456789abcdef", grace_ms, [this] { reconnect(); }, [this](const Error&) { ++broken; }, [this](auto) { ++resumed; }});
+  }
+
+  void reconnect() {
+    if (!reachable) return home->not_connected({std::make_error_code(std::errc::timed_out), "connect"});
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    watched.reset(::dup(ends[0]));
+    guest->resume(Fd(ends[1]));
+    home->resume(Fd(ends[0]));
+  }
+
+  void cut() { ::shutdown(watched ? watched.get() : first.get(), SHUT_RDWR); }
+
+  Fd watched;
+  bool reachable = true;
+  int broken = 0, resumed = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a session goes on over another connection: nothing is lost, nothing comes twice") {
+  Enduring pair;
+  std::vector<std::uint64_t> at_guest, at_home;  // the numbers in the frames as they arrive
+  std::size_t answered = 0, asked = 0, posted = 0;
+  std::uint64_t answers_sum = 0;
+  const std::string bulk(100'000, 'b');
+  pair.guest_side.frame = [&](const Session::Incoming& in) {
+    if (in.kind == wire::kind_of<wire::Getattr>()) {
+      const auto number = wire::unpack<wire::Getattr>(in.meta)->node;
+      at_guest.push_back(number);
+      wire::Attr attr;
+      attr.ino = number;
+      pair.guest->reply(in.id, attr);
+    } else {
+      at_guest.push_back(wire::unpack<wire::Gone>(in.meta)->job);
+    }
+  };
+  pair.home_side.frame = [&](const Session::Incoming& in) {
+    CHECK(in.body.size() == bulk.size());
+    at_home.push_back(wire::unpack<wire::Gone>(in.meta)->job);
+  };
+  std::minstd_rand random(7);
+  int cuts = 0;
+  Timer talk(pair.loop), cutter(pair.loop);
+  pair.limit.once(60'000, [&] { pair.loop.stop(); });
+  talk.every(1, [&] {
+    for (int i = 0; i < 5 && asked < 2000; ++i) {
+      pair.home->call(wire::Getattr{++asked, 0}, {}, [&](Result<wire::Attr> attr, std::string_view) {
+        REQUIRE(attr);
+        ++answered;
+        answers_sum += attr->ino;
+      });
+      if (posted < 600) pair.guest->post(wire::Gone{++posted}, bulk, Session::Lane::bulk);
+    }
+  });
+  cutter.every(7, [&] {
+    if (cuts < 40 && pair.home->connected() && random() % 2) ++cuts, pair.cut();
+  });
+  pair.until([&] { return (answered == 2000 && at_home.size() == 600 && cuts == 40) || !pair.home_side.closed.empty(); });
+  CHECK(pair.home_side.closed == "");
+  CHECK(pair.guest_side.closed == "");
+  CHECK(answers_sum == 2000ULL * 2001 / 2);
+  const auto in_order = [](const std::vector<std::uint64_t>& numbers) {
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      if (numbers[i] != i + 1) return false;
+    return true;
+  };
+  CHECK(in_order(at_guest));
+  CHECK(in_order(at_home));
+  CHECK(pair.resumed >= 2 * 35);
+}
+
+TEST_CASE("after the grace a session without a connection is over, at both ends") {
+  Enduring pair(1'500);
+  std::error_code code;
+  pair.reachable = false;
+  pair.cut();
+  pair.home->call(wire::Getattr{1, 0}, {},
+                  [&](Result<wire::Attr> attr, std::string_view) { code = attr.error().code; });
+  pair.until([&] { return !pair.home_side.closed.empty(); });
+  CHECK(code == std::errc::not_connected);
+  CHECK(pair.broken >= 1);
+  CHECK(pair.home_side.closed.starts_with("no connection for "));
+  if (pair.guest_side.closed.empty()) pair.until([&] { return !pair.guest_side.closed.empty(); });
+  CHECK(pair.resumed == 0);
+}
+
+TEST_CASE("a guest that does not know the session has lost it") {
+  Enduring pair(20'000, "another session!");
+  pair.cut();
+  pair.until([&] { return !pair.home_side.closed.empty(); });
+  CHECK(pair.resumed == 0);
+}
+
+TEST_CASE("a session that is ended at one end is over at once at the other") {
+  Enduring pair;
+  pair.loop.defer([&] { pair.home.reset(); });
+  pair.until([&] { return !pair.guest_side.closed.empty(); });
+  CHECK(pair.guest_side.closed == "the peer ended the session: Connection reset by peer");
+  CHECK(pair.broken == 0);
+}
+
+TEST_CASE("somebody who connects with another key does not disturb a session") {
+  Enduring pair;
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+  pair.guest->resume(Fd(ends[1]));
+  const auto stranger_key = Identity::generate();
+  std::string refused;
+  Session stranger(pair.loop, Fd(ends[0]), TlsStream::Side::home, stranger_key, "",
+                   {[] {}, [](const Session::Incoming&) {}, [&](const Error& why) { refused = why.text(); }});
+  pair.until([&] { return !refused.empty(); });
+  int arrived = 0;
+  pair.home_side.frame = [&](const Session::Incoming&) { ++arrived; };
+  pair.guest->post(wire::Kill{1});
+  pair.until([&] { return arrived == 1; });
+  CHECK(pair.broken == 0);
 }
 
 namespace {

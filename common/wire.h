@@ -196,14 +196,16 @@ struct Callback {
   std::uint64_t job = 0;
   std::string address;  // HOST:PORT of this home, as guests reach it
   Bytes rendezvous;     // 16 random bytes by which we know the connection; they prove nothing
-  SSI_FIELDS(job, address, rendezvous)
+  Bytes session;        // to be resumed by it; empty: a new one
+  SSI_FIELDS(job, address, rendezvous, session)
 };
 
 // scheduler -> agent: connect to this home, write the 16 bytes of `rendezvous`, go on as if it had connected.
 struct Dial {
   std::string address;
   Bytes rendezvous;
-  SSI_FIELDS(address, rendezvous)
+  Bytes session;  // of ours, to be resumed by it; empty: a new one
+  SSI_FIELDS(address, rendezvous, session)
 };
 
 // --- administration. Only keys admitted as "admin" may ask, but for GuestsRequest.
@@ -301,10 +303,16 @@ struct Caller {
 
 // --- the session
 
+// What home writes before TLS on a connection by which a session is to be resumed: this byte, which no TLS record begins with,
+// and the 16 of Welcome::session.
+inline constexpr char resume_mark = 'R';
+inline constexpr std::size_t session_size = 16;
+
 struct Welcome {
   std::uint32_t version = 0;
   std::string guest;
-  SSI_FIELDS(version, guest)
+  Bytes session;  // 16 random bytes: with these it can be resumed; empty: it cannot
+  SSI_FIELDS(version, guest, session)
 };
 
 // deputy -> agent, first frame. `ticket` admits this home key to this guest.
@@ -318,13 +326,35 @@ struct Hello {
   // Of all jobs of this session: what an agent without root maps its one id to.
   std::uint32_t uid = no_id, gid = no_id;
   static constexpr std::uint32_t no_id = ~0U;
-  SSI_FIELDS(version, ticket, epoch, home, domain, uid, gid)
+  std::uint64_t grace_ms = 0;  // for how long a session without a connection is kept
+  SSI_FIELDS(version, ticket, epoch, home, domain, uid, gid, grace_ms)
 };
 
 // Frames up to this stream position have been taken; the sender need not keep them.
 struct Taken {
   std::uint64_t position = 0;
   SSI_FIELDS(position)
+};
+
+// The first frame of a later connection of a session, from home, and the guest's answer; neither has a position. The sender
+// then sends again what stands behind the position that the other one says.
+struct Resume {
+  Bytes session;              // 16 bytes, of Welcome; empty, as an answer: the guest has no such session
+  std::uint64_t attempt = 0;  // counted by home: an earlier one that arrives later is not taken
+  std::uint64_t received = 0;  // the position up to which the sender has all frames
+  SSI_FIELDS(session, attempt, received)
+};
+
+// The session is over, and will not be resumed. Without a position; also the first frame of a connection that was made to say so.
+struct Over {
+  Bytes session;
+  SSI_FIELDS(session)
+};
+
+// deputy -> agent: from now on the session is kept for so long without a connection (Hello::grace_ms before).
+struct Grace {
+  std::uint64_t ms = 0;
+  SSI_FIELDS(ms)
 };
 
 struct Ping {
@@ -917,7 +947,7 @@ using Frame = std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, En
                            Symlink, Link, Unlink, Rmdir, Rename, Open, Create, Read, Write, Flush, Release,
                            Fsync, Readdir, Statfs, Setxattr, Getxattr, Listxattr, Removexattr, Access,
                            Fallocate, Seek, CopyRange, Gone, Resize, Consumed, Stopped, ModesChanged,
-                           NeedsHome, Foreground, Adopt, GetLock, SetLock, Flock, CancelLock, Remark>;
+                           NeedsHome, Foreground, Adopt, GetLock, SetLock, Flock, CancelLock, Remark, Resume, Over, Grace>;
 
 // The kind of a struct: its index in `Frame`.
 template <class T>

@@ -15,13 +15,15 @@ namespace ssi {
 namespace {
 
 constexpr std::uint64_t listen_again_ms = 5'000, not_called_ms = 60'000;
+constexpr std::uint64_t fence_ms = 10 * 60 * 1000;
 
 }  // namespace
 
-Deputy::Deputy(Loop& loop, Fd listener, Identity identity, Context context, ExportPolicy policy,
-               const std::string& state)
+Deputy::Deputy(Loop& loop, Fd listener, Watchdog watchdog, Identity identity, Context context,
+               ExportPolicy policy, const std::string& state)
     : loop_(loop),
       listener_(std::move(listener)),
+      watchdog_(std::move(watchdog)),
       identity_(std::move(identity)),
       context_(std::move(context)),
       history_(loop, state + "/history.sqlite"),
@@ -34,7 +36,7 @@ Deputy::Deputy(Loop& loop, Fd listener, Identity identity, Context context, Expo
   watch_idle();
 }
 
-Result<std::unique_ptr<Deputy>> Deputy::start(Loop& loop, Fd listener) {
+Result<std::unique_ptr<Deputy>> Deputy::start(Loop& loop, Fd listener, Watchdog watchdog) {
   auto state = paths::state_dir();
   if (!state) return tl::make_unexpected(state.error());
   auto identity = Identity::load_or_create(*state + "/keys/deputy.key");
@@ -43,8 +45,8 @@ Result<std::unique_ptr<Deputy>> Deputy::start(Loop& loop, Fd listener) {
   if (!context) return tl::make_unexpected(context.error());
   const auto config =
       load_config();  // a broken one is told to each caller; until it is mended the defaults hold
-  return std::unique_ptr<Deputy>(new Deputy(loop, std::move(listener), std::move(*identity),
-                                            std::move(*context),
+  return std::unique_ptr<Deputy>(new Deputy(loop, std::move(listener), std::move(watchdog),
+                                            std::move(*identity), std::move(*context),
                                             ExportPolicy(config ? config->exports : ExportRules{}), *state));
 }
 
@@ -121,39 +123,49 @@ std::string Deputy::callback_address(const Config& config) {
   return called_at_.address;
 }
 
-std::shared_ptr<GuestLink> Deputy::await_guest(const std::string& name, const wire::Placed& placed,
-                                               SchedulerLink& scheduler) {
-  auto rendezvous = std::make_shared<std::string>();
-  const auto closed = [this, name, rendezvous] {
-    if (callbacks_) callbacks_->cancel(*rendezvous);
+void Deputy::await_guest(GuestLink& link, std::uint64_t job, SchedulerLink& scheduler) {
+  link.await([this, job, &scheduler, rendezvous = std::string()](const wire::Bytes& session, auto connected) mutable {
+    callbacks_->cancel(rendezvous);
+    rendezvous = callbacks_->expect(std::move(connected));
+    scheduler.call_back({job, called_at_.address, rendezvous, session});
+  });
+}
+
+std::shared_ptr<GuestLink> Deputy::guest(const wire::Placed& placed, SchedulerLink& scheduler,
+                                         std::uint64_t grace_ms) {
+  const auto name = placed.guest_key + std::to_string(placed.epoch);
+  auto& link = guests_[name];
+  if (link && link->jobs() == 0 && link->outdated()) link.reset();
+  if (link) return link;
+  const bool calls = placed.dials_out && callbacks_;
+  const auto closed = [this, name, calls] {
+    const auto found = guests_.find(name);
     // A firewall, or a wrong address: not every job shall find that out anew.
-    if (const auto link = guests_.find(name);
-        link != guests_.end() && link->second && !link->second->was_called()) {
+    if (calls && found != guests_.end() && found->second && !found->second->was_called()) {
       log::warning("no guest reached us at {}: not tried again for a minute", called_at_.address);
       not_called_until_ = uv_now(loop_.uv()) + not_called_ms;
     }
     loop_.defer([this, name] { guests_.erase(name); });
   };
-  return GuestLink::await(loop_, identity_, placed, effects_, policy_, closed, [&](auto connected) {
-    *rendezvous = callbacks_->expect(std::move(connected));
-    scheduler.call_back({placed.job, called_at_.address, *rendezvous});
-  });
+  const auto made = std::make_shared<GuestLink>(
+      loop_, identity_, placed, effects_, policy_, grace_ms,
+      GuestLink::Events{[this](const Fence::Target& target) { watchdog_.session_begun(target); },
+                        [this](const wire::Bytes& session) { watchdog_.session_over(session); },
+                        [this](const Fence::Target& target) { fence(target); }, closed});
+  link = made;
+  if (calls)
+    await_guest(*made, placed.job, scheduler);
+  else
+    made->dial();
+  return made;
 }
 
-Result<std::shared_ptr<GuestLink>> Deputy::guest(const wire::Placed& placed, SchedulerLink& scheduler) {
-  const auto name = placed.guest_key + std::to_string(placed.epoch);
-  auto& link = guests_[name];
-  if (link && link->jobs() == 0 && link->outdated()) link.reset();
-  if (link) return link;
-  if (placed.dials_out && callbacks_) return link = await_guest(name, placed, scheduler);
-  auto dialled = GuestLink::dial(loop_, identity_, placed, effects_, policy_,
-                                 [this, name] { loop_.defer([this, name] { guests_.erase(name); }); });
-  if (!dialled) {
-    guests_.erase(name);
-    return tl::make_unexpected(dialled.error());
-  }
-  link = std::move(*dialled);
-  return link;
+void Deputy::fence(const Fence::Target& target) {
+  fences_.emplace_back();
+  auto& fence = fences_.back();
+  fence = std::make_unique<Fence>(loop_, identity_, target, fence_ms, [this, &fence] {
+    fences_.remove_if([&](const auto& one) { return &one == &fence; });
+  });
 }
 
 // Measured once, off the loop; until it is known the scheduler takes home for as fast as a guest.

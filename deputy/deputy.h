@@ -15,12 +15,14 @@
 #include "deputy/context.h"
 #include "deputy/effects.h"
 #include "deputy/export_policy.h"
+#include "deputy/fence.h"
 #include "deputy/guest_link.h"
 #include "deputy/history.h"
 #include "deputy/home_slots.h"
 #include "deputy/input_claims.h"
 #include "deputy/job.h"
 #include "deputy/scheduler_link.h"
+#include "deputy/watchdog.h"
 
 namespace ssi {
 
@@ -29,14 +31,15 @@ class Deputy {
   static constexpr std::uint64_t idle_ms = 10 * 60 * 1000;
 
   // `listener` is the bound socket of callers; the deputy stops the loop after idle_ms without a job.
-  static Result<std::unique_ptr<Deputy>> start(Loop& loop, Fd listener);
+  static Result<std::unique_ptr<Deputy>> start(Loop& loop, Fd listener, Watchdog watchdog);
 
   ~Deputy();
 
   // What the jobs ask of it.
   Result<Config> config(const std::string& user_file);  // "": the usual file
   Result<SchedulerLink*> scheduler(const Config& config, const std::string& from_environment);
-  Result<std::shared_ptr<GuestLink>> guest(const wire::Placed& placed, SchedulerLink& scheduler);
+  // Its session lasts without a connection for at least `grace_ms`.
+  std::shared_ptr<GuestLink> guest(const wire::Placed& placed, SchedulerLink& scheduler, std::uint64_t grace_ms);
   // Where guests that dial out reach us; empty: nowhere, or none could lately. Listens from the first question on.
   std::string callback_address(const Config& config);
   void describe_home(wire::Place& question);  // processors, speed and load of this machine
@@ -52,16 +55,17 @@ class Deputy {
   double home_speed() const { return home_speed_; }  // of one processor, 0: not known yet
 
  private:
-  Deputy(Loop& loop, Fd listener, Identity identity, Context context, ExportPolicy policy,
+  Deputy(Loop& loop, Fd listener, Watchdog watchdog, Identity identity, Context context, ExportPolicy policy,
          const std::string& state);
-  std::shared_ptr<GuestLink> await_guest(const std::string& name, const wire::Placed& placed,
-                                         SchedulerLink& scheduler);
+  void fence(const Fence::Target& target);
+  void await_guest(GuestLink& link, std::uint64_t job, SchedulerLink& scheduler);
   void accept_callers();
   void watch_idle();
   void measure_home();
 
   Loop& loop_;
   Fd listener_;
+  Watchdog watchdog_;
   const Identity identity_;
   const Context context_;
   History history_;
@@ -73,6 +77,7 @@ class Deputy {
   double home_speed_ = 0;
   std::map<std::string, std::unique_ptr<SchedulerLink>> schedulers_;  // by address and key
   std::map<std::string, std::shared_ptr<GuestLink>> guests_;          // by key and epoch
+  std::list<std::unique_ptr<Fence>> fences_;
   std::unique_ptr<Callbacks> callbacks_;
   HomeAddress called_at_;                                  // where callbacks_ listens, and how guests name it
   std::uint64_t listen_again_ = 0, not_called_until_ = 0;  // loop time, ms

@@ -20,80 +20,110 @@ constexpr std::size_t batch = 500;
 
 }  // namespace
 
-GuestLink::GuestLink(Loop& loop, const wire::Placed& placed, std::function<void()> closed)
+GuestLink::GuestLink(Loop& loop, const Identity& self, const wire::Placed& placed, Effects& effects,
+                     ExportPolicy& policy, std::uint64_t grace_ms, Events events)
     : loop_(loop),
-      guest_(placed.guest),
-      ticket_(placed.ticket),
-      epoch_(placed.epoch),
-      closed_(std::move(closed)),
+      self_(self),
+      placed_(placed),
+      effects_(effects),
+      policy_(policy),
+      grace_ms_(grace_ms),
+      events_(std::move(events)),
       patience_(loop) {}
 
 GuestLink::~GuestLink() {
   *alive_ = false;
+  if (state_ == State::open && !session_id_.empty()) events_.over(session_id_);
 }
 
-Result<std::unique_ptr<GuestLink>> GuestLink::dial(Loop& loop, const Identity& self,
-                                                   const wire::Placed& placed, Effects& effects,
-                                                   ExportPolicy& policy, std::function<void()> closed) {
-  auto socket = dial_tcp(placed.address);
-  if (!socket) return tl::make_unexpected(socket.error());
-  std::unique_ptr<GuestLink> link(new GuestLink(loop, placed, std::move(closed)));
-  auto* raw = link.get();
-  raw->policy_ = &policy;
-  raw->open_session(std::move(*socket), self, placed.guest_key, effects);
-  raw->patience_.once(dial_ms, [raw] {
-    raw->session_->close(
-        {std::error_code(ETIMEDOUT, std::generic_category()), "open a session with " + raw->guest_});
-  });
-  return link;
+void GuestLink::dial() {
+  auto socket = dial_tcp(placed_.address);
+  if (!socket) return lost(socket.error());
+  open_session(std::move(*socket));
+  give_up_after(dial_ms);
 }
 
-std::unique_ptr<GuestLink> GuestLink::await(Loop& loop, const Identity& self, const wire::Placed& placed,
-                                            Effects& effects, ExportPolicy& policy,
-                                            std::function<void()> closed, const Expect& expect) {
-  std::unique_ptr<GuestLink> link(new GuestLink(loop, placed, std::move(closed)));
-  auto* raw = link.get();
-  raw->policy_ = &policy;
-  expect([raw, alive = raw->alive_, &self, &effects, key = placed.guest_key](Fd socket) {
-    if (*alive && raw->state_ == State::dialling) raw->open_session(std::move(socket), self, key, effects);
+void GuestLink::await(Expect expect) {
+  expect_ = std::move(expect);
+  expect_({}, [this, alive = alive_](Fd socket) {
+    if (*alive && state_ == State::dialling) open_session(std::move(socket));
   });
-  raw->patience_.once(await_ms, [raw] {
-    const Error why{std::error_code(ETIMEDOUT, std::generic_category()), "wait for a call of " + raw->guest_};
-    if (raw->session_)
-      raw->session_->close(why);
+  give_up_after(await_ms);
+}
+
+void GuestLink::give_up_after(std::uint64_t ms) {
+  patience_.once(ms, [this] {
+    const Error why{std::make_error_code(std::errc::timed_out),
+                    (expect_ ? "wait for a call of " : "open a session with ") + guest()};
+    if (session_)
+      session_->close(why);
     else
-      raw->lost(why);
+      lost(why);
   });
-  return link;
 }
 
-void GuestLink::open_session(Fd socket, const Identity& self, const wire::Bytes& guest_key,
-                             Effects& effects) {
+void GuestLink::open_session(Fd socket) {
   session_ = std::make_unique<Session>(
-      loop_, std::move(socket), TlsStream::Side::home, self, guest_key,
+      loop_, std::move(socket), TlsStream::Side::home, self_, placed_.guest_key,
       Session::Events{[this] { greet(); }, [this](const Session::Incoming& frame) { take(frame); },
                       [this](const Error& why) { lost(why); }});
-  files_ = std::make_unique<FileServer>(loop_, *session_, effects, *policy_);
+  files_ = std::make_unique<FileServer>(loop_, *session_, effects_, policy_);
 }
 
 void GuestLink::greet() {
   wire::Hello hello;
-  hello.ticket = ticket_;
-  hello.epoch = epoch_;
+  hello.ticket = placed_.ticket;
+  hello.epoch = placed_.epoch;
   utsname names;
   ::uname(&names);
   hello.home = names.nodename;
   hello.domain = names.domainname;
   hello.uid = ::geteuid();
   hello.gid = ::getegid();
+  hello.grace_ms = grace_ms_;
   session_->call(hello, {}, [this, alive = alive_](Result<wire::Welcome> welcome, std::string_view) {
     if (!*alive) return;
     patience_.stop();
-    if (!welcome) return session_->close({welcome.error().code, guest_ + " refused the session"});
+    if (!welcome) return session_->close({welcome.error().code, guest() + " refused the session"});
     state_ = State::open;
-    log::info("guest={} session open", guest_);
+    log::info("guest={} session open", guest());
+    endure(welcome->session);
     settle({});
   });
+}
+
+// ------------------------------------------------------------------------------------ it outlives its connection
+
+void GuestLink::endure(const wire::Bytes& session) {
+  if (session.size() != wire::session_size) return;  // an agent of before
+  session_id_ = session;
+  if (!expect_) events_.begun(target());
+  session_->endure({session,
+                    grace_ms_,
+                    [this] { reconnect(); },
+                    [this](const Error& why) { log::warning("guest={} link broken: {}", guest(), why.text()); },
+                    [this](std::uint64_t ms) {
+                      log::info("guest={} session goes on after {} ms", guest(), ms);
+                      for (const auto& [number, job] : jobs_) job.events.resumed(ms);
+                    }});
+}
+
+void GuestLink::reconnect() {
+  if (expect_)
+    return expect_(session_id_, [this, alive = alive_](Fd socket) {
+      if (*alive) session_->resume(std::move(socket));
+    });
+  auto socket = dial_tcp(placed_.address);
+  if (!socket) return session_->not_connected(socket.error());
+  session_->resume(std::move(*socket), wire::resume_mark + session_id_);
+}
+
+void GuestLink::update_grace() {
+  std::uint64_t longest = 0;
+  for (const auto& [number, job] : jobs_) longest = std::max(longest, job.grace_ms);
+  if (session_id_.empty() || jobs_.empty() || longest == std::exchange(grace_ms_, longest)) return;
+  session_->set_grace(longest);
+  session_->post(wire::Grace{longest});
 }
 
 void GuestLink::settle(const Status& status) {
@@ -105,13 +135,15 @@ void GuestLink::settle(const Status& status) {
 }
 
 void GuestLink::when_open(std::function<void(Status)> f) {
+  if (state_ == State::open && !session_->connected())
+    return f(tl::make_unexpected(Error{std::make_error_code(std::errc::timed_out), "its link is broken"}));
   if (state_ == State::open) return f({});
   if (state_ == State::closed) return f(tl::make_unexpected(why_closed_));
   waiting_.push_back(std::move(f));
 }
 
 void GuestLink::validate() {
-  policy_->refresh_if_old();
+  policy_.refresh_if_old();
   files_->tell_stale();
   // Behind the names: one that has become a mount point must not be taken for the directory that it was.
   if (mounts_.empty() || mounts_due_ || files_->mounts_changed()) send_mounts();
@@ -140,18 +172,20 @@ bool GuestLink::outdated() {
   return !std::all_of(mounts_.begin(), mounts_.end(), still_there);
 }
 
-void GuestLink::attach(std::uint64_t job, JobEvents events) {
-  jobs_[job] = std::move(events);
+void GuestLink::attach(std::uint64_t job, std::uint64_t grace_ms, JobEvents events) {
+  jobs_[job] = {grace_ms, std::move(events)};
+  update_grace();
 }
 
 void GuestLink::detach(std::uint64_t job) {
   jobs_.erase(job);
+  if (state_ == State::open) update_grace();
   if (jobs_.empty() && state_ == State::open) files_->idle();
 }
 
 const GuestLink::JobEvents* GuestLink::find(std::uint64_t job) const {
   const auto found = jobs_.find(job);
-  return found == jobs_.end() ? nullptr : &found->second;
+  return found == jobs_.end() ? nullptr : &found->second.events;
 }
 
 void GuestLink::take(const Session::Incoming& frame) {
@@ -188,15 +222,20 @@ void GuestLink::take(const Session::Incoming& frame) {
 }
 
 void GuestLink::lost(const Error& why) {
+  const bool endured = !session_id_.empty();
   state_ = State::closed;
   why_closed_ = why;
   patience_.stop();
-  log::info("guest={} session closed: {}", guest_, why.text());
+  log::info("guest={} session closed: {}", guest(), why.text());
   const auto alive = alive_;
   settle(tl::make_unexpected(why));
   if (!*alive) return;
-  for (const auto& [number, events] : std::exchange(jobs_, {})) events.lost(why);
-  if (*alive) closed_();
+  for (const auto& [number, job] : std::exchange(jobs_, {})) job.events.lost(why);
+  if (!*alive) return;
+  if (endured) events_.over(session_id_);
+  const bool guest_knows = why.code == std::errc::connection_reset || why.code.value() == ESTALE;
+  if (endured && !expect_ && !guest_knows) events_.given_up(target());
+  events_.closed();
 }
 
 }  // namespace ssi

@@ -15,6 +15,7 @@
 #include "common/wire.h"
 #include "deputy/effects.h"
 #include "deputy/export_policy.h"
+#include "deputy/fence.h"
 #include "deputy/file_server.h"
 
 namespace ssi {
@@ -33,23 +34,31 @@ class GuestLink {
     std::function<void(const std::string& reason)> needs_home;
     std::function<void(const std::string& line)> remark;  // for its user
     std::function<void()> gone;                           // no process of the job is left
+    std::function<void(std::uint64_t ms)> resumed;        // the link was broken for so long
     std::function<void(const Error&)> lost;               // the link is gone; nothing follows
   };
 
-  // `placed` admits us: address, pinned key, ticket, epoch. `closed` is called once when the link is lost; destroy the
-  // link then (deferred).
-  static Result<std::unique_ptr<GuestLink>> dial(Loop& loop, const Identity& self, const wire::Placed& placed,
-                                                 Effects& effects, ExportPolicy& policy,
-                                                 std::function<void()> closed);
+  struct Events {
+    std::function<void(const Fence::Target&)> begun;  // the session outlives its connection from now on
+    std::function<void(const wire::Bytes& session)> over;  // that one
+    std::function<void(const Fence::Target&)> given_up;    // before `closed`: the guest may still think that it goes on
+    std::function<void()> closed;  // called once when it is lost; destroy the link then (deferred)
+  };
 
-  // The same, when the guest connects to us: `expect` is given what takes its connection.
-  using Expect = std::function<void(std::function<void(Fd)> connected)>;
-  static std::unique_ptr<GuestLink> await(Loop& loop, const Identity& self, const wire::Placed& placed,
-                                          Effects& effects, ExportPolicy& policy,
-                                          std::function<void()> closed, const Expect& expect);
+  // `placed` admits us: address, pinned key, ticket, epoch. Without a connection the session is kept for `grace_ms`, and
+  // then for as long as any of its jobs asks for.
+  GuestLink(Loop& loop, const Identity& self, const wire::Placed& placed, Effects& effects,
+            ExportPolicy& policy, std::uint64_t grace_ms, Events events);
   ~GuestLink();
 
-  const std::string& guest() const { return guest_; }
+  void dial();  // it listens
+
+  // The guest connects to us: `expect` is given the session that is to be resumed (empty: a new one) and what takes the connection,
+  // and has the guest called.
+  using Expect = std::function<void(const wire::Bytes& session, std::function<void(Fd)> connected)>;
+  void await(Expect expect);
+
+  const std::string& guest() const { return placed_.guest; }
   bool open() const { return state_ == State::open; }
   bool was_called() const { return session_ != nullptr; }  // of one that was awaited: the guest has connected
 
@@ -63,7 +72,7 @@ class GuestLink {
   // What the guest must know before a job starts: home's mounts, and what changed since it last saw it.
   void validate();
 
-  void attach(std::uint64_t job, JobEvents events);
+  void attach(std::uint64_t job, std::uint64_t grace_ms, JobEvents events);
   void detach(std::uint64_t job);
   std::size_t jobs() const { return jobs_.size(); }
   Session& session() { return *session_; }
@@ -72,9 +81,13 @@ class GuestLink {
 
  private:
   enum class State { dialling, open, closed };
-  GuestLink(Loop& loop, const wire::Placed& placed, std::function<void()> closed);
-  void open_session(Fd socket, const Identity& self, const wire::Bytes& guest_key, Effects& effects);
+  void open_session(Fd socket);
+  void give_up_after(std::uint64_t ms);
   void greet();
+  void endure(const wire::Bytes& session);
+  void reconnect();
+  void update_grace();
+  Fence::Target target() const { return {placed_.address, placed_.guest_key, session_id_}; }
   void take(const Session::Incoming& frame);
   void settle(const Status& status);
   void lost(const Error& why);
@@ -82,18 +95,25 @@ class GuestLink {
   const JobEvents* find(std::uint64_t job) const;
 
   Loop& loop_;
-  const std::string guest_;
-  const wire::Bytes ticket_;
-  const std::uint64_t epoch_;
-  std::function<void()> closed_;
+  const Identity& self_;
+  const wire::Placed placed_;
+  Effects& effects_;
+  ExportPolicy& policy_;
+  std::uint64_t grace_ms_;
+  Events events_;
+  Expect expect_;       // null: we dial
+  wire::Bytes session_id_;
   State state_ = State::dialling;
   Error why_closed_;
   Timer patience_;
-  ExportPolicy* policy_ = nullptr;
   std::unique_ptr<Session> session_;
   std::unique_ptr<FileServer> files_;
   std::vector<std::function<void(Status)>> waiting_;
-  std::map<std::uint64_t, JobEvents> jobs_;
+  struct Attached {
+    std::uint64_t grace_ms;
+    JobEvents events;
+  };
+  std::map<std::uint64_t, Attached> jobs_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::vector<wire::Mount> mounts_;  // that the guest was told of
   bool mounts_due_ = false;          // there are more by now

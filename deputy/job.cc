@@ -61,6 +61,11 @@ wire::WindowSize to_wire(const handover_window& window) {
   return {window.rows, window.columns, window.x_pixels, window.y_pixels};
 }
 
+// A grace of no time at all would mean that the session is not to be resumed.
+std::uint64_t to_ms(double seconds) {
+  return std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::min(seconds, 1e6) * 1000));
+}
+
 constexpr std::uint64_t stderr_ms =
     50;  // a job that ends has closed it just before, and we may have something to say
 
@@ -160,6 +165,7 @@ Result<std::string> Job::reason_for_home(const Config& config) {
   if (ruling.rule) {
     record_->under(*ruling.rule);
     min_seconds_ = ruling.rule->min_seconds;
+    grace_ms_ = to_ms(ruling.rule->grace);
     if (auto reason = ssi::reason_for_home(*ruling.rule); !reason.empty() && !never_home_) return reason;
     obey(*ruling.rule);
     return std::string();
@@ -173,6 +179,7 @@ Result<std::string> Job::reason_for_home(const Config& config) {
   if (config.policy == Policy::local && !never_home_) return std::string("[defaults] says local");
   prefers_guest_ = config.policy == Policy::remote;
   min_seconds_ = config.min_seconds;
+  grace_ms_ = to_ms(config.grace);
   return std::string();
 }
 
@@ -288,12 +295,7 @@ void Job::placed(Result<wire::Placed> answer) {
 
 void Job::open_guest() {
   state_ = State::dialling;
-  auto link = deputy_.guest(place_, *scheduler_);
-  if (!link) {
-    scheduler_->ended(place_.job, 0);
-    return home(link.error().text());
-  }
-  guest_ = std::move(*link);
+  guest_ = deputy_.guest(place_, *scheduler_, grace_ms_);
   guest_->when_open([this, alive = alive_](Status open) {
     if (!*alive) return;
     if (open) return start();
@@ -336,7 +338,7 @@ void Job::start() {
   effects_before_ = guest_->files().changes();
   served_before_ = guest_->files().bytes_read();
   stored_before_ = guest_->files().bytes_written();
-  guest_->attach(place_.job, events());
+  guest_->attach(place_.job, grace_ms_, events());
   guest_->validate();
   files_ = PassedFiles(request_.descriptors, descriptors_);
   files_.offer(guest_->files());
@@ -402,6 +404,7 @@ GuestLink::JobEvents Job::events() {
           [this](const std::string& reason) { needs_home(reason); },
           [this](const std::string& line) { remark(line); },
           [this] { gone(); },
+          [this](std::uint64_t ms) { broken_ms_ += ms; },
           [this](const Error& why) { lost(why); }};
 }
 
@@ -509,8 +512,10 @@ Job::Traffic Job::traffic() const {
 std::string Job::summary() const {
   const auto seconds = static_cast<double>(uv_now(loop_.uv()) - began_) / 1000;
   const auto [in, out] = traffic();
-  return fmt::format("{}: {}; {:.2f} s, {} bytes in, {} bytes out", place_.guest, place_.reason, seconds, in,
-                     out);
+  const auto broken =
+      broken_ms_ == 0 ? "" : fmt::format(", its link was broken for {:.1f} s", static_cast<double>(broken_ms_) / 1000);
+  return fmt::format("{}: {}; {:.2f} s, {} bytes in, {} bytes out{}", place_.guest, place_.reason, seconds, in,
+                     out, broken);
 }
 
 }  // namespace ssi

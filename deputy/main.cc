@@ -17,6 +17,7 @@
 #include "common/paths.h"
 #include "deputy/deputy.h"
 #include "deputy/log_file.h"
+#include "deputy/watchdog.h"
 
 namespace {
 
@@ -102,10 +103,12 @@ int main(int argc, char** argv) {
   ::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an errno for the job
   auto listener = listen_for_callers();
   if (!listener) die(listener.error().text());
+  auto watchdog = Watchdog::start();
+  if (!watchdog) die(watchdog.error().text());
 
   Loop loop;
   {
-    auto deputy = Deputy::start(loop, std::move(*listener));
+    auto deputy = Deputy::start(loop, std::move(*listener), std::move(*watchdog));
     if (!deputy) die(deputy.error().text());
     const SignalWatch term(loop, SIGTERM, [&] { loop.stop(); }),
         interrupt(loop, SIGINT, [&] { loop.stop(); });

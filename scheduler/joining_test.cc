@@ -238,10 +238,10 @@ TEST_CASE("a guest that dials out is asked to, by the home whose job is placed t
   const auto placed = deputy.place(question);
   REQUIRE(verdict(placed) == wire::Verdict::guest);
   CHECK(placed.dials_out);
-  other.socket->send(wire::Callback{placed.job, "198.18.0.1:1", "r"});
+  other.socket->send(wire::Callback{placed.job, "198.18.0.1:1", "r", {}});
   other.next<wire::Refused>();
   CHECK(guest.hears_none<wire::Dial>());
-  deputy.socket->send(wire::Callback{placed.job, "198.18.0.1:7702", std::string(16, 'r')});
+  deputy.socket->send(wire::Callback{placed.job, "198.18.0.1:7702", std::string(16, 'r'), {}});
   const auto dial = guest.next<wire::Dial>();
   CHECK(dial.address == "198.18.0.1:7702");
   CHECK(dial.rendezvous == std::string(16, 'r'));

@@ -199,7 +199,7 @@ void Service::on(const ControlServer::Peer& peer, const Member& member, const wi
   const auto route = places_jobs(member) ? registry_.route_of(callback.job, member.key) : std::string();
   if (route.empty())
     return refuse(peer, member.name, 0, "no job of this home is placed at a guest that it calls");
-  server_->send(route, wire::Dial{callback.address, callback.rendezvous});
+  server_->send(route, wire::Dial{callback.address, callback.rendezvous, callback.session});
 }
 
 void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::GuestsRequest& request) {

@@ -79,6 +79,12 @@ class Home:
         assert not said, f"a sanitizer reports: {done.stderr}"
         return done
 
+    def configure(self, text):
+        """Replaces this user's configuration; deputies read it for each job."""
+        directory = self.dir / "config/ssi"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / "config.toml").write_text(text)
+
     def ssi(self, *words, **options):
         return self.run(SSI, *words, **options)
 

@@ -10,6 +10,17 @@ import unittest
 from pool import Pool, SSIRUN, is_zombie, programs_for, wait_until
 
 
+def processes_of_jobs(pool, number):
+    """Pids at home of guest K's processes that are not the agent's own."""
+    def is_job(pid):
+        try:
+            return not is_zombie(pid) and b"ssi-agent" not in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+    found = subprocess.run(["pgrep", "--ns", str(pool.guest_pid(number)), "--nslist", "net"], capture_output=True, text=True).stdout
+    return [int(pid) for pid in found.split() if is_job(pid)]
+
+
 class Losses(unittest.TestCase):
     def running_job(self, pool):
         """A job that writes its heartbeat twenty times a second, from a child of its own."""
@@ -101,10 +112,7 @@ class Losses(unittest.TestCase):
             time.sleep(0.3)
             os.kill(self.deputy(pool), signal.SIGKILL)
             self.assert_125(job, "deputy")
-            guest = str(pool.guest_pid(1))
-            left = lambda: [pid for pid in subprocess.run(["pgrep", "--ns", guest, "--nslist", "net"], capture_output=True, text=True).stdout.split()
-                            if not is_zombie(pid) and "ssi-agent" not in pathlib.Path(f"/proc/{pid}/cmdline").read_text()]
-            self.assertTrue(wait_until(lambda: not left(), 5), left())
+            self.assertTrue(wait_until(lambda: not processes_of_jobs(pool, 1), 5), processes_of_jobs(pool, 1))
 
 
 class ManyHomes(unittest.TestCase):

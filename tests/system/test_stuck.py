@@ -14,8 +14,8 @@ from pool import Pool, SSIRUN, is_zombie, wait_until
 # Asks home for something new all the time, and dies of SIGINT (shells catch it, and a stat(2) is not interrupted for that).
 ASKS = ("import itertools, os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); open(sys.argv[1], 'w'); "
         "[os.path.exists(f'{sys.argv[1]}{i}') for i in itertools.count()]")
-# After so many seconds of silence the link counts as lost (common/session.cc), looked at each 2 s.
-GRACE = 15 + 2
+# After so many seconds of silence a link counts as broken (common/session.cc), looked at each 2 s; then the grace begins.
+GRACE = 15 + 2 + 3 + 2
 
 
 def guest_processes(pool, number, *words):
@@ -98,6 +98,8 @@ class Stuck(unittest.TestCase):
             except BaseException as error:
                 failures.append(error)
         with Pool(2) as one, Pool(1) as other:
+            for pool in one, other:
+                pool.configure("[defaults]\ngrace = 3\n")
             threads = [threading.Thread(target=run, args=pair) for pair in ((self.freeze, one), (self.stop, other))]
             for thread in threads:
                 thread.start()

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Links that break under a running job: it goes on, and nothing of it is lost or comes twice."""
+import hashlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+from pool import Pool, SSIRUN, wait_until
+from test_losses import processes_of_jobs
+
+# Reads its input to the end, and meanwhile appends, writes, renames and locks: requests of which none may be done twice or not at all.
+WORK = r"""
+import fcntl, hashlib, os, sys
+digest, log = hashlib.sha256(), open("log", "ab", 0)
+for number in range(int(sys.argv[1])):
+    piece = sys.stdin.buffer.read(20_000)
+    digest.update(piece)
+    log.write(b"line %d\n" % number)
+    fcntl.flock(log, fcntl.LOCK_EX)
+    with open(f"new{number}", "wb") as new:
+        new.write(piece)
+    os.rename(f"new{number}", f"done{number}")
+    os.mkdir(f"d{number}")
+    fcntl.flock(log, fcntl.LOCK_UN)
+    sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+sys.stderr.write(digest.hexdigest())
+sys.exit(7)
+"""
+COUNT = 250
+
+
+class Cuts(unittest.TestCase):
+    def work(self, pool, harm, *options):
+        """Plays WORK in guest 1 while `harm` is done to it; all that it did must be there once."""
+        pool.run("sh", "-c", "rm -rf log done* d* new*")
+        data = os.urandom(20_000 * COUNT)
+        job = subprocess.Popen([SSIRUN, "--on", "guest1", *options, "python3", "-c", WORK, str(COUNT)], env=pool.env, cwd=pool.work,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        feeder = threading.Thread(target=lambda: (job.stdin.write(data), job.stdin.close()), daemon=True)
+        out = []
+        reader = threading.Thread(target=lambda: out.append(job.stdout.read()), daemon=True)
+        feeder.start()
+        reader.start()
+        harm(job)
+        reader.join(120)
+        said = job.stderr.read().decode()
+        self.assertEqual(job.wait(10), 7, said)
+        feeder.join()
+        job.stdout.close()
+        job.stderr.close()
+        self.assertEqual(hashlib.sha256(out[0]).hexdigest(), hashlib.sha256(data).hexdigest())
+        self.assertTrue(said.startswith(hashlib.sha256(data).hexdigest()), said)
+        self.assertEqual((pool.work / "log").read_text(), "".join(f"line {number}\n" for number in range(COUNT)))
+        for number in range(COUNT):
+            self.assertEqual((pool.work / f"done{number}").read_bytes(), data[number * 20_000:(number + 1) * 20_000])
+        return said
+
+    def connections(self, pool):
+        """Ends the TCP connections of home with guest 1, as `ss -K` does; how many there were."""
+        text = (pool.dir / "state/ssi/pool/guest1.log").read_text()
+        address = re.search(r"takes sessions on ([\d.]+):(\d+)", text)
+        done = subprocess.run(["ss", "-K", "-Htn", "dst", address[1], "dport", "=", address[2]], capture_output=True, text=True)
+        return len(done.stdout.splitlines())
+
+    def test_connections_that_are_reset(self):
+        with Pool(1) as pool:
+            broken = 0
+
+            def harm(job):
+                nonlocal broken
+                self.assertTrue(wait_until((pool.work / "done0").exists, 20))
+                while not (pool.work / f"done{COUNT - 20}").exists() and job.poll() is None:
+                    time.sleep(0.15)
+                    broken += self.connections(pool)
+            said = self.work(pool, harm, "-v")
+            self.assertGreater(broken, 3)
+            self.assertRegex(said, r"its link was broken for \d+\.\d s\n$")
+
+    def test_a_cable_that_is_out_for_a_while(self):
+        with Pool(1) as pool:
+            device = f"{pool.record['bridge']}-g1"
+
+            def harm(job):
+                self.assertTrue(wait_until((pool.work / "done20").exists, 20))
+                subprocess.run(["ip", "link", "set", device, "down"], check=True)
+                time.sleep(20)  # longer than a link may be silent
+                self.assertIsNone(job.poll())
+                subprocess.run(["ip", "link", "set", device, "up"], check=True)
+            self.work(pool, harm)
+
+    def test_a_guest_and_a_home_that_stand_still(self):
+        """SIGSTOP for longer than a link may be silent: the guest's process, then home's."""
+        with Pool(1) as pool:
+            def stop(pids):
+                for pid in pids:
+                    os.kill(pid, signal.SIGSTOP)
+                time.sleep(18)
+                for pid in pids:
+                    os.kill(pid, signal.SIGCONT)
+
+            def harm(job):
+                self.assertTrue(wait_until((pool.work / "done20").exists, 20))
+                agents = subprocess.run(["pgrep", "--ns", str(pool.guest_pid(1)), "--nslist", "net", "ssi-agent"], capture_output=True, text=True)
+                deputy = next(pid for pid in pool.processes() if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "ssi-deputy")
+                stop([int(pid) for pid in agents.stdout.split()])
+                at = len(list(pool.work.glob("done*")))
+                self.assertTrue(wait_until(lambda: len(list(pool.work.glob("done*"))) > at + 5 or job.poll() is not None, 20))
+                stop([deputy])
+            self.work(pool, harm)
+
+    def test_a_guest_that_was_given_up_is_fenced(self):
+        """It comes back after the grace: its job changes nothing any more, and is ended."""
+        with Pool(1) as pool:
+            pool.configure("[defaults]\ngrace = 2\n")
+            job = subprocess.Popen([SSIRUN, "--on", "guest1", "sh", "-c", "while :; do echo x >>beat; sleep 0.05; done"], env=pool.env, cwd=pool.work,
+                                   stderr=subprocess.PIPE)
+            self.assertTrue(wait_until((pool.work / "beat").exists, 10))
+            agents = subprocess.run(["pgrep", "--ns", str(pool.guest_pid(1)), "--nslist", "net"], capture_output=True, text=True).stdout.split()
+            for pid in agents:
+                os.kill(int(pid), signal.SIGSTOP)
+            self.assertEqual(job.wait(30), 125)
+            self.assertIn(b"guest1 was lost", job.stderr.read())
+            job.stderr.close()
+            size = (pool.work / "beat").stat().st_size
+            for pid in agents:
+                os.kill(int(pid), signal.SIGCONT)
+            self.assertTrue(wait_until(lambda: not processes_of_jobs(pool, 1), 6), processes_of_jobs(pool, 1))
+            self.assertEqual((pool.work / "beat").stat().st_size, size)
+            self.assertTrue(wait_until(lambda: pool.status()["guest1"]["state"] == "up", 10))
+            self.assertEqual(pool.ssirun("--remote", "echo", "again").stdout, b"again\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
