@@ -91,6 +91,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Answer<wire::Attr> serve(const wire::Open& m);
   Answer<wire::Entry> serve(const wire::Create& m);
   Answer<wire::Entry> create_nameless(const wire::Create& m);
+  bool looks_again(Node& dir, int fd);
   void add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights);
   Answer<wire::None> serve(const wire::Adopt& m);
   void serve(const wire::Release& m);
@@ -224,6 +225,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::unordered_map<std::uint64_t, unsigned> changing_;  // how many of its changes a thread is at
   std::vector<std::uint64_t> roots_;                      // of the exported file systems
   std::chrono::steady_clock::time_point said_stale_{};    // when an open was last answered with ESTALE
+  std::chrono::steady_clock::time_point said_gone_{};     // when looks_again() last said so, of any directory
   bool announced_ = false;                                // the mounts, as the table is now
   std::uint64_t bytes_read_ = 0, bytes_written_ = 0, changes_ = 0;
 };

@@ -32,6 +32,7 @@ struct Node {
   bool nameless = false;  // its name was removed: only the descriptor leads there
   bool barred = false;    // root of a file system that is not exported; looks like an empty directory
   std::chrono::steady_clock::time_point looked_up{};  // when the guest last asked for it by its name
+  std::chrono::steady_clock::time_point said_gone{};  // when it was last told that this directory is gone
 
  private:
   friend class Nodes;

@@ -89,6 +89,19 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
   return attr;
 }
 
+// A directory that is gone from home, which the guest came by through a name that it should not believe in any more: it
+// looks again. Only once, as its kernel does: who stands in it asks for the same directory again, and what is replaced
+// all the time is gone again when it was found.
+bool FileService::looks_again(Node& dir, int fd) {
+  struct statx status;
+  if (stat_of(fd, status) != 0 || status.stx_nlink != 0) return false;
+  const auto now = std::chrono::steady_clock::now();
+  const bool was_found = dir.looked_up > said_gone_ && now - said_gone_ < another_try;
+  if (was_found || now - dir.said_gone < another_try) return false;
+  dir.said_gone = said_gone_ = now;
+  return true;
+}
+
 // The node stays nameless, and so its descriptor open, until link(2) gives it a name.
 Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
   const auto dir = hold(m.parent);
@@ -105,7 +118,8 @@ Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
       });
     });
   });
-  if (error) return fails(error);
+  // What a file system has against a directory that is gone is its own (ext4: EPERM), and no answer to a path.
+  if (error) return fails(looks_again(*dir->node, dir->fd()) ? ESTALE : error);
   struct statx status;
   if (const int failed = stat_of(fd.get(), status)) return fails(failed);
   Fd path;  // the only way back to it

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <doctest/doctest.h>
+#include <fcntl.h>
 
+#include <cerrno>
 #include <map>
 #include <set>
 
@@ -71,6 +73,27 @@ TEST_CASE("a file without a name, and the name that it gets") {
   CHECK(home.error(wire::Create{made->node, "", 0600, O_RDWR | O_TMPFILE, other, me}) == ENOTDIR);
   CHECK(home.error(wire::Create{dir->node, "", 0600, O_RDONLY | O_TMPFILE, other, me}) == EINVAL);
   CHECK(home.error(wire::Create{dir->node, "", 0600, O_RDWR | O_TMPFILE, handle + 100, me}) == 0);
+}
+
+TEST_CASE("a directory that is gone is looked up again before a file without a name is refused there") {
+  TestHome home;
+  const auto make_in = [&](std::uint64_t dir) {
+    return home.error(wire::Create{dir, "", 0600, O_RDWR | O_TMPFILE, home.next_handle(), me});
+  };
+  std::filesystem::create_directory(home.path("dir"));
+  const auto gone = home.look(home.root(), "dir").node;
+  const Fd same(::open(home.path("dir").c_str(), O_PATH | O_CLOEXEC));
+  std::filesystem::remove(home.path("dir"));
+  const Fd made(::openat(same.get(), ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
+  const int at_home = made ? 0 : errno;  // EPERM on ext4; a tmpfs makes it
+  CHECK(make_in(gone) == (at_home ? ESTALE : 0));
+  CHECK(make_in(gone) == at_home);  // who stands there gets home's answer
+  std::filesystem::create_directory(home.path("dir"));
+  const auto found = home.look(home.root(), "dir").node;
+  CHECK(make_in(found) == 0);
+  std::filesystem::remove(home.path("dir"));
+  CHECK(make_in(found) == at_home);  // the guest's kernel looks again only once
+  CHECK(make_in(gone) == at_home);   // and others' looking does not count
 }
 
 TEST_CASE("what is not a file or directory is not opened") {
