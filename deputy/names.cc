@@ -8,6 +8,18 @@
 #include "deputy/file_service.h"
 
 namespace ssi {
+namespace {
+
+// A directory that the guest did not mean: it has come to that name since the guest looked (FUSE sends names alone). The
+// guest's kernel takes the one that it knew there for dead from then on (S_DEAD): empty, and ENOENT for all in it, also
+// where it lives on under another name. At ESTALE it looks again first.
+bool is_stranger(const std::optional<FileId>& is, const Node* node, const Node& dir,
+                 const std::string& name) {
+  if (!is || !S_ISDIR(is->type) || (node && node->root)) return false;  // a root cannot be removed
+  return !node || node->parent != &dir || node->name != name;
+}
+
+}  // namespace
 
 Answer<wire::Entry> FileService::serve(const wire::Lookup& m) {
   const auto dir = hold_dir(m.parent, m.name);
@@ -112,7 +124,9 @@ Answer<wire::None> FileService::remove_name(const wire::Unlink& m, bool director
   const auto rights = callers_.rights(m.caller);
   const Change change{directory ? Change::Kind::rmdir : Change::Kind::unlink, nullptr,
                       Change::Place{dir->node, m.name, is}};
+  const bool meant = !directory || !is_stranger(is, node, *dir->node, m.name);
   const int error = apply(change, [&] {
+    if (!meant) return ESTALE;
     return act_as(rights,
                   [&] { return ::unlinkat(dir->fd(), m.name.c_str(), directory ? AT_REMOVEDIR : 0); });
   });
@@ -142,10 +156,14 @@ Answer<wire::None> FileService::serve(const wire::Rename& m) {
     return fails(is ? not_shown(*dir->node, m.name, kept) : ENOENT);
   const auto was = file_at(to->fd(), m.new_name);
   Node *node = keep_reachable(is), *replaced = keep_reachable(was);
+  const bool exchanged = m.flags & RENAME_EXCHANGE;
+  const bool replaces = !exchanged && !(m.flags & RENAME_NOREPLACE);
+  const bool meant = !replaces || !is_stranger(was, replaced, *to->node, m.new_name);
   const auto rights = callers_.rights(m.caller);
   const Change change{Change::Kind::rename, nullptr, Change::Place{dir->node, m.name, is},
                       Change::Place{to->node, m.new_name, was}};
   const int error = apply(change, [&] {
+    if (!meant) return ESTALE;
     return act_as(rights, [&] {
       return ::renameat2(dir->fd(), m.name.c_str(), to->fd(), m.new_name.c_str(), m.flags);
     });
@@ -153,7 +171,6 @@ Answer<wire::None> FileService::serve(const wire::Rename& m) {
   if (error) return fails(error);
   if (is && is == was) return wire::None{};  // two names of one file: rename(2) leaves both
   changed_by_guest({dir->node, to->node});
-  const bool exchanged = m.flags & RENAME_EXCHANGE;
   moved_by_guest({m.parent, m.name}, {m.new_parent, m.new_name}, exchanged);
   if (replaced && exchanged)
     nodes_.renamed(*replaced, *dir->node, m.name);

@@ -57,6 +57,37 @@ TEST_CASE("names are made, looked up, moved and removed") {
   CHECK_FALSE(std::filesystem::exists(home.path("dir")));
 }
 
+TEST_CASE("a directory is removed or replaced only where the guest has met it") {
+  TestHome home;
+  const auto swap_at_home = [&](const std::string& name, const std::string& away) {
+    std::filesystem::rename(home.path(name), home.path(away));
+    std::filesystem::create_directory(home.path(name));
+  };
+  const auto made = home.ask(wire::Mkdir{home.root(), "a", 0700, me});
+  REQUIRE(made);
+  swap_at_home("a", "b");
+  CHECK(home.error(wire::Rmdir{home.root(), "a", me}) == ESTALE);
+  CHECK(std::filesystem::exists(home.path("a")));
+  CHECK(home.look(home.root(), "a").node != made->node);
+  CHECK(home.error(wire::Rmdir{home.root(), "a", me}) == 0);
+
+  std::filesystem::rename(home.path("b"), home.path("a"));  // one that is known, by another name
+  CHECK(home.look(home.root(), "a").node == made->node);
+  swap_at_home("a", "b");
+  CHECK(home.look(home.root(), "b").node == made->node);
+  const auto other = home.look(home.root(), "a").node;
+  std::filesystem::rename(home.path("a"), home.path("c"));
+  std::filesystem::rename(home.path("b"), home.path("a"));
+  REQUIRE(home.ask(wire::Mkdir{home.root(), "new", 0700, me}));
+  CHECK(home.error(wire::Rename{home.root(), "new", home.root(), "a", 0, me}) == ESTALE);
+  CHECK(home.error(wire::Rename{home.root(), "new", home.root(), "a", RENAME_NOREPLACE, me}) == EEXIST);
+  CHECK(home.error(wire::Rmdir{home.root(), "c", me}) == ESTALE);
+  CHECK(home.look(home.root(), "c").node == other);
+  CHECK(home.error(wire::Rmdir{home.root(), "c", me}) == 0);
+  CHECK(home.look(home.root(), "a").node == made->node);
+  CHECK(home.error(wire::Rename{home.root(), "new", home.root(), "a", 0, me}) == 0);
+}
+
 TEST_CASE("names are bytes, and one component") {
   TestHome home;
   const std::string odd = "\xff\xfe\n \\\"'*\x01", longest(255, 'x');
