@@ -12,7 +12,8 @@ namespace {
 
 // A directory that the guest did not mean: it has come to that name since the guest looked (FUSE sends names alone). The
 // guest's kernel takes the one that it knew there for dead from then on (S_DEAD): empty, and ENOENT for all in it, also
-// where it lives on under another name. At ESTALE it looks again first.
+// where it lives on under another name. At ESTALE it looks again first. (What comes to the name between our own look and
+// the call, within microseconds, goes unseen.)
 bool is_stranger(const std::optional<FileId>& is, const Node* node, const Node& dir,
                  const std::string& name) {
   if (!is || !S_ISDIR(is->type) || (node && node->root)) return false;  // a root cannot be removed

@@ -74,7 +74,6 @@ class Tree(unittest.TestCase):
     def test_one_job(self):
         self.play("one", [[SSIRUN, "--remote"]], SECONDS)
 
-    @unittest.skipUnless(FULL, "one run in five ends with an errno that a local file system does not give (docs/view.md, last row)")
     def test_two_guests_and_home(self):
         self.play("three", [[SSIRUN, "--on", "guest1"], [SSIRUN, "--on", "guest2"], []], SECONDS)
 
