@@ -48,7 +48,8 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   if (!request) return;
   const auto node = superblock.node(ino);
   const auto opened = opening(superblock, *info);
-  superblock.ask(request, wire::Open{node, opened.fh, info->flags & ~kernel_exec, request->caller()},
+  const std::uint8_t runs = info->flags & kernel_exec ? 1 : 0;
+  superblock.ask(request, wire::Open{node, opened.fh, info->flags & ~kernel_exec, request->caller(), runs},
                  [&superblock, request, node, opened](const wire::Attr& attr, std::string_view) {
                    if (opened.flags & kernel_exec) superblock.will_run(*request, node, attr);
                    auto reply = opened;

@@ -735,7 +735,7 @@ struct Open {  // files and directories
   std::uint64_t node = 0, handle = 0;
   std::int32_t flags = 0;  // as open(2)
   Caller caller;
-  std::uint8_t exec = 0;  // 1: to run it, so nobody may write it meanwhile (ETXTBSY). Always 0 so far
+  std::uint8_t exec = 0;  // 1: to run it, so no other guest may write it meanwhile (ETXTBSY)
   SSI_FIELDS(node, handle, flags, caller, exec)
 };
 

@@ -12,6 +12,7 @@
 
 #include "deputy/export_policy.h"
 #include "deputy/nodes.h"
+#include "deputy/text_uses.h"
 #include "deputy/unlocks.h"
 
 namespace ssi {
@@ -60,10 +61,12 @@ class Effects {
   std::uint64_t last() const { return last_; }  // the number of the latest change, 0 before the first
 
   Unlocks& unlocks() { return unlocks_; }
+  TextUses& text_uses() { return text_uses_; }
 
  private:
   std::uint64_t last_ = 0;
   Unlocks unlocks_;
+  TextUses text_uses_;
 };
 
 }  // namespace ssi

@@ -2,16 +2,46 @@
 #include "deputy/file_server.h"
 
 #include <array>
+#include <cerrno>
+#include <utility>
 
 #include "common/log.h"
 #include "deputy/file_service.h"
 
 namespace ssi {
+namespace {
+
+// How often is looked whether a busy file is free, and how many times before it is ETXTBSY.
+constexpr std::uint64_t busy_again_ms = 5;
+constexpr int busy_tries = 100;
+
+}  // namespace
 
 // Which `serve` a frame goes to, by its kind.
 struct FileService::Table {
   using Take = void (*)(FileService&, const Session::Incoming&);
   std::array<Take, std::variant_size_v<wire::Frame>> take{};
+
+  template <class M>
+  static void reply(FileService& service, Id id, const M& message, std::string_view body) {
+    if constexpr (requires { service.serve(id, message, body); })
+      service.serve(id, message, body);
+    else
+      service.answer(id, service.serve(message));
+  }
+
+  // A close(2), or the end of a process, has returned before its guest's kernel tells of it.
+  template <class M>
+  static void reply_when_free(FileService& service, Id id, const M& message, int tries = busy_tries) {
+    if (!service.is_busy(message)) return reply(service, id, message, {});
+    if (tries == 0) return service.session_.fail(id, ETXTBSY);
+    service.busy_.push_back(service.later(
+        [id, message, tries](FileService& self) { reply_when_free(self, id, message, tries - 1); }));
+    if (service.busy_.size() > 1) return;
+    service.when_free_.once(busy_again_ms, service.later([](FileService& self) {
+      for (const auto& next : std::exchange(self.busy_, {})) next();
+    }));
+  }
 
   template <class M>
   static void call(FileService& service, const Session::Incoming& frame) {
@@ -24,10 +54,10 @@ struct FileService::Table {
       if (request) service.session_.fail(frame.id, EPROTO);
     } else if constexpr (!request) {
       service.serve(*message);
-    } else if constexpr (requires { service.serve(frame.id, *message, frame.body); }) {
-      service.serve(frame.id, *message, frame.body);
+    } else if constexpr (requires { service.is_busy(*message); }) {
+      reply_when_free(service, frame.id, *message);
     } else {
-      service.answer(frame.id, service.serve(*message));
+      reply(service, frame.id, *message, frame.body);
     }
   }
 

@@ -44,7 +44,9 @@ class FileService : public std::enable_shared_from_this<FileService> {
         locks_(Locks::make(loop, effects.unlocks())),
         watch_(loop, limits.watches, [this] { heard(); }),
         gathering_(loop),
-        resting_(loop) {}
+        resting_(loop),
+        when_free_(loop) {}
+  ~FileService() { effects_.text_uses().forget(this); }
 
   bool handle(const Session::Incoming& frame);  // file_server.cc: the table of requests
   wire::Mounts mounts();
@@ -92,7 +94,12 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Answer<wire::Entry> serve(const wire::Create& m);
   Answer<wire::Entry> create_nameless(const wire::Create& m);
   bool looks_again(Node& dir, int fd);
-  void add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights);
+  void add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights, bool runs = false);
+  // Whether somebody else runs what this would write, or writes what it would run; perhaps no more in a moment, when a
+  // guest's kernel has told of a close(2) or an end.
+  bool is_busy(const wire::Open& m);
+  bool is_busy(const wire::Create& m);
+  bool is_busy(const wire::Setattr& m);
   Answer<wire::None> serve(const wire::Adopt& m);
   void serve(const wire::Release& m);
   Answer<wire::DirPage> serve(const wire::Readdir& m);
@@ -216,7 +223,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::map<std::uint64_t, std::weak_ptr<Description>> offered_;  // by token
   HandedOut handed_out_;
   Watch watch_;
-  Timer gathering_, resting_;
+  Timer gathering_, resting_, when_free_;
+  std::vector<std::function<void()>> busy_;  // requests that wait for a file to be free
   bool rests_ = false;              // no job runs: nothing is to stay open
   std::uint64_t told_news_at_ = 0;  // loop time, ms
   std::unordered_set<std::uint64_t>

@@ -24,6 +24,7 @@ struct OpenFile {
   std::uint64_t node = 0;
   std::shared_ptr<Description> description;  // that it stands for: what is read and written goes there
   bool writable = false;
+  bool runs = false;      // opened by execve(2)
   bool appends = false;  // what fcntl(2) last said of `fd`: O_APPEND
   bool written = false;  // so close(2) may have something to report
   Rights rights;         // of who opened it

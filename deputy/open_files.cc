@@ -28,18 +28,46 @@ bool writes(int flags) {
 
 }  // namespace
 
-void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights) {
+void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights, bool runs) {
   auto file = std::make_shared<OpenFile>();
   file->node = node.number;
   file->fd = std::move(fd);
   file->appends = flags & O_APPEND;
   file->writable = (flags & O_ACCMODE) != O_RDONLY;
+  file->runs = runs && !file->writable;
+  if (file->runs || file->writable)
+    effects_.text_uses().begin(node.id, this, file->runs ? TextUses::runs : TextUses::writes);
   file->rights = std::move(rights);
   file->session = weak_from_this();
   handles_.add(handle, std::move(file));
   nodes_.opened(node);
   watch_.keep(node.number, true);
   if (S_ISREG(node.id.type)) contents_.insert(node.number);
+}
+
+// What this guest itself has open for writing is its kernel's business, which asks for the file before it judges.
+bool FileService::is_busy(const wire::Open& m) {
+  const auto held = m.exec || writes(m.flags) ? hold(m.node) : fails(ENOENT);
+  if (!held || !S_ISREG(held->node->id.type)) return false;
+  const auto& id = held->node->id;
+  const auto& uses = effects_.text_uses();
+  if (!m.exec) return uses.stands_against(id, this, TextUses::writes);
+  return uses.stands_against(id, this, TextUses::runs) ||
+         (!uses.has(id, this, TextUses::writes) && is_open_for_writing(held->fd()));
+}
+
+bool FileService::is_busy(const wire::Create& m) {
+  const auto dir = writes(m.flags) && !(m.flags & O_EXCL) ? hold_dir(m.parent, m.name) : fails(ENOENT);
+  const auto id = dir ? file_at(dir->fd(), m.name) : std::nullopt;
+  return id && effects_.text_uses().stands_against(*id, this, TextUses::writes);
+}
+
+bool FileService::is_busy(const wire::Setattr& m) {
+  if (!(m.fields & wire::Setattr::set_size)) return false;
+  const auto file = m.handle ? handles_.find(m.handle) : nullptr;
+  const Node* node = nodes_.find(m.node);
+  return node && !(file && file->writable) &&
+         effects_.text_uses().stands_against(node->id, this, TextUses::writes);
 }
 
 // Runs on the loop, so that a request that is pipelined behind it finds the handle.
@@ -85,7 +113,7 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
   auto attr = attr_of(status);
   attr.brief = heard == Watch::Heard::no;
   if (m.flags & O_TRUNC) changed_by_guest({&node});
-  add_open(m.handle, node, std::move(fd), m.flags, std::move(rights));
+  add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.exec != 0);
   return attr;
 }
 
@@ -199,6 +227,8 @@ void FileService::serve(const wire::Release& m) {
   const auto file = handles_.remove(m.handle);
   Node* node = file ? nodes_.find(file->node) : nullptr;
   if (!node) return;
+  if (file->runs || file->writable)
+    effects_.text_uses().end(node->id, this, file->runs ? TextUses::runs : TextUses::writes);
   if (node->opens == 1) {
     watch_.keep(node->number, false);
     contents_.erase(node->number);
