@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Two guests and home at one file system at the same time: what is atomic on a local disk is atomic between them."""
 import collections
+import shutil
 import subprocess
 import sys
 import time
@@ -71,6 +72,36 @@ for turn in turns():
 assert os.stat(f'mine-{who}').st_nlink == 1
 print(rounds)
 """
+
+# One end of a chain of commands: does what a line of its input says, and prints what came of it.
+HAND = r"""
+import errno, os, subprocess, sys
+open_files, running = {}, {}
+def write(name, text, flags=0):
+    fd = os.open(name, os.O_WRONLY | flags, 0o755)
+    os.write(fd, text)
+    os.close(fd)
+def program(name, size):
+    write(name, open('/bin/true', 'rb').read() + b'x' * size, os.O_CREAT | os.O_TRUNC)
+def hold(name):
+    open_files[name] = os.open(name, os.O_WRONLY)
+def let_go(name):
+    os.close(open_files.pop(name))
+def run(*argv):
+    subprocess.run(argv, check=True)
+def start(*argv):
+    running[argv[0]] = subprocess.Popen(argv)
+def end(name):
+    running[name].kill()
+    running.pop(name).wait()
+for line in sys.stdin:
+    try:
+        exec(line)
+        print('done', flush=True)
+    except OSError as error:
+        print(errno.errorcode[error.errno], flush=True)
+"""
+PLACES = {"guest1": [SSIRUN, "--on", "guest1"], "guest2": [SSIRUN, "--on", "guest2"], "home": []}
 pool = None
 
 
@@ -137,6 +168,65 @@ class TwoSides(unittest.TestCase):
     def test_link_locks(self):
         self.race(LINKS.replace("0.04", "0"), 2, 50)
         self.assertFalse((self.work / "lock").exists())
+
+
+class Busy(unittest.TestCase):
+    """No file is run here while it is written there (ETXTBSY), and a close or an end counts at once."""
+
+    def setUp(self):
+        self.work = pool.work / self._testMethodName
+        self.work.mkdir()
+        shutil.copy("/bin/sleep", self.work / "program")
+        self.hands = {}
+        for place, prefix in PLACES.items():
+            hand = subprocess.Popen([*prefix, sys.executable, "-c", HAND], cwd=self.work, env=pool.env, text=True, bufsize=1,
+                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.addCleanup(self.dismiss, hand)
+            self.hands[place] = hand
+
+    def dismiss(self, hand):
+        hand.stdin.close()
+        self.assertEqual(hand.wait(30), 0)
+        hand.stdout.close()
+
+    def do(self, place, what):
+        print(what, file=self.hands[place].stdin)
+        return self.hands[place].stdout.readline().strip()
+
+    def all_do(self, *steps):
+        for place, what in steps:
+            self.assertEqual(self.do(place, what), "done", (place, what))
+
+    def test_what_another_guest_runs_is_not_written(self):
+        self.all_do(("guest1", "start('./program', '60')"))
+        for _ in range(2):
+            for what in ["hold('program')", "os.truncate('program', 0)", "program('program', 0)",
+                         "os.open('program', os.O_RDONLY | os.O_TRUNC)"]:
+                self.assertEqual(self.do("guest2", what), "ETXTBSY", what)
+            self.all_do(("guest2", "run('./program', '0')"))  # the same program, which another still runs when it has ended
+        self.all_do(("guest1", "end('./program')"), ("guest2", "hold('program')"))
+
+    def test_what_is_written_elsewhere_is_not_run(self):
+        for writer in "guest1", "home":
+            with self.subTest(writer=writer):
+                self.all_do((writer, "hold('program')"))
+                self.assertEqual(self.do("guest2", "run('./program', '0')"), "ETXTBSY")
+                self.all_do((writer, "let_go('program')"), ("guest2", "run('./program', '0')"))
+
+    def test_what_has_been_written_can_be_run_at_once(self):
+        for writer, runner in [("guest1", "guest1"), ("guest1", "guest2"), ("home", "guest2"), ("guest2", "home")]:
+            with self.subTest(writer=writer, runner=runner):
+                for turn in range(300):  # the runner has ended when it is written again
+                    self.all_do((writer, f"program('made', {turn})"), (runner, "run('./made')"))
+
+    def test_the_commands_of_a_script(self):
+        """Each behind the one before, and nothing else between them."""
+        script = " && ".join(["ssirun --on guest1 cp /bin/true made", "ssirun --on guest2 ./made", "ssirun --on guest2 cp /bin/true made",
+                              "ssirun --on guest1 ./made", "cat /bin/true > made", "ssirun --on guest2 ./made",
+                              "ssirun --on guest1 cat /bin/true > made", "ssirun --on guest2 ./made", "./made"])
+        done = subprocess.run(["sh", "-c", f"for turn in $(seq 15); do {script} || exit; done"], cwd=self.work, env=pool.env,
+                              capture_output=True, text=True, timeout=200)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
 
 
 if __name__ == "__main__":
