@@ -160,12 +160,12 @@ void Superblock::watch_dying() {
 }
 
 // Whoever nobody waits for any more, or belongs to no job, sees that there is no such file, or may not.
-void Superblock::met_hidden(const RequestPtr& request, const wire::Name& place, int error) {
+void Superblock::met_hidden(const RequestPtr& request, const wire::Name& place, const char* why, int error) {
   auto path = refs_.path_of(place.parent);
   if (!place.name.empty()) path += "/" + place.name;
   path.insert(0, path_ == "/" ? "" : path_);
   if (path.empty()) path = "a file";
-  recalls_.call_home(request, "needs " + path + ", which is hidden from guests", error, Recalls::Left::leave);
+  recalls_.call_home(request, "needs " + path + ", " + why, error, Recalls::Left::leave);
 }
 
 void Superblock::will_run(const Request& request, std::uint64_t node, const wire::Attr& attr) const {

@@ -87,12 +87,12 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
     home_->session()->call<M>(
         message, body,
         [weak = weak_from_this(), request, then = std::move(then), otherwise = std::move(otherwise),
-         place = place_in(message)](Result<typename M::Reply> reply, std::string_view bytes) {
+         place = place_in(message), why = why_hidden(message)](Result<typename M::Reply> reply, std::string_view bytes) {
           const auto self = weak.lock();
           if (!self) return;
           if (reply) return then(*reply, bytes);
           if (reply.error().code.value() == wire::hidden)
-            return self->met_hidden(request, place, std::is_same_v<M, wire::Lookup> ? ENOENT : EACCES);
+            return self->met_hidden(request, place, why, std::is_same_v<M, wire::Lookup> ? ENOENT : EACCES);
           const auto error = errno_of(reply.error());
           if (!otherwise(error)) request->error(error);
         });
@@ -165,7 +165,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void interrupted(Request& request);
   void watch_dying();
   void drop_untaken(DirHandle& directory);
-  void met_hidden(const RequestPtr& request, const wire::Name& place, int error);
+  void met_hidden(const RequestPtr& request, const wire::Name& place, const char* why, int error);
 
   // Which name the message is about, or (without one) which node.
   template <class M>
@@ -176,6 +176,13 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
       return {message.node, {}};
     else
       return {};
+  }
+
+  template <class M>
+  static const char* why_hidden(const M& message) {
+    if constexpr (requires { message.exec; })
+      if (message.exec) return "which may be run but not read";
+    return "which is hidden from guests";
   }
 
   static int errno_of(const Error& error);

@@ -612,7 +612,7 @@ struct Entry {
   SSI_FIELDS(node, fs, attr)
 };
 
-// The errno of a request that meets what the policy hides: the asking job goes home (NeedsHome), which has it.
+// The errno where only home has it (NeedsHome): what the policy hides; of Open.exec also what may be run and not read.
 inline constexpr int hidden = 1000;
 
 struct Lookup {  // node 0: there is no such name, which may be remembered (ENOENT: not to be)

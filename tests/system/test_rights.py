@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import tempfile
 import unittest
 
 from pool import SSIRUN, Pool, is_zombie, programs_for, wait_until
@@ -33,6 +34,13 @@ def remote(*words, **options):
 def as_user(command):
     """A command prefix, in a job of root's or at home."""
     return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "sh", "-c", command]
+
+
+def unread(path):
+    """A program of root's that others may run and not read. At the path."""
+    shutil.copy("/bin/echo", path)
+    path.chmod(0o711)
+    return path
 
 
 class Rights(unittest.TestCase):
@@ -74,6 +82,16 @@ class Rights(unittest.TestCase):
         done = remote(*as_user(script), cwd=where)
         self.assertEqual(done.stdout, b"x\ncat: c/f: Permission denied\nx\n", done.stderr)
 
+    def test_a_program_that_may_be_run_and_not_read(self):
+        """Root's deputy has it run as at home, and no better read."""
+        path = unread(pool.work / "unread")
+        script = f"{path} ran; cat {path} 2>&1; cp {path} copy 2>&1; cat {path} 2>&1"
+        at_home = pool.run(*as_user(script))
+        self.assertTrue(at_home.stdout.startswith(b"ran\ncat: "), at_home.stdout)
+        self.assertEqual(remote(*as_user(script)).stdout, at_home.stdout)
+        path.chmod(0o700)
+        self.assertEqual(remote(*as_user(f"{path}; echo $?")).stdout, b"126\n")
+
 
 class SetId(unittest.TestCase):
     def program(self, name, mode):
@@ -103,15 +121,18 @@ class SetId(unittest.TestCase):
 class TwoUsers(unittest.TestCase):
     def user(self):
         """Another user of this machine, with a deputy of his own on root's pool: his ssirun, its environment and place."""
-        work = pool.dir / "user"
-        for name in ("", "state", "run", "config"):
-            (work / name).mkdir(mode=0o700)
-            os.chown(work / name, USER, USER)
+        work = pathlib.Path(tempfile.mkdtemp(prefix="user", dir=pool.dir))
+        for name in ("state", "run", "config/ssi"):
+            (work / name).mkdir(parents=True)
+        (work / "config/ssi/config.toml").write_text('[defaults]\npolicy = "remote"\nmin_seconds = 0\n')
+        for path in (work, *work.rglob("*")):
+            os.chown(path, USER, USER)
+            path.chmod(0o700)
         env = {"XDG_STATE_HOME": f"{work}/state", "XDG_RUNTIME_DIR": f"{work}/run", "XDG_CONFIG_HOME": f"{work}/config", "HOME": str(work)}
         prefix = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
-        build = programs_for(prefix, pool.dir)
+        build = programs_for(prefix, work)
         key = pool.run(*prefix, build / "cli/ssi", "key", "show", env=env).stdout.decode().strip()
-        (pool.dir / "state/ssi/pool/admit/user.pub").write_text(f"deputy {key}\n")
+        (pool.dir / "state/ssi/pool/admit" / f"{work.name}.pub").write_text(f"deputy {key}\n")
         address, key = pool.scheduler()
         env["SSI_SCHEDULER"] = f"{address}#{key}"
         self.addCleanup(self.end_deputy, f"XDG_RUNTIME_DIR={work}/run")
@@ -147,3 +168,20 @@ class TwoUsers(unittest.TestCase):
             job.kill()
             job.wait()
             job.stdout.close()
+
+    def test_a_program_that_only_home_can_read(self):
+        """The user's deputy cannot give it to a guest: the job goes home, if it has done nothing yet, or one line says why it ends."""
+        path = unread(pool.work / "unread-too")
+        ssirun, env, work = self.user()
+        needs = f"sh needs {path}, which may be run but not read: run it with --local"
+        done = pool.run(*ssirun, "sh", "-c", f"{path} ran; echo on", env=env, cwd=work)
+        self.assertEqual((done.returncode, done.stdout, done.stderr.decode()), (125, b"", f"ssirun: {needs}\n"))
+        for why in "home: guest1: it needs", "home: last time it needed":
+            done = pool.run(*ssirun[:-1], "-v", "sh", "-c", f"{path} ran; echo further", env=env, cwd=work)
+            self.assertEqual((done.returncode, done.stdout), (0, b"ran\nfurther\n"), done.stderr)
+            self.assertIn(f"{why} {path}, which may be run but not read\n", done.stderr.decode())
+        done = pool.run(*ssirun, path, "ran", env=env, cwd=work)
+        self.assertEqual((done.returncode, done.stdout), (125, b""), done.stderr)
+        self.assertEqual(done.stderr.decode(), f"ssirun: unread-too needs {path}, which may be run but not read: run it with --local\n")
+        done = pool.run(*ssirun[:-1], path, "ran", env=env, cwd=work)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"ran\n", b""))
