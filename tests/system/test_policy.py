@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The export policy as jobs meet it: what is hidden sends them home, what is read-only stays as it is."""
+"""The export policy as jobs meet it: what is hidden sends them home, what is read-only stays as it is; and as `ssi doctor` shows it."""
+import json
 import os
+import re
 import subprocess
 import time
 import unittest
@@ -159,6 +161,55 @@ class ReadOnly(unittest.TestCase):
         self.assertEqual(done.returncode, 0)
         self.assertEqual((pool.work / "rc").read_text(), before + "more\n")
         (pool.work / "rc").write_text(before)
+
+
+class Doctor(unittest.TestCase):
+    def setUp(self):
+        self.config = str(pool.dir / "config/ssi/config.toml")
+        for name in ("later-a", "later-b"):
+            (pool.work / name).touch()
+            self.addCleanup((pool.work / name).unlink)
+
+    def test_json(self):
+        done = pool.ssi("doctor", "--json")
+        self.assertEqual((done.returncode, done.stderr), (0, b""), done.stdout)
+        said = json.loads(done.stdout)
+        self.assertEqual(list(said), ["findings", "policy"])
+        for finding in said["findings"]:
+            self.assertEqual(list(finding), ["for", "what", "verdict", "cure"])
+            self.assertIn(finding["verdict"], ("ok", "note"))
+        kept = {rule["path"]: (rule["kept"], rule["from"], set(rule["matches"])) for rule in said["policy"]}
+        work = pool.work
+        for path, word in (("keys", "hidden"), ("area/vault", "hidden"), ("rc", "read-only"), ("bin", "read-only")):
+            self.assertEqual(kept.pop(f"{work}/{path}"), (word, self.config, {f"{work}/{path}"}))
+        word, source, matches = kept.pop(f"{work}/later*")
+        self.assertEqual((word, source), ("hidden", self.config))
+        self.assertEqual(matches, {str(path) for path in work.glob("later*")})
+        self.assertEqual({source for _, source, _ in kept.values()}, {"default"})
+        state = str(pool.dir / "state/ssi")
+        self.assertEqual(kept[state], ("absent", "default", {state}))
+        home = pool.env["HOME"]
+        self.assertEqual([kept[f"{home}/{name}"][0] for name in (".ssh", ".gnupg", ".bashrc", ".local/bin")], ["hidden"] * 2 + ["read-only"] * 2)
+
+    def test_text(self):
+        done = pool.ssi("doctor")
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        policy = done.stdout.decode().split("do not get as they are")[1]
+        for word, path, now in (("hidden", "keys", ""), ("hidden", "later*", ".*later-[ab].*"), ("read-only", "rc", "")):
+            self.assertRegex(policy, rf"(?m)^{word} +{re.escape(f'{pool.work}/{path}')} +{re.escape(self.config)} *{now}$")
+        self.assertRegex(policy, r"\n\d+ more of the defaults match nothing now\n")
+
+    def test_a_configuration_that_cannot_be_read(self):
+        """Nothing is said of a policy that is not known, and the finding says where it is wrong."""
+        (pool.work / "broken/ssi").mkdir(parents=True)
+        (pool.work / "broken/ssi/config.toml").write_text("[export]\nhidden = 5\n")
+        done = pool.ssi("doctor", "--json", env={"XDG_CONFIG_HOME": str(pool.work / "broken")})
+        self.assertEqual(done.returncode, 1)
+        said = json.loads(done.stdout)
+        self.assertEqual(said["policy"], [])
+        missing = [finding["cure"] for finding in said["findings"] if finding["verdict"] == "missing"]
+        self.assertEqual(len(missing), 1)
+        self.assertIn(f"{pool.work}/broken/ssi/config.toml:2", missing[0])
 
 
 if __name__ == "__main__":
