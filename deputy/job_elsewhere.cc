@@ -52,7 +52,8 @@ void Job::needs_home(const std::string& reason) {
   }
   if (!needs_.empty()) return;
   needs_ = reason.substr(0, longest_reason);
-  if (state_ != State::running) return;
+  // Perhaps its own program is what it cannot have: then it only starts when it dies.
+  if (state_ != State::running && state_ != State::starting) return;
   for (const auto to : {wire::Signal::group, wire::Signal::leader})  // which may have left its group
     guest_->session().post(wire::Signal{place_.job, SIGKILL, static_cast<std::uint8_t>(to)});
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 import unittest
@@ -18,6 +19,7 @@ def setUpModule():
     work = pool.work
     (work / "keys/deep").mkdir(parents=True)
     (work / "keys/deep/id").write_text("secret\n")
+    shutil.copy("/bin/true", work / "keys/program")
     (work / "area/vault").mkdir(parents=True)
     (work / "area/vault/id").write_text("secret\n")
     (work / "bin").mkdir()
@@ -59,6 +61,12 @@ class Hidden(unittest.TestCase):
             self.assertRegex(done.stderr, rb"home: it needs \S*keys/deep/id, which is hidden from guests")
         done = pool.ssirun("-v", "cat", "id", cwd=pool.work / "keys/deep")
         self.assertIn(b"home: its directory is hidden from guests", done.stderr)
+
+    def test_its_own_program(self):
+        """Which it waits for before it has begun."""
+        done = pool.ssirun("--remote", "keys/program", timeout=20)
+        self.assertEqual((done.returncode, done.stdout), (125, b""))
+        self.assertEqual(done.stderr.decode(), f"ssirun: program needs {pool.work}/keys, which is hidden from guests: run it with --local\n")
 
     def test_one_that_did_something_does_not_run_twice(self):
         for before, output in (("echo out", b"out\n"), ("echo > made", b"")):
