@@ -139,8 +139,12 @@ class TwoUsers(unittest.TestCase):
         return [*prefix, build / "shim/ssirun", "--remote"], env, work
 
     def end_deputy(self, mark):
-        for pid in subprocess.run(["pgrep", "-u", str(USER), "ssi-deputy"], capture_output=True, text=True).stdout.split():
-            if mark.encode() in pathlib.Path(f"/proc/{pid}/environ").read_bytes():
+        for pid in subprocess.run(["pgrep", "-x", "-u", str(USER), "ssi-deputy"], capture_output=True, text=True).stdout.split():
+            try:
+                is_ours = mark.encode() in pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+            except OSError:  # it has just ended
+                continue
+            if is_ours:
                 os.kill(int(pid), signal.SIGTERM)
                 self.assertTrue(wait_until(lambda: is_zombie(pid), 5))
 
