@@ -18,6 +18,7 @@
 #include "agent/home_link.h"
 #include "agent/inside.h"
 #include "agent/job_spec.h"
+#include "agent/job_tasks.h"
 #include "agent/task_call.h"
 #include "agent/task_calls.h"
 #include "agent/view.h"
@@ -56,6 +57,7 @@ class HomeProcess {
   void take(const wire::SpecPart& part, std::string_view body);
   void start(wire::Start&& start, std::uint32_t id);
   void launch(const JobSpec& spec, const std::string& user, std::uint32_t id);
+  void started(std::uint64_t job, std::uint32_t id);
   void kill(std::uint64_t job);
   void job_over(std::uint64_t job);
   Tasks::Heard needs_home(pid_t init, const std::string& what, bool survivors);
@@ -79,6 +81,7 @@ class HomeProcess {
   Poll parent_poll_;
   std::unique_ptr<StemChannel> stem_;
   TaskCalls calls_;
+  JobTasks job_tasks_{init_of};
   Timer patience_;
   wire::Hello hello_;
   std::uint32_t hello_id_ = 0;
@@ -119,7 +122,8 @@ HomeProcess::HomeProcess(Loop& loop, const AgentOptions& options, const Identity
                  return needs_home(init, what, survivors);
                },
                [this](std::uint32_t fs, const LateError& error) { late_error(fs, error); },
-               [this](pid_t init, const std::string& line) { remark(init, line); }});
+               [this](pid_t init, const std::string& line) { remark(init, line); },
+               [this](pid_t task) { return job_tasks_.job_of(task, uv_now(loop_.uv())); }});
   parent_poll_.want(UV_READABLE);
   patience_.once(authenticate_ms, [this] {
     if (!admitted_) end("the peer did not authenticate itself");
@@ -327,7 +331,7 @@ void HomeProcess::take_words(const wire::Frame& message, std::string_view body) 
 void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint32_t id) {
   const auto number = spec.start.job;
   auto job = GuestJob::start(loop_, session_, *stem_, spec, hello_.home, hello_.domain,
-                             {[this, id] { session_.reply(id, wire::Started{}); },
+                             {[this, id, number] { started(number, id); },
                               [this, id, number](int error) {
                                 session_.fail(id, error);
                                 loop_.defer([this, number] { job_over(number); });
@@ -342,11 +346,17 @@ void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint
                               }});
   if (!job) return session_.fail(id, job.error().code ? job.error().code.value() : EIO);
   jobs_.emplace(number, std::move(*job));
+  job_tasks_.began(number);
   inside::ToParent told{inside::ToParent::job_started, number, {}, 0, 0};
   inside::set_text(told.names.user, user);
   inside::set_text(told.names.home, hello_.home);
   inside::set_text(told.names.command, spec.start.path.substr(spec.start.path.rfind('/') + 1));
   tell_parent(told);
+}
+
+void HomeProcess::started(std::uint64_t job, std::uint32_t id) {
+  if (const auto* running = find(job)) job_tasks_.has_init(job, running->init());
+  session_.reply(id, wire::Started{});
 }
 
 Tasks::Heard HomeProcess::needs_home(pid_t init, const std::string& what, bool survivors) {
@@ -381,6 +391,7 @@ void HomeProcess::remark(pid_t init, const std::string& line) {
 
 void HomeProcess::job_over(std::uint64_t job) {
   remarked_.erase(job);
+  job_tasks_.over(job);
   if (jobs_.erase(job)) tell_parent({inside::ToParent::job_ended, job, {}, 0, 0});
 }
 

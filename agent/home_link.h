@@ -33,6 +33,8 @@ struct Tasks {
   std::function<void(std::uint32_t fs, const LateError& error)> late_error;
   // Says a line to the user of the job with this first process; one of these lines a job.
   std::function<void(pid_t init, const std::string& line)> remark;
+  // The number of the job that the task is of; 0: not known.
+  std::function<std::uint64_t(pid_t task)> job_of;
 };
 
 class HomeLink : public std::enable_shared_from_this<HomeLink> {

@@ -16,6 +16,7 @@ Request::Request(std::shared_ptr<Superblock> superblock, fuse_req_t request)
   caller_ = {context->uid, context->gid};
   umask_ = context->umask;
   task_ = context->pid;
+  if (const auto& job_of = superblock_->home().tasks().job_of) caller_.job = job_of(task_);
   if (superblock_->home().is_another(caller_.uid)) add_groups(caller_, task_);
   superblock_->waiting_.insert(this);
 }

@@ -298,7 +298,8 @@ struct Caller {
   std::uint32_t uid = 0, gid = 0;
   std::uint8_t has_groups = 0;
   std::vector<std::uint32_t> groups{};
-  SSI_FIELDS(uid, gid, has_groups, groups)
+  std::uint64_t job = 0;  // of which the task is; 0: that is not known, or the only one
+  SSI_FIELDS(uid, gid, has_groups, groups, job)
 };
 
 // --- the session

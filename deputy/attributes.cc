@@ -97,7 +97,8 @@ void FileService::serve(Id id, const wire::Setattr& m, std::string_view) {
     self.answer(id, self.tell_attr(*node, path->get()));
   };
   const bool resizes = m.fields & wire::Setattr::set_size;
-  const Change change{resizes ? Change::Kind::truncate : Change::Kind::attributes, held->node};
+  const auto job = m.caller.job == 0 && file ? file->job : m.caller.job;
+  const Change change{resizes ? Change::Kind::truncate : Change::Kind::attributes, job, held->node};
   const int error = apply(change, [&] {
     // Freeing a big file's blocks takes a disk's time; the rest is quick.
     if (resizes && file)
@@ -154,7 +155,7 @@ void FileService::serve(Id id, const wire::Setxattr& m, std::string_view value) 
   if (!is_attribute_name(m.name)) return session_.fail(id, EINVAL);
   const ProcPath path(held->fd());
   const auto rights = callers_.rights(m.caller);
-  const int error = apply({Change::Kind::setxattr, held->node}, [&] {
+  const int error = apply({Change::Kind::setxattr, m.caller.job, held->node}, [&] {
     return act_as(rights, [&] {
       return ::setxattr(path.c_str(), m.name.c_str(), value.data(), value.size(), m.flags);
     });
@@ -190,7 +191,7 @@ Answer<wire::None> FileService::serve(const wire::Removexattr& m) {
   if (!is_attribute_name(m.name)) return fails(EINVAL);
   const ProcPath path(held->fd());
   const auto rights = callers_.rights(m.caller);
-  const int error = apply({Change::Kind::removexattr, held->node}, [&] {
+  const int error = apply({Change::Kind::removexattr, m.caller.job, held->node}, [&] {
     return act_as(rights, [&] { return ::removexattr(path.c_str(), m.name.c_str()); });
   });
   if (error) return fails(error);

@@ -115,7 +115,7 @@ void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handl
     if (!as.done()) std::abort();  // it was done to open it
     work();
   };
-  const int error = apply({kind, node}, [&] {
+  const int error = apply({kind, file->job, node}, [&] {
     ++changing_[node->number];
     OpenFile::in_order(file, loop_, as_opener,
                        later([note, number = node->number, done = std::move(done)](FileService& self) {

@@ -28,6 +28,7 @@ Deputy::Deputy(Loop& loop, Fd listener, Watchdog watchdog, Identity identity, Co
       context_(std::move(context)),
       history_(loop, state + "/history.sqlite"),
       slots_(loop, std::max(1U, std::thread::hardware_concurrency())),
+      effects_(loop),
       policy_(std::move(policy)),
       poll_(loop, listener_.get(), [this](int) { accept_callers(); }),
       idle_(loop) {

@@ -43,8 +43,53 @@ int Effects::apply(const ExportPolicy& policy, const Change& change, const std::
   for (const auto* place : {&change.place, &change.to})
     if (const auto kept = *place ? keeps(policy, change.kind, **place) : Kept::no; kept != Kept::no)
       return refuse(policy, path_of(*(*place)->dir, (*place)->name), kept);
+  if (const int error = note(change)) return error;
   ++last_;
   return perform();
+}
+
+// A change that nobody can tell whose it is may be any one's of that session.
+int Effects::note(const Change& change) {
+  const auto concerned = [&](const auto& each) {
+    const auto& [job, journal] = each;
+    return change.job ? job == change.job
+                      : !journal.fenced &&
+                            (!change.session || !journal.session || journal.session == change.session);
+  };
+  const auto count = std::ranges::count_if(journals_, concerned);
+  for (auto& each : journals_) {
+    if (!concerned(each)) continue;
+    auto& journal = each.second;
+    if (journal.fenced) return ESTALE;
+    journal.standing.clean = false;
+    journal.standing.not_rerunnable =
+        count > 1 ? "it cannot be told which job changed what" : "what it changed is not journalled yet";
+  }
+  return 0;
+}
+
+void Effects::begin(std::uint64_t job, UndoLimits, const void* session) {
+  journals_[job] = {session};
+}
+
+Effects::Standing Effects::standing(std::uint64_t job) const {
+  const auto found = journals_.find(job);
+  return found == journals_.end() ? Standing{} : found->second.standing;
+}
+
+void Effects::undo(std::uint64_t job, std::function<void(Status)> done) {
+  const auto found = journals_.find(job);
+  Status status;
+  if (found != journals_.end()) {
+    found->second.fenced = true;
+    const auto& why = found->second.standing.not_rerunnable;
+    if (!why.empty()) status = failure(why);
+  }
+  loop_.defer([done = std::move(done), status] { done(status); });
+}
+
+void Effects::settle(std::uint64_t job) {
+  journals_.erase(job);
 }
 
 }  // namespace ssi

@@ -6,10 +6,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "common/loop.h"
+#include "common/result.h"
 #include "deputy/export_policy.h"
 #include "deputy/nodes.h"
 #include "deputy/text_uses.h"
@@ -44,16 +47,46 @@ struct Change {
   };
 
   Kind kind;
+  std::uint64_t job = 0;  // whose change it is; 0: not known, or the only one's
   const Node* node = nullptr;
   std::optional<Place> place{}, to{};
+  const void* session = nullptr;  // see Effects::begin
+};
+
+// How much of what a job changes is kept, so that it can be undone.
+struct UndoLimits {
+  std::uint64_t bytes = 256 << 20;  // of content that it overwrites
+  std::size_t entries = 100'000;    // names and files
 };
 
 // Loop thread only.
 class Effects {
  public:
+  explicit Effects(Loop& loop) : loop_(loop) {}
+
   // EROFS, or wire::hidden, when the policy keeps jobs from it (logged); else the errno of `perform`, which does it, or queues
   // it behind the earlier changes of the same handle and returns 0.
   int apply(const ExportPolicy& policy, const Change& change, const std::function<int()>& perform);
+
+  // --- Undoing what a job has changed (deputy/undo_journal.h). Of jobs that are not known nothing is kept.
+
+  // From now on what the job changes is journalled. Before it starts. `session`: FileServer::session() of its guest; what
+  // nobody can say which job of that session did cannot be undone for any of them.
+  void begin(std::uint64_t job, UndoLimits limits = {}, const void* session = nullptr);
+
+  struct Standing {
+    bool clean = true;           // it has changed nothing
+    std::string not_rerunnable;  // why what it changed cannot be undone, one line; "": it can be
+  };
+  Standing standing(std::uint64_t job) const;
+
+  // Rolls back what the job has changed, after the changes of it that are under way; whatever else it asks for is ESTALE from now
+  // on. Calls `done` once, from the loop, not from within. An error is one line that says what could not be restored; when that
+  // is found out before anything was restored, all is left as it was.
+  void undo(std::uint64_t job, std::function<void(Status)> done);
+
+  // It ended, or was undone: drops its journal. Any number of times.
+  void settle(std::uint64_t job);
 
   // Whether a change of the file would be refused, without one being made: open(2) for writing, access(2).
   static int may_change(const ExportPolicy& policy, const Node& node);
@@ -64,7 +97,17 @@ class Effects {
   TextUses& text_uses() { return text_uses_; }
 
  private:
+  int note(const Change& change);
+
+  struct Journalled {
+    const void* session = nullptr;
+    bool fenced = false;
+    Standing standing{};
+  };
+
+  Loop& loop_;
   std::uint64_t last_ = 0;
+  std::map<std::uint64_t, Journalled> journals_;  // by job
   Unlocks unlocks_;
   TextUses text_uses_;
 };

@@ -54,6 +54,8 @@ class FileServer {
   // A description that one handle of the guest's may come to stand for (wire::Adopt), for as long as its owner keeps it.
   void offer(std::uint64_t token, const std::shared_ptr<Description>& description);
 
+  const void* session() const { return service_.get(); }  // tells it from others
+
   void idle();  // no job runs: closes what is not open there, so that home can unmount its disks
 
  private:

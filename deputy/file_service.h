@@ -94,7 +94,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Answer<wire::Entry> serve(const wire::Create& m);
   Answer<wire::Entry> create_nameless(const wire::Create& m);
   bool looks_again(Node& dir, int fd);
-  void add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights, bool runs = false);
+  void add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights, std::uint64_t job,
+                bool runs = false);
   // Whether somebody else runs what this would write, or writes what it would run; perhaps no more in a moment, when a
   // guest's kernel has told of a close(2) or an end.
   bool is_busy(const wire::Open& m);
@@ -169,7 +170,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
                                 const wire::Caller& caller, const Node* subject,
                                 const std::function<int(int dir)>& make);
 
-  int apply(const Change& change, const std::function<int()>& perform) {
+  int apply(Change change, const std::function<int()>& perform) {
+    change.session = this;
     return effects_.apply(policy_, change, [&] {
       ++changes_;  // what the policy refuses is none
       return perform();

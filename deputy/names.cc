@@ -70,7 +70,7 @@ Answer<wire::Entry> FileService::make_name(Change::Kind kind, std::uint64_t pare
   const auto dir = hold_dir(parent, name);
   if (!dir) return fails(dir.error());
   const auto rights = callers_.rights(caller);
-  const Change change{kind, subject, Change::Place{dir->node, name, {}}};
+  const Change change{kind, caller.job, subject, Change::Place{dir->node, name, {}}};
   const int error = apply(change, [&] { return act_as(rights, [&] { return make(dir->fd()); }); });
   if (error) return fails(error);
   changed_by_guest({dir->node, subject});
@@ -123,7 +123,7 @@ Answer<wire::None> FileService::remove_name(const wire::Unlink& m, bool director
     return fails(is ? not_shown(*dir->node, m.name, kept) : ENOENT);
   Node* node = keep_reachable(is);
   const auto rights = callers_.rights(m.caller);
-  const Change change{directory ? Change::Kind::rmdir : Change::Kind::unlink, nullptr,
+  const Change change{directory ? Change::Kind::rmdir : Change::Kind::unlink, m.caller.job, nullptr,
                       Change::Place{dir->node, m.name, is}};
   const bool meant = !directory || !is_stranger(is, node, *dir->node, m.name);
   const int error = apply(change, [&] {
@@ -161,7 +161,7 @@ Answer<wire::None> FileService::serve(const wire::Rename& m) {
   const bool replaces = !exchanged && !(m.flags & RENAME_NOREPLACE);
   const bool meant = !replaces || !is_stranger(was, replaced, *to->node, m.new_name);
   const auto rights = callers_.rights(m.caller);
-  const Change change{Change::Kind::rename, nullptr, Change::Place{dir->node, m.name, is},
+  const Change change{Change::Kind::rename, m.caller.job, nullptr, Change::Place{dir->node, m.name, is},
                       Change::Place{to->node, m.new_name, was}};
   const int error = apply(change, [&] {
     if (!meant) return ESTALE;

@@ -32,7 +32,8 @@ bool may_run(int file, const Rights& rights) {
 
 }  // namespace
 
-void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights, bool runs) {
+void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights,
+                            std::uint64_t job, bool runs) {
   auto file = std::make_shared<OpenFile>();
   file->node = node.number;
   file->fd = std::move(fd);
@@ -42,6 +43,7 @@ void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, R
   if (file->runs || file->writable)
     effects_.text_uses().begin(node.id, this, file->runs ? TextUses::runs : TextUses::writes);
   file->rights = std::move(rights);
+  file->job = job;
   file->session = weak_from_this();
   handles_.add(handle, std::move(file));
   nodes_.opened(node);
@@ -106,7 +108,7 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
   const auto open = [&] { return open_as(rights); };
   int error = 0;
   if (m.flags & O_TRUNC)
-    error = apply({Change::Kind::truncate, &node}, open);
+    error = apply({Change::Kind::truncate, m.caller.job, &node}, open);
   else if (writes(m.flags) && S_ISREG(node.id.type))
     error = Effects::may_change(policy_, node);
   if (!error && !fd && !node.barred) error = open();
@@ -121,7 +123,7 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
   auto attr = attr_of(status);
   attr.brief = heard == Watch::Heard::no;
   if (m.flags & O_TRUNC) changed_by_guest({&node});
-  add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.exec != 0);
+  add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.caller.job, m.exec != 0);
   return attr;
 }
 
@@ -145,7 +147,7 @@ Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
   if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);
   auto rights = callers_.rights(m.caller);
   Fd fd;
-  const int error = apply({Change::Kind::create, dir->node}, [&] {
+  const int error = apply({Change::Kind::create, m.caller.job, dir->node}, [&] {
     return with_room(nodes_, [&] {
       return act_as(rights, [&] {
         fd.reset(::openat(dir->fd(), ".", (m.flags & callers_flags) | O_TMPFILE | our_flags,
@@ -169,7 +171,7 @@ Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
   nodes_.unnamed(node, *dir->node, "");
   auto attr = attr_to_tell(node, status, listen(node) != Watch::Heard::no);  // nobody else knows it
   attr.acl = may_have_acl(fd.get());
-  add_open(m.handle, node, std::move(fd), m.flags, std::move(rights));
+  add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.caller.job);
   return wire::Entry{node.number, node.fs, attr};
 }
 
@@ -180,7 +182,7 @@ Answer<wire::Entry> FileService::serve(const wire::Create& m) {
   if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);
   auto rights = callers_.rights(m.caller);
   Fd fd;
-  const Change change{Change::Kind::create, nullptr,
+  const Change change{Change::Kind::create, m.caller.job, nullptr,
                       Change::Place{dir->node, m.name, file_at(dir->fd(), m.name)}};
   const int error = apply(change, [&] {
     return with_room(nodes_, [&] {
@@ -201,7 +203,7 @@ Answer<wire::Entry> FileService::serve(const wire::Create& m) {
   auto entry = give(*dir->node, m.name, status, Fd(::open(ProcPath(fd.get()).c_str(), O_PATH | O_CLOEXEC)));
   if (!entry) return entry;
   Node& node = *nodes_.find(entry->node);
-  add_open(m.handle, node, std::move(fd), m.flags, std::move(rights));
+  add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.caller.job);
   listen(node);
   watch_.keep(node.number, true);
   written_.insert(node.number);
