@@ -220,6 +220,9 @@ void GuestJob::leader_ended(const inside::FromInit& packet) {
 void GuestJob::report_exit() {
   if (std::exchange(reported_, true)) return;
   events_.before_exit();
+  if (!exited_.survivors)
+    for (const auto& [stream, output] : outputs_)
+      exited_.outputs.push_back({stream, output->bytes(), output->sum().digest()});
   session_.post(exited_, {}, Session::Lane::bulk);
 }
 

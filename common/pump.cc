@@ -28,6 +28,10 @@ void Source::narrow(std::uint32_t window) {
   window_ = credit_ = window;
 }
 
+void Source::send_first(std::string bytes) {
+  first_ = std::move(bytes);
+}
+
 void Source::begin() {
   begun_ = true;
   update();
@@ -35,7 +39,7 @@ void Source::begin() {
 
 void Source::update() {
   if (ended() || !begun_) return;
-  if (poll_)
+  if (poll_ && first_done_ == first_.size())
     poll_->want(credit_ > 0 ? UV_READABLE : 0);
   else if (credit_ > 0)
     loop_.defer([this, alive = alive_] {
@@ -47,16 +51,24 @@ void Source::update() {
 void Source::pump() {
   if (ended() || credit_ == 0) return;
   static thread_local std::array<char, wire::max_body> buffer;
-  const auto got = from_->read({buffer.data(), std::min<std::size_t>(buffer.size(), credit_)});
+  const auto got = read({buffer.data(), std::min<std::size_t>(buffer.size(), credit_)});
   if (!got && would_block(got.error())) return tell_drained();
   if (!got || *got == 0)
     return finish();  // an error on a stream (EIO of a hung-up terminal) reads as its end
   credit_ -= *got;
-  bytes_ += *got;
+  sum_.add({buffer.data(), *got});
+  if (record_) record_({buffer.data(), *got});
   if (before_sending_) before_sending_();
   session_.post(wire::Data{job_, stream_}, {buffer.data(), *got}, Session::Lane::bulk);
   update();
   chase();
+}
+
+Result<std::size_t> Source::read(std::span<char> into) {
+  if (first_done_ == first_.size()) return from_->read(into);
+  const auto size = first_.copy(into.data(), into.size(), first_done_);
+  first_done_ += size;
+  return size;
 }
 
 // A poll tells only when there is something to read; that there is nothing more must be asked.
@@ -84,7 +96,12 @@ void Source::stop() {
 }
 
 void Source::taken(std::uint64_t bytes) {
-  if (from_) from_->taken(bytes);
+  taken_ = std::max(taken_, bytes);
+  if (from_ && bytes > first_.size()) from_->taken(bytes - first_.size());
+}
+
+std::uint64_t Source::taken() const {
+  return !from_ || !from_->peeks() ? sum_.bytes() : std::max<std::uint64_t>(first_.size(), std::min(taken_, sum_.bytes()));
 }
 
 void Source::say_ended() {
@@ -134,12 +151,25 @@ void Sink::look() {
 }
 
 bool Sink::push(std::string_view bytes) {
-  if (discarding_ || !to_) return true;
+  if (discarding_ || !to_ || differs_) return true;
+  if (const auto known = std::min<std::uint64_t>(still_to_skip(), bytes.size()); known > 0) {
+    sum_.add(bytes.substr(0, known));
+    seen_ += known;
+    owed_ += static_cast<std::uint32_t>(known);
+    bytes.remove_prefix(known);
+    if (still_to_skip() == 0) differs_ = sum_.digest() != skip_.digest();
+    if (bytes.empty() || differs_) return drain(), true;
+  }
+  seen_ += bytes.size();
   if (queued_ + bytes.size() > wire::Data::window) return false;
   queue_.emplace_back(bytes);
   queued_ += bytes.size();
   drain();
   return true;
+}
+
+void Sink::skip(const StreamSum& written) {
+  skip_ = written;
 }
 
 void Sink::end() {
@@ -158,9 +188,9 @@ void Sink::drain() {
     const auto done = to_.write({front.data() + front_done_, front.size() - front_done_});
     if (!done && would_block(done.error())) break;
     if (!done) return broken(done.error());
+    sum_.add({front.data() + front_done_, *done});
     front_done_ += *done;
     queued_ -= *done;
-    bytes_ += *done;
     owed_ += static_cast<std::uint32_t>(*done);
     if (front_done_ == front.size()) {
       queue_.pop_front();

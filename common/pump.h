@@ -4,9 +4,11 @@
 // slow reader slows its writer, however far apart they are.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +16,7 @@
 #include "common/loop.h"
 #include "common/session.h"
 #include "common/stream_fd.h"
+#include "common/stream_sum.h"
 
 namespace ssi {
 
@@ -26,6 +29,8 @@ class Source {
       : Source(loop, session, job, stream, std::make_unique<StreamFd>(std::move(from))) {}
 
   void narrow(std::uint32_t window);  // before begin(): fewer bytes on the way than Data::window
+  void send_first(std::string bytes);  // before begin(): these precede what `from` yields
+  void record(std::function<void(std::string_view)> f) { record_ = std::move(f); }  // called with all that is sent
   void begin();
   void credit(std::uint32_t bytes);  // the receiver passed them on
   void taken(std::uint64_t bytes);   // of all that was sent: for a source that only peeks
@@ -36,10 +41,13 @@ class Source {
   void drained(std::function<void()> f);     // calls `f` once all that the descriptor holds now has been sent
   void when_ended(std::function<void()> f);  // calls `f` once End has been sent, or stop() called
   bool ended() const { return !from_ || at_end_; }
-  std::uint64_t bytes() const { return bytes_; }  // sent
+  std::uint64_t bytes() const { return sum_.bytes(); }  // sent
+  const StreamSum& sum() const { return sum_; }
+  std::uint64_t taken() const;  // of them, those that do not lie there any more
 
  private:
   void pump();
+  Result<std::size_t> read(std::span<char> into);
   void finish();
   void say_ended();
   void update();
@@ -53,7 +61,11 @@ class Source {
   std::unique_ptr<Readable> from_;
   std::unique_ptr<Poll> poll_;
   std::uint64_t window_ = wire::Data::window, credit_ = window_;
-  std::uint64_t bytes_ = 0;
+  std::string first_;           // to be sent before anything is read
+  std::size_t first_done_ = 0;  // of it, bytes
+  std::uint64_t taken_ = 0;     // as taken() was told
+  StreamSum sum_;
+  std::function<void(std::string_view)> record_;
   bool begun_ = false, at_end_ = false;  // at its end: End has been sent
   std::function<void()> drained_, when_ended_, before_sending_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
@@ -69,6 +81,12 @@ class Sink {
   ~Sink() { *alive_ = false; }
 
   bool push(std::string_view bytes);  // false: the sender broke the window, which ends the session
+
+  // Before the first push(): so much has been written by somebody who should have said the same. It is compared and not written
+  // again; from what differs on nothing is.
+  void skip(const StreamSum& written);
+  bool differs() const { return differs_; }
+  std::uint64_t still_to_skip() const { return skip_.bytes() - std::min(skip_.bytes(), seen_); }
   void end();                         // the descriptor is closed when all is written
   void flushed(
       std::function<void()> f);  // calls `f` once all that was pushed has been written (or discarded)
@@ -78,7 +96,9 @@ class Sink {
   void watch(std::function<void()> written, std::function<void()> broken);
   bool ended() const { return !to_; }
   int fd() const { return to_.fd(); }                                           // -1 once ended
-  std::uint64_t bytes() const { return bytes_; }                                // written
+  std::uint64_t bytes() const { return sum_.bytes(); }                          // written
+  const StreamSum& sum() const { return sum_; }                                 // of these
+  bool discards() const { return discarding_; }                                 // nobody reads it any more
   std::size_t queued() const { return queued_; }                                // not yet written
   const Error* write_error() const { return error_ ? error_.get() : nullptr; }  // other than EPIPE
 
@@ -97,8 +117,9 @@ class Sink {
   std::deque<std::string> queue_;
   std::size_t front_done_ = 0, queued_ = 0;
   std::uint32_t owed_ = 0;  // written, credit not yet given
-  std::uint64_t bytes_ = 0;
-  bool ending_ = false, discarding_ = false;
+  StreamSum sum_, skip_;
+  std::uint64_t seen_ = 0;  // bytes that were pushed
+  bool ending_ = false, discarding_ = false, differs_ = false;
   std::unique_ptr<Error> error_;
   std::function<void()> flushed_, when_written_, when_broken_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

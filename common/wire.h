@@ -101,8 +101,9 @@ struct Place {
   std::uint32_t home_cpus = 0;  // the home as one of the machines
   double home_speed = 0, home_busy = 0;
   std::uint8_t can_be_called = 0;  // 1: guests that dial out can reach this home
+  std::vector<std::string> avoid;  // not these guests: they have failed it
   SSI_FIELDS(version, request, user, home, home_key, command, guest, never_home, may_wait, cpus, memory,
-             cpu_seconds, home_cpus, home_speed, home_busy, can_be_called)
+             cpu_seconds, home_cpus, home_speed, home_busy, can_be_called, avoid)
 };
 
 // scheduler -> deputy, at once: the request arrived. Without it within 300 ms the deputy stops waiting.
@@ -494,6 +495,13 @@ struct Position {
   SSI_FIELDS(fd, value)
 };
 
+struct StreamRecord {
+  std::uint8_t stream = 0;
+  std::uint64_t bytes = 0;
+  Bytes digest;  // common/stream_sum.h
+  SSI_FIELDS(stream, bytes, digest)
+};
+
 // agent -> deputy, behind all output that the job wrote before its leader ended.
 struct Exited {
   std::uint64_t job = 0;
@@ -505,7 +513,10 @@ struct Exited {
   Bytes typed_ahead;                // what was typed at the terminal and the job left unread
   Bytes spoiled;  // a file that home refused to write when no call of the job's waited any more; empty: none
   std::int32_t spoiled_by = 0;  // with that errno
-  SSI_FIELDS(job, wait_status, cpu_us, max_rss, positions, survivors, typed_ahead, spoiled, spoiled_by)
+  std::vector<StreamRecord> outputs;  // what the job has said, when nothing of it survives: all of that must be home
+  std::uint8_t out_of_memory = 0;     // 1: the guest's kernel killed it for want of memory
+  SSI_FIELDS(job, wait_status, cpu_us, max_rss, positions, survivors, typed_ahead, spoiled, spoiled_by, outputs,
+             out_of_memory)
 };
 
 // The job has, or has not, the foreground of its terminal: as its caller has at home. Who reads in the background is stopped.

@@ -15,6 +15,7 @@ namespace ssi {
 namespace {
 
 constexpr std::uint64_t listen_again_ms = 5'000, not_called_ms = 60'000;
+constexpr std::uint64_t set_aside_ms = 5 * 60 * 1000;
 constexpr std::uint64_t fence_ms = 10 * 60 * 1000;
 
 }  // namespace
@@ -159,6 +160,17 @@ std::shared_ptr<GuestLink> Deputy::guest(const wire::Placed& placed, SchedulerLi
   else
     made->dial();
   return made;
+}
+
+void Deputy::set_aside(const std::string& guest) {
+  set_aside_[guest] = uv_now(loop_.uv()) + set_aside_ms;
+}
+
+std::vector<std::string> Deputy::set_aside() {
+  std::erase_if(set_aside_, [&](const auto& one) { return one.second <= uv_now(loop_.uv()); });
+  std::vector<std::string> names;
+  for (const auto& [name, until] : set_aside_) names.push_back(name);
+  return names;
 }
 
 void Deputy::fence(const Fence::Target& target) {

@@ -51,6 +51,10 @@ class Deputy {
   const ExportPolicy& policy() const { return policy_; }
   HomeSlots& slots() { return slots_; }
   InputClaims& inputs() { return inputs_; }
+  Effects& effects() { return effects_; }
+  // Guests that have failed a job which then ran elsewhere: not for the next minutes.
+  void set_aside(const std::string& guest);
+  std::vector<std::string> set_aside();
   History& history() { return history_; }
   double home_speed() const { return home_speed_; }  // of one processor, 0: not known yet
 
@@ -84,6 +88,7 @@ class Deputy {
   std::list<std::unique_ptr<Job>> jobs_;
   Poll poll_;
   Timer idle_;
+  std::map<std::string, std::uint64_t> set_aside_;  // guests, until that loop time, ms
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -124,6 +124,7 @@ void Job::take(RunRequest&& request) {
   began_ = uv_now(loop_.uv());
   never_home_ = request_.has(HANDOVER_REMOTE);
   may_wait_ = request_.has(HANDOVER_WAIT);
+  retries_left_ = request_.fields.retries;
   if (auto& file = request_.config_file; !file.empty() && file[0] != '/') file = request_.cwd + "/" + file;
   record_->identify(request_, user_name(), host_name());
   auto config = deputy_.config(request_.config_file);
@@ -254,6 +255,8 @@ void Job::place(const Config& config) {
   question.may_wait = may_wait_;
   question.cpus = request_.fields.cpus;
   question.memory = request_.fields.memory;
+  question.avoid = deputy_.set_aside();
+  question.avoid.insert(question.avoid.end(), failed_it_.begin(), failed_it_.end());
   if (const auto& known = record_->prediction()) {
     question.cpu_seconds = known->work;
     // A guess must not forbid a guest to who wants no other place.
@@ -335,11 +338,11 @@ void Job::send_strings(const std::string& strings, std::uint8_t environment) {
 
 void Job::start() {
   state_ = State::starting;
-  effects_before_ = guest_->files().changes();
   served_before_ = guest_->files().bytes_read();
   stored_before_ = guest_->files().bytes_written();
   guest_->attach(place_.job, grace_ms_, events());
   guest_->validate();
+  deputy_.effects().begin(place_.job, {}, guest_->files().session());
   files_ = PassedFiles(request_.descriptors, descriptors_);
   files_.offer(guest_->files());
   send_strings(request_.arguments, 0);
@@ -375,16 +378,16 @@ void Job::tell_stderr_closed() {
 }
 
 void Job::stream_ended(std::uint8_t stream) {
-  if (needs_.empty()) streams_->keep_no_more();  // who is at the other end must see it
+  if (needs_.empty()) streams_->closed(stream);
   streams_->end(stream);
   if (stream == stderr_stream()) stderr_closed();
 }
 
 GuestLink::JobEvents Job::events() {
   return {[this](std::uint8_t stream, std::string_view bytes) {
-            if (streams_) streams_->keep_no_more();
             if (streams_ && !streams_->data(stream, bytes))
-              lost({std::error_code(EPROTO, std::generic_category()), guest_->guest()});
+              return lost({std::error_code(EPROTO, std::generic_category()), guest_->guest()});
+            if (streams_ && streams_->differs()) output_differs();
           },
           [this](std::uint8_t stream, std::uint32_t bytes) {
             if (streams_) streams_->credit(stream, bytes);
@@ -420,7 +423,9 @@ void Job::started(const Result<wire::Started>& answer) {
   record_->began_in(place_);
   streams_ = std::make_unique<JobStreams>(loop_, guest_->session(), place_.job,
                                           [this] { guest_->files().tell_news(); });
-  streams_->connect(std::move(request_.descriptors), descriptors_, std::move(request_.channel));
+  kept_.descriptors = std::move(request_.descriptors);
+  kept_.channel = std::move(request_.channel);
+  streams_->connect(std::exchange(kept_, {}), descriptors_);
   for (const auto stream : std::exchange(early_ends_, {})) stream_ended(stream);
   watch_stops();
   for (const auto& early : std::exchange(early_signals_, {})) signal(early);
@@ -459,6 +464,7 @@ void Job::stopped(const wire::Stopped& how) {
 void Job::exited(const wire::Exited& how) {
   if (state_ != State::running) return;
   if (!needs_.empty()) return recall();
+  if (how.out_of_memory && !std::exchange(out_of_memory_, true) && why_not_again().empty()) return ran_out_of_memory();
   state_ = State::settling;
   exited_ = how;
   streams_->keep_no_more();
@@ -474,6 +480,8 @@ void Job::report_exit() {
   files_.settle(exited_.positions);
   if (const auto* error = streams_->write_error())  // never status 0 with partial output
     return fail(place_.guest + ": the job's output could not be written: " + error->code.message());
+  if (!streams_->is_as_recorded(exited_.outputs)) return fail(place_.guest + ": the job's output did not arrive whole");
+  if (!again_after_.empty() && !streams_->said_all_again()) return output_differs();
   if (exited_.spoiled_by != 0)
     return fail(place_.guest + ": the job's changes to " + printable(exited_.spoiled) +
                 " could not be written: " + std::strerror(exited_.spoiled_by));
@@ -481,6 +489,9 @@ void Job::report_exit() {
   const auto moved = traffic();
   deputy_.log_end(place_, request_.command(), exited_);
   scheduler_->ended(place_.job, static_cast<double>(exited_.cpu_us) / 1e6);
+  deputy_.effects().settle(place_.job);
+  // Only now it is known that it was the guest's fault.
+  for (const auto& guest : failed_it_) deputy_.set_aside(guest);
   if (exited_.survivors == 0) {
     // First lets go of home's files: who runs umount(8) next finds them free.
     streams_.reset();
@@ -514,8 +525,9 @@ std::string Job::summary() const {
   const auto [in, out] = traffic();
   const auto broken =
       broken_ms_ == 0 ? "" : fmt::format(", its link was broken for {:.1f} s", static_cast<double>(broken_ms_) / 1000);
-  return fmt::format("{}: {}; {:.2f} s, {} bytes in, {} bytes out{}", place_.guest, place_.reason, seconds, in,
-                     out, broken);
+  const auto again = again_after_.empty() ? "" : ", run again: " + again_after_;
+  return fmt::format("{}: {}; {:.2f} s, {} bytes in, {} bytes out{}{}", place_.guest, place_.reason, seconds, in,
+                     out, broken, again);
 }
 
 }  // namespace ssi

@@ -3,6 +3,7 @@
 // see docs/architecture.md, "A job's way".
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -33,7 +34,7 @@ class Job {
   void signal(const handover_signal& signal);  // for the job
 
  private:
-  enum class State { reading, placing, dialling, starting, running, settling, surviving, over };
+  enum class State { reading, placing, dialling, starting, running, undoing, settling, surviving, over };
 
   void take(RunRequest&& request);                     // 2. hand over
   Result<std::string> reason_for_home(const Config&);  //    "": none
@@ -73,6 +74,11 @@ class Job {
   void needs_home(const std::string& reason);  // the job met what only home has
   void recall();                               // it has ended for that
   void lost(const Error& why);
+  void ran_out_of_memory();
+  std::string why_not_again() const;           // "": it can be rolled back and run once more
+  void roll_back(const std::string& after, std::function<void()> then);
+  void run_again(const std::string& after);    // elsewhere, else at home
+  void output_differs();
   void kill();
   void caller_gone();
   void release_guest();  // gives back the reservation and the link
@@ -104,11 +110,16 @@ class Job {
   bool caller_stopped_ = false, background_ = false, stderr_closed_ = false;
   bool gone_ = false;
   std::string needs_;                           // what it met that only home has
+  JobStreams::Kept kept_;                       // of the run before
+  std::vector<std::string> failed_it_;          // guests that did
+  std::string again_after_;                     // what became of the run before; "": this is the first
+  std::uint32_t retries_left_ = 0;
+  bool out_of_memory_ = false;                  // once before
   std::vector<handover_signal> early_signals_;  // got before the job ran
   std::set<std::uint8_t> early_ends_;           // of streams, that came before the word of the start
   wire::Exited exited_;
   std::uint64_t began_ = 0;  // loop time, ms
-  std::uint64_t served_before_ = 0, stored_before_ = 0, effects_before_ = 0;
+  std::uint64_t served_before_ = 0, stored_before_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

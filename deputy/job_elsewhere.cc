@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A job that does not go its way: that stays at home, is called home, fails, or loses its guest or its caller.
+// A job that does not go its way: that stays at home, is called home, fails, or loses its caller. One that loses its guest is in
+// job_again.cc.
 #include <algorithm>
 #include <csignal>
 #include <utility>
@@ -26,17 +27,25 @@ void Job::home(const std::string& reason) {
       caller_.placed("home: " + reason);
     return over();
   }
-  if (never_home_) return fail(reason);
+  if (never_home_) return fail(again_after_.empty() ? reason : again_after_ + "; " + reason);
   const auto pid = caller_.pid();
   if (!pid) return fail(pid.error().text());
   log::info("home ({}): {}", reason, request_.command_line());
+  if (!kept_.left_no_trace())
+    return fail(again_after_ + "; no other guest could take it (" + reason +
+                "), and at home it would repeat what it had said or lack what it had read");
   deputy_.slots().take(
       {*pid, HomeSlots::pipes(request_.stdio())},
       [this, alive = alive_, reason] {
         if (!*alive) return;
         record_->began_at_home(reason);
         // What was given up at the start is given back.
-        caller_.home(reason, needs_.empty() ? std::vector<PassedFd>() : std::move(request_.descriptors));
+        const bool was_given_up = !needs_.empty() || !again_after_.empty();
+        if (was_given_up) {
+          for (auto& ours : withheld_) request_.descriptors.push_back(std::move(ours));
+          std::ranges::sort(request_.descriptors, {}, &PassedFd::number);  // as they came
+        }
+        caller_.home(reason, was_given_up ? std::move(request_.descriptors) : std::vector<PassedFd>());
         over();
       },
       [&deputy = deputy_, record = record_] { record->ended_at_home(deputy.home_speed()); });
@@ -50,7 +59,7 @@ void Job::needs_home(const std::string& reason) {
     kill();
     return gone();
   }
-  if (!needs_.empty()) return;
+  if (!needs_.empty() || state_ == State::undoing) return;
   needs_ = reason.substr(0, longest_reason);
   // Perhaps its own program is what it cannot have: then it only starts when it dies.
   if (state_ != State::running && state_ != State::starting) return;
@@ -64,46 +73,11 @@ void Job::remark(const std::string& line) {
   caller_.warn(printable(line.substr(0, longest_reason)));
 }
 
-void Job::recall() {
-  kill();  // the rest of it
-  stop_watch_.reset();
-  const auto what = printable(needs_);
-  if (needs_.starts_with("needs "))
-    record_->needs_home(what);  // a file that is hidden: the next time at once
-  auto kept = streams_->take_back();
-  if (never_home_ || !kept || guest_->files().changes() != effects_before_) {
-    state_ = State::settling;
-    return streams_->flushed(
-        [this, what] { fail(request_.command() + " " + what + ": run it with --local"); });
-  }
-  streams_.reset();
-  request_.descriptors = std::move(*kept);
-  for (auto& ours : withheld_) request_.descriptors.push_back(std::move(ours));
-  std::ranges::sort(request_.descriptors, {}, &PassedFd::number);  // as they came
-  record_->abandoned();
-  home(place_.guest + ": it " + what);
-}
-
 void Job::fail(const std::string& line) {
   if (state_ == State::running || state_ == State::settling) kill();
   record_->failed();
   caller_.failed(line);
   over();
-}
-
-void Job::lost(const Error& why) {
-  if (state_ == State::over) return;
-  if (state_ == State::surviving) return over();
-  if (state_ == State::settling) {  // status and output are here; only a slow reader is waited for
-    gone_ = true;                   // nobody will tell any more
-    return;
-  }
-  // One whose start was not acknowledged may have run: then it must not run twice.
-  const bool may_have_run = state_ == State::starting && guest_->files().changes() != effects_before_;
-  if (state_ == State::running || may_have_run)
-    return fail(place_.guest + " was lost while the job ran (" + why.text() +
-                "); what it had written stays as it is");
-  home(place_.guest + " was lost: " + why.text());
 }
 
 // In the lane of Start, which it must not overtake.
@@ -126,6 +100,7 @@ void Job::release_guest() {
 
 void Job::over() {
   if (state_ == State::over) return;
+  if (place_.job && state_ != State::undoing) deputy_.effects().settle(place_.job);
   state_ = State::over;
   loop_.defer([this, alive = alive_] {
     if (!*alive) return;

@@ -22,13 +22,30 @@ class JobStreams {
   JobStreams(Loop& loop, Session& session, std::uint64_t job, std::function<void()> before_input);
   ~JobStreams();
 
-  // Of the same length: what was passed, and what describe() made of it. Begins to pump.
-  void connect(std::vector<PassedFd> passed, const std::vector<wire::Descriptor>& described, Fd channel);
+  // What a job that is run again needs, when the streams of the run before are gone.
+  struct Kept {
+    std::vector<PassedFd> descriptors;  // as they were passed
+    Fd channel;
+    std::map<std::uint8_t, std::string> taken;    // of an input: what does not lie there any more
+    std::map<std::uint8_t, StreamSum> delivered;  // of an output: what must not be written again
+    bool left_no_trace() const;                   // so that it may run at home, which knows nothing of the last two
+  };
+  static constexpr std::size_t max_taken = 64 << 20;  // bytes kept of the inputs, in all
 
-  // What was passed, as long as the job has left no trace: it may still run at home. Nothing if it has. Files that were
-  // read ahead of it are set back to where they stood.
-  std::optional<std::vector<PassedFd>> take_back();
-  void keep_no_more() { kept_.reset(); }
+  // `passed` and `described`, of the same length: what was passed, and what describe() made of it. `before`: of the run before.
+  // Begins to pump.
+  void connect(Kept before, const std::vector<wire::Descriptor>& described);
+
+  std::string why_not_again() const;  // in one line; "": take_back() has all that another run needs
+  bool silent() const;                // nothing has been said yet, not even on stderr
+  bool has_taken() const;             // something from an input, which nobody else can read now
+  // Ends the streams. Files that were read ahead of the job are set back to where they stood.
+  Kept take_back();
+  void keep_no_more();                  // it will not be run again
+  void closed(std::uint8_t stream);     // by the job: who is at the other end must see it
+  bool differs() const;                 // what it says is not what it said in the run before
+  bool said_all_again() const;          // all that had been delivered then
+  bool is_as_recorded(const std::vector<wire::StreamRecord>& outputs) const;  // all has come, as it was said
 
   // From the guest.
   bool data(std::uint8_t stream, std::string_view bytes);  // false: the peer broke the rules
@@ -46,6 +63,7 @@ class JobStreams {
 
  private:
   void connect_one(const wire::Descriptor& described, Fd fd);
+  void record(std::uint8_t stream, Source& source);
   void add_input(std::uint8_t stream, Fd fd);
   void add_output(std::uint8_t stream, Fd fd);
 
@@ -61,7 +79,13 @@ class JobStreams {
   };
   std::map<std::uint32_t, File> files_;
   Fd terminal_;
+  Kept before_;
   std::optional<std::vector<PassedFd>> kept_;
+  Fd channel_;  // kept too
+  std::vector<wire::Descriptor> described_;
+  std::map<std::uint8_t, std::string> recorded_;  // of inputs that cannot be read twice: what was sent
+  std::size_t recorded_bytes_ = 0;
+  bool closed_one_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -32,4 +32,8 @@ void PassedFiles::settle(const std::vector<wire::Position>& positions) const {
   }
 }
 
+void PassedFiles::rewind() const {
+  for (const auto& [number, file] : files_) file.description->seek(file.offset);
+}
+
 }  // namespace ssi

@@ -24,6 +24,7 @@ class PassedFiles {
 
   void offer(FileServer& files) const;                              // before the job starts
   void settle(const std::vector<wire::Position>& positions) const;  // its leader has ended
+  void rewind() const;  // it will run again
 
  private:
   struct File {

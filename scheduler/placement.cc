@@ -118,7 +118,7 @@ Decision place(const Demand& demand, const std::optional<Machine>& home, const s
   Guests up, fitting, roomy;
   const Machine* unreachable = nullptr;
   for (const auto& guest : guests) {
-    if (gone(guest)) continue;
+    if (gone(guest) || std::ranges::find(demand.avoid, guest.name) != demand.avoid.end()) continue;
     if (out_of_reach(guest, demand))
       unreachable = &guest;
     else
@@ -126,7 +126,9 @@ Decision place(const Demand& demand, const std::optional<Machine>& home, const s
   }
   if (up.empty())
     return no_guest(
-        demand, unreachable ? fmt::format("{} {}", unreachable->name, how_to_be_called) : "no guest is up");
+        demand, unreachable            ? fmt::format("{} {}", unreachable->name, how_to_be_called)
+                : demand.avoid.empty() ? "no guest is up"
+                                       : "no other guest is up");
   std::ranges::copy_if(up, std::back_inserter(fitting),
                        [&](auto* guest) { return has_memory(*guest, demand); });
   std::ranges::copy_if(fitting, std::back_inserter(roomy),

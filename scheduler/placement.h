@@ -32,6 +32,7 @@ struct Demand {
   std::uint64_t memory = 0;  // 0: unknown
   double cpu_seconds = 0;    // at speed 1.0; 0: unknown
   bool can_be_called = false;
+  std::vector<std::string> avoid;  // names of guests that have failed it
 };
 
 struct Decision {

@@ -58,7 +58,8 @@ Demand demand_of(const wire::Place& place) {
           std::min<std::uint32_t>(place.cpus, 4096),
           place.memory,
           plausible(place.cpu_seconds, 1e9),
-          place.can_be_called != 0};
+          place.can_be_called != 0,
+          place.avoid};
 }
 
 // What its sender knows the message by; 0: nothing.

@@ -109,7 +109,7 @@ static const struct specification specifications[] = {
     {"wait", "[=SECONDS]", optional_argument, 0, take_wait, "queue when all guests are busy"},
     {"cpus", "N", required_argument, 0, take_cpus, "the command uses N processors"},
     {"mem", "SIZE", required_argument, 0, take_mem, "it needs this much memory: 512M, 4G"},
-    {"retries", "N", required_argument, 0, take_retries, "run it again so often when its guest is lost (1)"},
+    {"retries", "N", required_argument, 0, take_retries, "run it again so often when its guest is lost (2)"},
     {"dry-run", NULL, no_argument, 0, take_dry_run, "print where it would run and why, run nothing"},
     {"verbose", NULL, no_argument, 'v', take_verbose,
      "one line on stderr at the end: guest, reason, seconds, bytes"},
@@ -166,7 +166,7 @@ static int reject(int answer, char** argv) {
 }
 
 int parse_options(int argc, char** argv, struct options* options) {
-  *options = (struct options){.retries = 1};
+  *options = (struct options){.retries = 2};
   struct option names[COUNT + 1] = {0};
   for (int i = 0; i < COUNT; i++)
     names[i] = (struct option){specifications[i].name, specifications[i].argument, NULL, 256 + i};

@@ -154,7 +154,7 @@ class World {
 
   Loop loop_;
   Identity home_key_ = Identity::generate(), guest_key_ = Identity::generate();
-  Effects effects_;
+  Effects effects_{loop_};
   Fd control_;
   Sockets link_;
   Session home_, guest_;

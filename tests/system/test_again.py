@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A guest is lost under a job: it is rolled back and run again, on another guest or at home, or it says why not. One case for each
+condition of the failure contract."""
+import os
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+from pool import Pool, SSIRUN, wait_until
+
+FAST = "[defaults]\ngrace = 2\n"
+
+
+class Again(unittest.TestCase):
+    def setUp(self):
+        self.pool = Pool(2)
+        self.pool.__enter__()
+        self.addCleanup(lambda: self.pool.__exit__(None))
+        self.pool.configure(FAST)
+        self.marks = 0
+
+    def start(self, script, *options, **streams):
+        """A job in sh, which calls `pause` where its guest is to be lost: there it waits, but only in the first run."""
+        self.marks += 1
+        self.mark = self.pool.dir / f"mark{self.marks}"
+        self.sleep = f"sleep 1{self.marks:05}"
+        script = f"pause() {{ [ -e {self.mark} ] || {self.sleep}; }}; {script}"
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        return subprocess.Popen([SSIRUN, *(options or ("--remote",)), "sh", "-c", script], env=self.pool.env, cwd=self.pool.work, **streams)
+
+    def where(self):
+        """The guest in which the job waits; 0: it does not."""
+        for number in (1, 2):
+            found = subprocess.run(["pgrep", "-fx", "--ns", str(self.pool.guest_pid(number)), "--nslist", "net", self.sleep], capture_output=True)
+            if found.returncode == 0:
+                return number
+        return 0
+
+    def lose(self):
+        """Kills the guest when the job has come to its pause; which one it was."""
+        self.assertTrue(wait_until(self.where, 20))
+        guest = self.where()
+        self.mark.write_text("")
+        os.kill(self.pool.guest_pid(guest), signal.SIGKILL)
+        return guest
+
+    def ended(self, job, timeout=40):
+        out, errors = job.communicate(timeout=timeout)
+        return job.returncode, out, errors.decode()
+
+    def tree(self):
+        return {str(path.relative_to(self.pool.work)): path.read_bytes() if path.is_file() else None for path in self.pool.work.rglob("*")}
+
+    def test_one_that_has_done_nothing_yet(self):
+        job = self.start("pause; echo done", "--remote", "-v")
+        lost = self.lose()
+        status, out, errors = self.ended(job)
+        self.assertEqual((status, out), (0, b"done\n"), errors)
+        self.assertRegex(errors, rf"^ssirun: guest{3 - lost}: .*, run again: guest{lost} was lost while the job ran")
+
+    def test_what_it_had_changed_is_undone_first(self):
+        work = self.pool.work
+        (work / "edited").write_text("one\ntwo\n")
+        (work / "removed").write_text("was there\n")
+        os.link(work / "removed", work / "other name")
+        (work / "log").write_text("before\n")
+        script = ("sed -i s/one/1/ edited; rm removed; mv 'other name' moved; echo line >>log; mkdir d; echo new >d/new; echo more >>edited; pause; "
+                  "cat edited; ls; cat log")
+        expected = subprocess.run(["sh", "-c", script.replace("pause; ", "")], cwd=self.copy(work), capture_output=True)
+        job = self.start(script)
+        self.lose()
+        status, out, errors = self.ended(job)
+        self.assertEqual((status, out, errors), (0, expected.stdout, ""))
+        self.assertEqual(self.tree(), {**self.tree_of(self.copied)})
+
+    def copy(self, work):
+        self.copied = self.pool.dir / "copy"
+        subprocess.run(["cp", "-a", work, self.copied], check=True)
+        return self.copied
+
+    def tree_of(self, directory):
+        return {str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None for path in directory.rglob("*")}
+
+    def test_output_that_was_delivered_is_not_repeated(self):
+        job = self.start("seq 50000; pause; seq 50001 100000")
+        self.lose()
+        status, out, errors = self.ended(job)
+        self.assertEqual((status, errors), (0, ""))
+        self.assertEqual(out, "".join(f"{number}\n" for number in range(1, 100001)).encode())
+
+    def test_output_that_differs(self):
+        job = self.start("date +%s%N; pause; echo end")
+        self.lose()
+        status, out, errors = self.ended(job)
+        self.assertEqual(status, 125)
+        self.assertRegex(errors, r"^ssirun: guest\d was lost while the job ran .*; run again on guest\d its output differs from what had been delivered; .*\n$")
+        self.assertNotIn(b"end", out)
+
+    def test_input_from_a_pipe(self):
+        job = self.start("head -c 300000 | md5sum; pause; md5sum", stdin=subprocess.PIPE)
+        data = os.urandom(1_000_000)
+        feeder = threading.Thread(target=lambda: (job.stdin.write(data), job.stdin.close()))
+        feeder.start()
+        self.lose()
+        out = job.stdout.read()
+        self.assertEqual((job.wait(40), job.stderr.read()), (0, b""))
+        feeder.join()
+        job.stdout.close()
+        job.stderr.close()
+        expected = subprocess.run(["sh", "-c", "head -c 300000 | md5sum; md5sum"], input=data, capture_output=True).stdout
+        self.assertEqual(out, expected)
+
+    def test_input_from_a_file(self):
+        (self.pool.work / "in").write_text("a\nb\nc\n")
+        with open(self.pool.work / "in") as source:
+            job = self.start("read one; echo $one; pause; read two; echo $two", stdin=source)
+            self.lose()
+            self.assertEqual(self.ended(job), (0, b"a\nb\n", ""))
+
+    def test_output_into_a_file(self):
+        with open(self.pool.work / "out", "w") as into, open(self.pool.work / "appended", "a") as log:
+            log.write("before\n")
+            log.flush()
+            job = self.start("echo one; echo two >&2; pause; echo three; echo four >&2", stdout=into, stderr=log)
+            self.lose()
+            self.assertEqual(job.wait(40), 0)
+        self.assertEqual((self.pool.work / "out").read_text(), "one\nthree\n")
+        self.assertEqual((self.pool.work / "appended").read_text(), "before\ntwo\nfour\n")
+
+    def test_at_home_when_there_is_no_other_guest(self):
+        self.assertTrue(wait_until(lambda: self.pool.status()["guest1"]["state"] == "up", 5))
+        os.kill(self.pool.guest_pid(2), signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: self.pool.status()["guest2"]["state"] == "gone", 8))
+        self.pool.configure(FAST + 'policy = "remote"\n')
+        job = self.start("echo x >made; pause; cat made; echo y >>made", "-v")
+        self.lose()
+        status, out, errors = self.ended(job)
+        self.assertEqual((status, out), (0, b"x\n"), errors)
+        self.assertEqual((self.pool.work / "made").read_text(), "x\ny\n")
+
+    def test_not_again(self):
+        """Each with one line that says why, and what it had written left as it is."""
+        for options, script, why in ((("--on", "guest1"), "echo x >made; pause", "--on names its guest"),
+                                     (("--remote", "--retries", "0"), "echo x >made; pause", "--retries allows no more"),
+                                     (("--remote",), "echo x >made; exec >&-; pause", "it has closed one of its streams")):
+            with self.subTest(why):
+                job = self.start(script, *options)
+                lost = self.lose()
+                status, out, errors = self.ended(job)
+                self.assertEqual((status, out), (125, b""))
+                self.assertEqual(errors.count("\n"), 1, errors)
+                self.assertIn(why, errors)
+                self.assertEqual((self.pool.work / "made").read_text(), "x\n")
+            self.doCleanups()
+            self.setUp()
+
+    def test_somebody_else_has_changed_it_too(self):
+        (self.pool.work / "shared").write_text("old\n")
+        job = self.start("echo job >shared; pause")
+        self.assertTrue(wait_until(self.where, 20))
+        (self.pool.work / "shared").write_text("somebody else's\n")
+        self.lose()
+        status, out, errors = self.ended(job)
+        self.assertEqual(status, 125)
+        self.assertIn("shared", errors)
+        self.assertEqual((self.pool.work / "shared").read_text(), "somebody else's\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
