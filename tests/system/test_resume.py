@@ -35,6 +35,15 @@ sys.exit(7)
 COUNT = 250
 
 
+def deputy(pool):
+    return next(pid for pid in pool.processes() if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "ssi-deputy")
+
+
+def all_of_guest(pool):
+    found = subprocess.run(["pgrep", "--ns", str(pool.guest_pid(1)), "--nslist", "net"], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
+
+
 class Cuts(unittest.TestCase):
     def work(self, pool, harm, *options):
         """Plays WORK in guest 1 while `harm` is done to it; all that it did must be there once."""
@@ -82,58 +91,72 @@ class Cuts(unittest.TestCase):
             self.assertGreater(broken, 3)
             self.assertRegex(said, r"its link was broken for \d+\.\d s\n$")
 
-    def test_a_cable_that_is_out_for_a_while(self):
-        with Pool(1) as pool:
-            device = f"{pool.record['bridge']}-g1"
+    def test_silence_of_several_kinds(self):
+        """Side by side, since each takes longer than a link may be silent."""
+        failures = []
 
-            def harm(job):
-                self.assertTrue(wait_until((pool.work / "done20").exists, 20))
-                subprocess.run(["ip", "link", "set", device, "down"], check=True)
-                time.sleep(20)  # longer than a link may be silent
-                self.assertIsNone(job.poll())
-                subprocess.run(["ip", "link", "set", device, "up"], check=True)
-            self.work(pool, harm)
+        def run(trial, pool):
+            try:
+                trial(pool)
+            except BaseException as error:
+                failures.append(error)
+        trials = self.cable, self.guest_stands_still, self.home_stands_still, self.given_up
+        with Pool(1) as one, Pool(1) as two, Pool(1) as three, Pool(1) as four:
+            threads = [threading.Thread(target=run, args=pair) for pair in zip(trials, (one, two, three, four))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            if failures:
+                raise failures[0]
 
-    def test_a_guest_and_a_home_that_stand_still(self):
-        """SIGSTOP for longer than a link may be silent: the guest's process, then home's."""
-        with Pool(1) as pool:
-            def stop(pids):
-                for pid in pids:
-                    os.kill(pid, signal.SIGSTOP)
-                time.sleep(18)
-                for pid in pids:
-                    os.kill(pid, signal.SIGCONT)
+    def cable(self, pool):
+        device = f"{pool.record['bridge']}-g1"
 
-            def harm(job):
-                self.assertTrue(wait_until((pool.work / "done20").exists, 20))
-                agents = subprocess.run(["pgrep", "--ns", str(pool.guest_pid(1)), "--nslist", "net", "ssi-agent"], capture_output=True, text=True)
-                deputy = next(pid for pid in pool.processes() if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "ssi-deputy")
-                stop([int(pid) for pid in agents.stdout.split()])
-                at = len(list(pool.work.glob("done*")))
-                self.assertTrue(wait_until(lambda: len(list(pool.work.glob("done*"))) > at + 5 or job.poll() is not None, 20))
-                stop([deputy])
-            self.work(pool, harm)
+        def harm(job):
+            self.assertTrue(wait_until((pool.work / "done20").exists, 20))
+            subprocess.run(["ip", "link", "set", device, "down"], check=True)
+            time.sleep(20)
+            self.assertIsNone(job.poll())
+            subprocess.run(["ip", "link", "set", device, "up"], check=True)
+        self.work(pool, harm)
 
-    def test_a_guest_that_was_given_up_is_fenced(self):
-        """It comes back after the grace: its job changes nothing any more, and is ended."""
-        with Pool(1) as pool:
-            pool.configure("[defaults]\ngrace = 2\n")
-            job = subprocess.Popen([SSIRUN, "--on", "guest1", "sh", "-c", "while :; do echo x >>beat; sleep 0.05; done"], env=pool.env, cwd=pool.work,
-                                   stderr=subprocess.PIPE)
-            self.assertTrue(wait_until((pool.work / "beat").exists, 10))
-            agents = subprocess.run(["pgrep", "--ns", str(pool.guest_pid(1)), "--nslist", "net"], capture_output=True, text=True).stdout.split()
-            for pid in agents:
-                os.kill(int(pid), signal.SIGSTOP)
-            self.assertEqual(job.wait(30), 125)
-            self.assertIn(b"guest1 was lost", job.stderr.read())
-            job.stderr.close()
-            size = (pool.work / "beat").stat().st_size
-            for pid in agents:
-                os.kill(int(pid), signal.SIGCONT)
-            self.assertTrue(wait_until(lambda: not processes_of_jobs(pool, 1), 6), processes_of_jobs(pool, 1))
-            self.assertEqual((pool.work / "beat").stat().st_size, size)
-            self.assertTrue(wait_until(lambda: pool.status()["guest1"]["state"] == "up", 10))
-            self.assertEqual(pool.ssirun("--remote", "echo", "again").stdout, b"again\n")
+    def stand_still(self, pool, processes):
+        def harm(job):
+            self.assertTrue(wait_until((pool.work / "done20").exists, 20))
+            pids = processes(pool)
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            time.sleep(18)
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        self.work(pool, harm)
+
+    def guest_stands_still(self, pool):
+        self.stand_still(pool, all_of_guest)
+
+    def home_stands_still(self, pool):
+        self.stand_still(pool, lambda pool: [deputy(pool)])
+
+    def given_up(self, pool):
+        """Comes back after the grace: its job changes nothing any more, and is ended."""
+        pool.configure("[defaults]\ngrace = 2\n")
+        job = subprocess.Popen([SSIRUN, "--on", "guest1", "sh", "-c", "while :; do echo x >>beat; sleep 0.05; done"], env=pool.env, cwd=pool.work,
+                               stderr=subprocess.PIPE)
+        self.assertTrue(wait_until((pool.work / "beat").exists, 10))
+        pids = all_of_guest(pool)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        self.assertEqual(job.wait(30), 125)
+        self.assertIn(b"guest1 was lost", job.stderr.read())
+        job.stderr.close()
+        size = (pool.work / "beat").stat().st_size
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        self.assertTrue(wait_until(lambda: not processes_of_jobs(pool, 1), 6), processes_of_jobs(pool, 1))
+        self.assertEqual((pool.work / "beat").stat().st_size, size)
+        self.assertTrue(wait_until(lambda: pool.status()["guest1"]["state"] == "up", 10))
+        self.assertEqual(pool.ssirun("--remote", "echo", "again").stdout, b"again\n")
 
 
 if __name__ == "__main__":
