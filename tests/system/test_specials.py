@@ -160,7 +160,8 @@ class Specials(unittest.TestCase):
             with self.subTest(before):
                 done = self.run_("sh", "-c", f"{before}; cat p")
                 self.assertEqual((done.returncode, done.stdout), (125, output))
-                self.assertIn(b"opens the FIFO p, which only home can serve", done.stderr)
+                if "2>&-" not in before:  # ssirun closes its stderr, too, a moment after the job has
+                    self.assertIn(b"opens the FIFO p, which only home can serve", done.stderr)
                 self.assertLess(self.seconds, 2)
 
     def test_nothing_is_left_in_the_guest(self):
