@@ -13,6 +13,7 @@ FILE, TREE = str(BUILD / "tests/stress/stress-file"), str(BUILD / "tests/stress/
 FULL = bool(os.environ.get("SSI_TEST_FULL"))
 SEEDS, OPERATIONS = (100, 100_000) if FULL else (2, 1000) if SANITIZED else (8, 2000)
 SECONDS = 120 if FULL else 4
+TIMEOUT = 20_000 if FULL else 600
 pool = None
 
 

@@ -93,9 +93,15 @@ static void do_pread(const struct operation* op) {
   tell_bytes(pread(file(op->slot), bytes, length_of(op), op->offset));
 }
 
+// Where an append leaves the offset is as the guest believed the end to be; see docs/view.md. What comes next begins at the end.
 static void do_write(const struct operation* op) {
   fill(op);
-  tell(write(file(op->slot), bytes, length_of(op)));
+  const ssize_t done = write(file(op->slot), bytes, length_of(op));
+  const int error = errno;
+  const int flags = fcntl(file(op->slot), F_GETFL);
+  if (flags >= 0 && flags & O_APPEND) lseek(file(op->slot), 0, SEEK_END);
+  errno = error;
+  tell(done);
 }
 
 static void do_pwrite(const struct operation* op) {
