@@ -2,6 +2,7 @@
 #include "agent/guest_job.h"
 
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <csignal>
@@ -23,6 +24,12 @@ Result<Pipe> make_pipe() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return os_error("pipe");
   return Pipe{Fd(ends[0]), Fd(ends[1])};
+}
+
+// Or its last command was, as shells say it.
+bool was_killed(int wait_status) {
+  return WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) == SIGKILL
+                                  : WEXITSTATUS(wait_status) == 128 + SIGKILL;
 }
 
 void copy_name(char (&to)[65], const std::string& from) {
@@ -124,6 +131,7 @@ void GuestJob::take_terminal(Fd master) {
 
 void GuestJob::started() {
   started_ = true;
+  oom_kills_ = OomKills(init_);
   events_.started();
   if (terminal_) terminal_->begin();
   // Not before: home connects its streams when it hears of the start.
@@ -204,6 +212,7 @@ void GuestJob::leader_ended(const inside::FromInit& packet) {
   exited_.cpu_us = packet.cpu_us;
   exited_.max_rss = packet.max_rss;
   exited_.survivors = packet.survivors;
+  exited_.out_of_memory = was_killed(packet.wait_status) && oom_kills_.any();
   for (const auto& position : positions()) exited_.positions.push_back(position);
   exited_.typed_ahead.assign(packet.typed_ahead,
                              std::min<std::size_t>(packet.typed, sizeof packet.typed_ahead));

@@ -12,6 +12,7 @@
 #include "agent/inside.h"
 #include "agent/job_input.h"
 #include "agent/job_spec.h"
+#include "agent/oom_kills.h"
 #include "agent/stem_channel.h"
 #include "common/fd.h"
 #include "common/loop.h"
@@ -75,6 +76,7 @@ class GuestJob {
   std::map<std::uint8_t, std::unique_ptr<Source>> outputs_;
   std::unique_ptr<GuestTerminal> terminal_;
   wire::Exited exited_;
+  OomKills oom_kills_;  // since it was started
   bool background_ = false;
   std::int32_t stop_ = 0;  // that home is to hear of, behind what the terminal shows
   bool started_ = false, ended_ = false, reported_ = false;

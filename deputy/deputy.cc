@@ -203,10 +203,11 @@ void Deputy::describe_home(wire::Place& question) {
 void Deputy::log_end(const wire::Placed& placed, const std::string& command,
                      const wire::Exited& exited) const {
   const int status = exited.wait_status;
-  log::info("job={} guest={} {}: {} {}, {:.2f} s of processor, {} MiB", placed.job, placed.guest, command,
+  log::info("job={} guest={} {}: {} {}, {:.2f} s of processor, {} MiB{}", placed.job, placed.guest, command,
             WIFSIGNALED(status) ? "signal" : "status",
             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
-            static_cast<double>(exited.cpu_us) / 1e6, exited.max_rss >> 20);
+            static_cast<double>(exited.cpu_us) / 1e6, exited.max_rss >> 20,
+            exited.out_of_memory ? ", killed by a guest without memory" : "");
 }
 
 }  // namespace ssi
