@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from pool import BUILD, Home, Pool, wait_until
+from pool import BUILD, Home, Pool, SSIRUN, wait_until
 
 VIEW = pathlib.Path("/view")  # where an agent mounts; its own mount namespace sees what is on it, the empty folder stays
 
@@ -115,6 +115,22 @@ class Joining(unittest.TestCase):
                 self.assertTrue(wait_until(lambda: name in self.pool.status(), 5))
                 self.runs_a_job(name)
             self.assertNotIn(token, subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout)
+
+    def test_a_broken_call_is_made_again(self):
+        """The connection of a guest that dials out is reset under a job: it is asked to call once more, and the session goes on."""
+        with Agent(self.pool, "caller", self.token("--for", "5m")) as agent:
+            self.assertTrue(agent.says("joined as caller"))
+            self.assertTrue(wait_until(lambda: "caller" in self.pool.status(), 5))
+            script = "for i in $(seq 40); do echo $i; echo $i >>steps; sleep 0.05; done"
+            job = subprocess.Popen([SSIRUN, "-v", "--on", "caller", "sh", "-c", script], env=self.pool.env, cwd=self.pool.work,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.assertTrue(wait_until((self.pool.work / "steps").exists, 10))
+            ended = subprocess.run(["ss", "-K", "-Htn", "sport", "=", str(self.port), "dst", "127.0.0.1"], capture_output=True, text=True)
+            self.assertTrue(ended.stdout.strip())
+            out, errors = job.communicate(timeout=30)
+            steps = "".join(f"{number}\n" for number in range(1, 41))
+            self.assertEqual((job.returncode, out, (self.pool.work / "steps").read_text()), (0, steps, steps), errors)
+            self.assertIn("its link was broken for", errors)
 
     def test_without_one_it_waits_for_approval(self):
         with Agent(self.pool, "waiting") as agent:
