@@ -50,6 +50,27 @@ class LongJob:
             self.process.wait()
 
 
+class Steps(LongJob):
+    """Says and appends the same lines, one after the other."""
+    COUNT = 60
+    SCRIPT = f"rm -f steps; for i in $(seq {COUNT}); do echo $i; echo $i >>steps; sleep 0.3; done"
+
+    def __init__(self, process, file):
+        super().__init__(process)
+        self.file = file
+
+    def has_begun(self):
+        for _ in range(600):
+            if self.file.exists() and self.file.read_text().count("\n") > 3:
+                return True
+            time.sleep(0.1)
+        return False
+
+    def is_whole(self):
+        lines = "".join(f"{number}\n" for number in range(1, self.COUNT + 1))
+        return self.file.read_text() == lines and self.out.startswith(lines)
+
+
 class Jobs:
     def __init__(self, home):
         self.home, self.work = home, home.work
@@ -111,6 +132,10 @@ class Jobs:
     def registers(self, guests):
         started = [self.start(guest, "./registers", str(number), "10") for number, guest in enumerate(guests)]
         return [Done(one.wait(PATIENCE), one.stdout.read(), "") for one in started]
+
+    def steps(self, guest):
+        (self.work / "steps").unlink(missing_ok=True)
+        return Steps(self.start(guest, "sh", "-c", Steps.SCRIPT), self.work / "steps")
 
     def long(self, guest):
         """A job that works for half a minute, and then has something to tell."""
