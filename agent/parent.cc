@@ -193,12 +193,14 @@ Status Parent::start_reporter() {
 
 std::size_t Parent::strangers() const {
   const auto homes = std::count_if(homes_.begin(), homes_.end(), [](const Home& home) { return !home.has_stem; });
-  return arriving_.size() + static_cast<std::size_t>(homes);
+  return static_cast<std::size_t>(homes);
 }
 
 void Parent::accept_connection() {
   Fd connection(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!connection || strangers() >= max_strangers) return;  // the peer sees it closed
+  if (!connection) return;
+  // The one that has been silent for longest makes room: a link that is to go on must not wait for strangers.
+  if (arriving_.size() >= max_strangers) arriving_.pop_front();
   // Readable when as much has come as resumes a session; a TLS hello is longer.
   const int enough = 1 + wire::session_size;
   ::setsockopt(connection.get(), SOL_SOCKET, SO_RCVLOWAT, &enough, sizeof enough);
@@ -237,11 +239,11 @@ void Parent::take_dialled() {
   auto got = receive_with_fds(reporter_.get(), {reinterpret_cast<char*>(&told), sizeof told});
   if (!got || got->bytes != sizeof told || got->fds.size() != 1) return;
   const std::string session(told.session, sizeof told.session);
-  if (!resume(session, got->fds.front()) && strangers() < max_strangers) serve_connection(std::move(got->fds.front()));
+  if (!resume(session, got->fds.front())) serve_connection(std::move(got->fds.front()));
 }
 
 void Parent::serve_connection(Fd connection) {
-  if (homes_.size() >= max_homes) return;  // the peer sees the connection closed
+  if (homes_.size() >= max_homes || strangers() >= max_strangers) return;  // the peer sees the connection closed
   auto pair = packet_pair();
   if (!pair) return;
   Fd ours = std::move((*pair)[0]), theirs = std::move((*pair)[1]);

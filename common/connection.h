@@ -73,6 +73,7 @@ class Connection {
   void flush_soon();
 
   void pause(bool paused);  // reads nothing meanwhile
+  bool paused() const { return paused_; }
 
   // Writes what the kernel takes at once, behind what it has; for a last word. Nothing, when a frame is half written.
   void try_write(std::string_view bytes);

@@ -25,12 +25,12 @@ std::string_view Outbox::next() {
 void Outbox::fill() {
   batch_.swap(unnumbered_);
   unnumbered_.clear();
-  unsent_ += batch_.size();
   for (;;) {
     if (again_ == kept_.size()) {
       // All small ones first, then one of bulk.
       auto& lane = small_.empty() ? bulk_ : small_;
       if (lane.empty() || (&lane == &bulk_ && !batch_.empty())) break;
+      kept_bytes_ += lane.front().size();
       kept_.push_back(std::move(lane.front()));
       lane.pop_front();
     }
@@ -55,7 +55,10 @@ void Outbox::wrote(std::size_t bytes) {
 
 bool Outbox::taken(std::uint64_t position) {
   if (position > sent() || (position == sent() && batch_.empty() && !current_.empty())) return false;
-  for (; taken_ < position; ++taken_, --again_) kept_.pop_front();
+  for (; taken_ < position; ++taken_, --again_) {
+    kept_bytes_ -= kept_.front().size();
+    kept_.pop_front();
+  }
   return true;
 }
 
@@ -64,7 +67,10 @@ bool Outbox::rewind(std::uint64_t position) {
   current_ = {};
   batch_.clear();
   unnumbered_.clear();  // was for the former connection
-  for (; taken_ < position; ++taken_) kept_.pop_front();
+  for (; taken_ < position; ++taken_) {
+    kept_bytes_ -= kept_.front().size();
+    kept_.pop_front();
+  }
   again_ = 0;
   const auto sum = [](const std::deque<std::string>& frames) {
     return std::accumulate(frames.begin(), frames.end(), std::size_t{0},

@@ -16,7 +16,10 @@ class Outbox {
 
   void push(std::string frame, Lane lane);
   // Goes out once, without a position, before all others.
-  void push_unnumbered(std::string frame) { unnumbered_ += frame; }
+  void push_unnumbered(std::string frame) {
+    unsent_ += frame.size();
+    unnumbered_ += frame;
+  }
 
   // The bytes to write next, the same until wrote() has taken all of them. Empty: there is nothing to send.
   std::string_view next();
@@ -30,6 +33,7 @@ class Outbox {
   bool rewind(std::uint64_t position);
 
   std::size_t unsent() const { return unsent_; }  // bytes not yet written, or to be written again
+  std::size_t kept() const { return kept_bytes_; }  // bytes that the peer has not acknowledged
 
  private:
   void fill();
@@ -38,6 +42,7 @@ class Outbox {
   std::deque<std::string> small_, bulk_;
   std::deque<std::string> kept_;  // have a position: from taken_ + 1 on
   std::uint64_t taken_ = 0;
+  std::size_t kept_bytes_ = 0;
   std::size_t again_ = 0;  // of kept_: the first that is not being, or was not, written on this connection
   std::string unnumbered_, batch_;
   std::string_view current_;  // into batch_ or the last of kept_ before again_

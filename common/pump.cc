@@ -51,13 +51,14 @@ void Source::update() {
 void Source::pump() {
   if (ended() || credit_ == 0) return;
   static thread_local std::array<char, wire::max_body> buffer;
+  const bool is_first = first_done_ < first_.size();
   const auto got = read({buffer.data(), std::min<std::size_t>(buffer.size(), credit_)});
   if (!got && would_block(got.error())) return tell_drained();
   if (!got || *got == 0)
     return finish();  // an error on a stream (EIO of a hung-up terminal) reads as its end
   credit_ -= *got;
   sum_.add({buffer.data(), *got});
-  if (record_) record_({buffer.data(), *got});
+  if (record_ && !is_first) record_({buffer.data(), *got});
   if (before_sending_) before_sending_();
   session_.post(wire::Data{job_, stream_}, {buffer.data(), *got}, Session::Lane::bulk);
   update();
@@ -90,6 +91,7 @@ void Source::finish() {
 }
 
 void Source::stop() {
+  if (from_) taken_at_end_ = taken();
   poll_.reset();
   from_.reset();
   say_ended();
@@ -101,7 +103,8 @@ void Source::taken(std::uint64_t bytes) {
 }
 
 std::uint64_t Source::taken() const {
-  return !from_ || !from_->peeks() ? sum_.bytes() : std::max<std::uint64_t>(first_.size(), std::min(taken_, sum_.bytes()));
+  if (!from_) return taken_at_end_;
+  return std::max<std::uint64_t>(first_.size(), from_->peeks() ? std::min(taken_, sum_.bytes()) : sum_.bytes());
 }
 
 void Source::say_ended() {

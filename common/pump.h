@@ -30,7 +30,7 @@ class Source {
 
   void narrow(std::uint32_t window);  // before begin(): fewer bytes on the way than Data::window
   void send_first(std::string bytes);  // before begin(): these precede what `from` yields
-  void record(std::function<void(std::string_view)> f) { record_ = std::move(f); }  // called with all that is sent
+  void record(std::function<void(std::string_view)> f) { record_ = std::move(f); }  // called with all that `from` yields
   void begin();
   void credit(std::uint32_t bytes);  // the receiver passed them on
   void taken(std::uint64_t bytes);   // of all that was sent: for a source that only peeks
@@ -63,7 +63,7 @@ class Source {
   std::uint64_t window_ = wire::Data::window, credit_ = window_;
   std::string first_;           // to be sent before anything is read
   std::size_t first_done_ = 0;  // of it, bytes
-  std::uint64_t taken_ = 0;     // as taken() was told
+  std::uint64_t taken_ = 0, taken_at_end_ = 0;  // as taken() was told; what it was when stop() was called
   StreamSum sum_;
   std::function<void(std::string_view)> record_;
   bool begun_ = false, at_end_ = false;  // at its end: End has been sent

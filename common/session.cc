@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t bulk_from = 4 << 10;         // bodies from this size take the bulk lane
 constexpr std::uint64_t acknowledge_every = 64;    // frames
 constexpr std::size_t acknowledge_from = 1 << 20;  // bytes
+constexpr std::size_t max_kept = 256 << 20;        // bytes that were sent and not acknowledged
 constexpr std::size_t max_unsent = 16 << 20;       // bytes, from which on nothing more is read
 constexpr std::uint64_t beat_ms = 2'000, silence_ms = 15'000;
 
@@ -63,8 +64,9 @@ Session::~Session() {
 
 Session::Link Session::connect(Fd socket, std::string preface) {
   const auto number = ++connections_;
-  const auto is_link = [this, number] { return link_.number == number; };
-  const auto is_candidate = [this, number] { return candidate_.number == number; };
+  // One that was dropped may call back until it is destroyed, and we may be gone by then.
+  const auto is_link = [this, alive = alive_, number] { return *alive && link_.number == number; };
+  const auto is_candidate = [this, alive = alive_, number] { return *alive && candidate_.number == number; };
   Connection::Events events{
       [=, this] {
         if (is_candidate()) return candidate_ready();
@@ -75,9 +77,12 @@ Session::Link Session::connect(Fd socket, std::string preface) {
       [=, this](const Connection::Frame& frame) {
         return is_link() ? take(frame) : is_candidate() && take_candidate(frame);
       },
-      [=, this] { return is_link() ? outbox_.next() : std::string_view(candidate_out_); },
+      [=, this] {
+        return is_link() ? outbox_.next() : is_candidate() ? std::string_view(candidate_out_) : std::string_view();
+      },
       [=, this](std::size_t bytes) {
-        if (!is_link()) return void(candidate_out_.erase(0, bytes));
+        if (is_candidate()) return void(candidate_out_.erase(0, bytes));
+        if (!is_link()) return;
         outbox_.wrote(bytes);
         if (outbox_.unsent() <= max_unsent) link_->pause(false);
       },
@@ -126,6 +131,10 @@ bool Session::take(const Connection::Frame& frame) {
   if (closed_) return false;
   // A peer that asks and does not read the answers gets no more of our memory.
   if (outbox_.unsent() > max_unsent) link_->pause(true);
+  if (outbox_.kept() > max_kept) {
+    close({std::error_code(EPROTO, std::generic_category()), "the peer acknowledges nothing"});
+    return false;
+  }
   const bool unnumbered = !(frame.header.flags & flag_reply) &&
                           (frame.header.kind == wire::kind_of<wire::Taken>() ||
                            frame.header.kind == wire::kind_of<wire::Resume>() ||
@@ -143,6 +152,10 @@ bool Session::take_unnumbered(const Connection::Frame& frame) {
   }
   if (frame.header.kind == wire::kind_of<wire::Over>()) {
     close({std::error_code(ECONNRESET, std::generic_category()), "the peer ended the session"});
+    return false;
+  }
+  if (std::exchange(was_asked_, true) || endurance_) {
+    close({std::error_code(EPROTO, std::generic_category()), "a session that is there is to be resumed"});
     return false;
   }
   // A home that looks for a session which another process had, and which ended with it.
@@ -188,7 +201,7 @@ void Session::beat() {
              "no connection for " + std::to_string((now - broken_at_) / 1000) + " s"});
     return;
   }
-  if (was_away) link_->hear();
+  if (was_away || link_->paused()) link_->hear();
   if (now - link_->last_heard() > silence_ms)
     return link_->close({std::error_code(ETIMEDOUT, std::generic_category()), "session"});
   if (!link_->established()) return;

@@ -134,7 +134,7 @@ class Session {
   Link link_;
   Timer heartbeat_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-  bool closed_ = false, pinging_ = false;
+  bool closed_ = false, pinging_ = false, was_asked_ = false;
   std::uint64_t connections_ = 0;
 
   std::uint32_t next_id_ = 1;

@@ -126,10 +126,11 @@ std::string Deputy::callback_address(const Config& config) {
 }
 
 void Deputy::await_guest(GuestLink& link, std::uint64_t job, SchedulerLink& scheduler) {
-  link.await([this, job, &scheduler, rendezvous = std::string()](const wire::Bytes& session, auto connected) mutable {
+  link.await([this, &link, job, &scheduler, rendezvous = std::string()](const wire::Bytes& session, auto connected) mutable {
     callbacks_->cancel(rendezvous);
     rendezvous = callbacks_->expect(std::move(connected));
-    scheduler.call_back({job, called_at_.address, rendezvous, session});
+    // The scheduler calls guests for jobs that are placed there.
+    scheduler.call_back({link.a_job().value_or(job), called_at_.address, rendezvous, session});
   });
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -75,6 +76,9 @@ class GuestLink {
   void attach(std::uint64_t job, std::uint64_t grace_ms, JobEvents events);
   void detach(std::uint64_t job);
   std::size_t jobs() const { return jobs_.size(); }
+  std::optional<std::uint64_t> a_job() const {
+    return jobs_.empty() ? std::nullopt : std::optional(jobs_.rbegin()->first);
+  }
   Session& session() { return *session_; }
   const FileServer& files() const { return *files_; }
   FileServer& files() { return *files_; }

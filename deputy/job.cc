@@ -251,7 +251,7 @@ void Job::place(const Config& config) {
   question.home_key = deputy_.identity().public_key();
   question.command = request_.command();
   question.guest = request_.guest;
-  question.never_home = never_home_ || prefers_guest_;
+  question.never_home = never_home_ || prefers_guest_ || !kept_.left_no_trace();
   question.may_wait = may_wait_;
   question.cpus = request_.fields.cpus;
   question.memory = request_.fields.memory;
@@ -386,8 +386,8 @@ void Job::stream_ended(std::uint8_t stream) {
 GuestLink::JobEvents Job::events() {
   return {[this](std::uint8_t stream, std::string_view bytes) {
             if (streams_ && !streams_->data(stream, bytes))
-              return lost({std::error_code(EPROTO, std::generic_category()), guest_->guest()});
-            if (streams_ && streams_->differs()) output_differs();
+              return guest_->session().close({std::error_code(EPROTO, std::generic_category()), "more data than the window allows"});
+            if (state_ == State::running && streams_ && streams_->differs()) output_differs();
           },
           [this](std::uint8_t stream, std::uint32_t bytes) {
             if (streams_) streams_->credit(stream, bytes);
@@ -433,6 +433,7 @@ void Job::started(const Result<wire::Started>& answer) {
 }
 
 void Job::signal(const handover_signal& got) {
+  if (is_between_runs() && ends_by(got.number)) return end_by(got.number);
   if (state_ != State::running) return early_signals_.push_back(got);
   if (got.number == SIGCONT) caller_stopped_ = false;
   guest_->files().tell_news();

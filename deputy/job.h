@@ -78,7 +78,11 @@ class Job {
   std::string why_not_again() const;           // "": it can be rolled back and run once more
   void roll_back(const std::string& after, std::function<void()> then);
   void run_again(const std::string& after);    // elsewhere, else at home
+  void go_home_again(const std::string& after);
   void output_differs();
+  bool is_between_runs() const;
+  bool ends_by(int signal) const;
+  void end_by(int signal);  // nothing of it runs
   void kill();
   void caller_gone();
   void release_guest();  // gives back the reservation and the link

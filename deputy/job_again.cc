@@ -2,6 +2,7 @@
 // A job that is run again: its guest was lost, or only home can go on with it. What it has changed is undone first; what it has
 // read is given to it again; what it has said is compared, and not said twice. Where that cannot be done it ends with 125, and
 // its files stay as they are.
+#include <csignal>
 #include <utility>
 
 #include "common/log.h"
@@ -24,7 +25,7 @@ void Job::lost(const Error& why) {
   const auto what = place_.guest + " was lost while the job ran (" + why.text() + ")";
   if (const auto not_again = may_have_run ? "its start was not acknowledged" : why_not_again(); !not_again.empty())
     return fail(what + "; it is not run again, since " + not_again + "; what it had written stays as it is");
-  roll_back(what, [this, what] { run_again(what); });
+  roll_back(what, [this, what] { needs_.empty() ? run_again(what) : go_home_again(what); });
 }
 
 // Killed for want of the guest's own memory: home may have more, or another guest.
@@ -63,6 +64,32 @@ void Job::roll_back(const std::string& after, std::function<void()> then) {
   deputy_.effects().undo(place_.job, undone);
 }
 
+// Only that can help it now.
+void Job::go_home_again(const std::string& after) {
+  again_after_ = after;
+  request_.descriptors = std::move(kept_.descriptors);
+  kept_.descriptors.clear();
+  kept_.channel.reset();
+  home(after);
+}
+
+bool Job::is_between_runs() const {
+  return state_ == State::undoing ||
+         (!again_after_.empty() && (state_ == State::placing || state_ == State::dialling));
+}
+
+// Whether it would die of that, had it no handler: ssirun has handed its signals over, and nobody else acts on them.
+bool Job::ends_by(int signal) const {
+  const bool kept_off = (request_.fields.blocked | request_.fields.ignored) >> (signal - 1) & 1;
+  return !kept_off && (signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT);
+}
+
+void Job::end_by(int signal) {
+  record_->failed();
+  caller_.exited(signal, ~std::uint64_t{0}, {}, {});
+  over();
+}
+
 void Job::run_again(const std::string& after) {
   again_after_ = after;
   --retries_left_;
@@ -91,11 +118,7 @@ void Job::recall() {
     return streams_->flushed(
         [this, what] { fail(request_.command() + " " + what + ": run it with --local"); });
   }
-  roll_back(place_.guest + ": it " + what, [this, what] {
-    request_.descriptors = std::move(kept_.descriptors);
-    kept_ = {};
-    home(place_.guest + ": it " + what);
-  });
+  roll_back(place_.guest + ": it " + what, [this, what] { go_home_again(place_.guest + ": it " + what); });
 }
 
 void Job::output_differs() {

@@ -115,8 +115,11 @@ bool JobStreams::is_as_recorded(const std::vector<wire::StreamRecord>& outputs) 
 // What is taken from a pipe can only be had again from here.
 void JobStreams::record(std::uint8_t stream, Source& source) {
   if (files_.contains(stream)) return;
-  if (const auto before = before_.taken.find(stream); before != before_.taken.end())
+  if (const auto before = before_.taken.find(stream); before != before_.taken.end()) {
+    recorded_[stream] = before->second;
+    recorded_bytes_ += before->second.size();
     source.send_first(std::move(before->second));
+  }
   source.record([this, stream](std::string_view bytes) {
     if (!kept_ || recorded_bytes_ > max_taken) return;
     recorded_bytes_ += bytes.size();

@@ -118,11 +118,11 @@ class Joining(unittest.TestCase):
 
     def test_a_broken_call_is_made_again(self):
         """The connection of a guest that dials out is reset under a job: it is asked to call once more, and the session goes on."""
-        with Agent(self.pool, "caller", self.token("--for", "5m")) as agent:
-            self.assertTrue(agent.says("joined as caller"))
-            self.assertTrue(wait_until(lambda: "caller" in self.pool.status(), 5))
+        with Agent(self.pool, "broken", self.token("--for", "5m")) as agent:
+            self.assertTrue(agent.says("joined as broken"))
+            self.assertTrue(wait_until(lambda: "broken" in self.pool.status(), 5))
             script = "for i in $(seq 40); do echo $i; echo $i >>steps; sleep 0.05; done"
-            job = subprocess.Popen([SSIRUN, "-v", "--on", "caller", "sh", "-c", script], env=self.pool.env, cwd=self.pool.work,
+            job = subprocess.Popen([SSIRUN, "-v", "--on", "broken", "sh", "-c", script], env=self.pool.env, cwd=self.pool.work,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             self.assertTrue(wait_until((self.pool.work / "steps").exists, 10))
             ended = subprocess.run(["ss", "-K", "-Htn", "sport", "=", str(self.port), "dst", "127.0.0.1"], capture_output=True, text=True)
