@@ -272,3 +272,25 @@ TEST_CASE("whatever the numbers, a decision is allowed") {
     if (demand.guest.empty()) REQUIRE(placement::place(demand, guest("home"), list).guest == chosen.name);
   }
 }
+
+TEST_CASE("a draining guest takes no new job; who waits, waits for it too") {
+  auto one = guest("a"), other = guest("b");
+  one.draining = true;
+  other.busy = 4;
+  CHECK(place({}, {one, other}).guest == "b");
+  other.draining = true;
+  CHECK(place({}, {one, other}).verdict == Verdict::home);
+  CHECK(place({}, {one, other}).reason == "all guests are draining");
+  CHECK(place(anywhere(), {one, other}).verdict == Verdict::refused);
+  Demand named = anywhere();
+  named.guest = "a";
+  CHECK(place(named, {one}).verdict == Verdict::refused);
+  CHECK(place(named, {one}).reason == "a is draining");
+  auto waits = anywhere();
+  waits.may_wait = named.may_wait = true;
+  CHECK(place(waits, {one, other}).verdict == Verdict::wait);
+  CHECK(place(named, {one}).verdict == Verdict::wait);
+  one.draining = false;
+  CHECK(place(waits, {one, other}).guest == "a");
+  CHECK_FALSE(place(waits, {}).verdict == Verdict::wait);
+}
