@@ -93,6 +93,33 @@ class Again(unittest.TestCase):
             self.lose()
             self.assertEqual(self.ended(job), (0, b"a\nb\n", ""))
 
+    def test_what_it_had_changed_is_undone(self):
+        work = self.pool.work / "changed"
+        work.mkdir()
+        (work / "log").write_text("before\n")
+        (work / "old").write_text("old\n")
+        (work / "gone").write_text("gone\n")
+        (work / "twice").write_text("x" * 300_000)
+        os.link(work / "twice", work / "again")
+        job = self.start(f"cd {work} && echo line >>log && mv old new && cat gone >>log && rm gone && echo short >twice && "
+                         "mkdir made && mv again made && rm -f made/again && pause && ls && cat log")
+        self.lose()
+        self.assertEqual(self.ended(job), (0, b"log\nmade\nnew\ntwice\nbefore\nline\ngone\n", ""))
+        self.assertEqual((work / "twice").read_text(), "short\n")
+
+    def test_what_somebody_else_has_changed_too_is_left(self):
+        path = self.pool.work / "log"
+        path.write_text("before\n")
+        job = self.start("echo line >>log; pause")
+        self.assertTrue(wait_until(self.where, 20))
+        with open(path, "a") as log:
+            log.write("mine\n")
+        self.lose()
+        status, out, errors = self.ended(job)
+        self.assertEqual(status, 125, errors)
+        self.assertIn(f"{path} is not as the job left it", errors)
+        self.assertEqual(path.read_text(), "before\nline\nmine\n")
+
     def test_not_again(self):
         """Each with one line that says why, and what it had written left as it is."""
         for options, script, why in ((("--on", "guest1"), "echo x >made; pause", "--on names its guest"),
