@@ -3,14 +3,13 @@
 """Runs the system tests: run.py RESULT [NAME...]
 
 Every test_*.py (unittest) and test_*.sh (one test, by its exit status) beside this file, each in a process of its own
-with a time limit (its variable TIMEOUT, in seconds). One line for each test. Then looks that nothing was left behind.
+with a time limit (a test_*.py's variable TIMEOUT, in seconds). One line for each test. Then looks that nothing was left behind.
 Writes "PASSED FAILED" to the file RESULT. NAME: only files and tests whose name has it.
 """
 import importlib.util
 import json
 import os
 import pathlib
-import re
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 TIMEOUT = 600
-MARK = "#counted "
+COUNTED, LIMIT = "#counted ", "#limit "  # what a child says to us among its lines
 
 
 def report(verdict, name, seconds, text=""):
@@ -110,17 +109,13 @@ def run_one(path, names):
         module = importlib.util.module_from_spec(spec)
         sys.modules[path.stem] = module
         spec.loader.exec_module(module)
+        print(f"{LIMIT}{getattr(module, 'TIMEOUT', TIMEOUT)}", flush=True)
         tests = unittest.defaultTestLoader.loadTestsFromModule(module)
         unittest.TestSuite(chosen(tests, names)).run(result)
     except Exception as error:
         result.failed += 1
         report("FAIL", path.name, 0, f"cannot be loaded: {error!r}")
-    print(MARK + json.dumps([result.passed, result.failed]), flush=True)
-
-
-def time_limit(path):
-    found = re.search(r"^#?\s*TIMEOUT\s*=\s*(\d+)", path.read_text(), re.M)
-    return int(found.group(1)) if found else TIMEOUT
+    print(COUNTED + json.dumps([result.passed, result.failed]), flush=True)
 
 
 def end(child):
@@ -134,24 +129,53 @@ def end(child):
             continue
 
 
+class TimeLimit:
+    """Ends a child that has hung."""
+
+    def __init__(self, child):
+        self.child, self.over = child, False
+        self.timer = None
+        self.set(TIMEOUT)
+
+    def set(self, seconds):
+        """Counts anew, from now."""
+        self.cancel()
+        self.seconds, self.timer = seconds, threading.Timer(seconds, self._end)
+        self.timer.daemon = True  # Ctrl-C must not wait for it
+        self.timer.start()
+
+    def cancel(self):
+        if self.timer:
+            self.timer.cancel()
+
+    def _end(self):
+        self.over = True
+        end(self.child)
+
+
 def run_file(path, names):
     """(passed, failed) of one file, run in a session of its own."""
     is_shell = path.suffix == ".sh"
     command = ["bash", str(path)] if is_shell else [sys.executable, __file__, "--one", str(path), *names]
-    began, counted, said, overdue = time.monotonic(), None, [], threading.Event()
+    began, counted, said = time.monotonic(), None, []
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              text=True, errors="replace", start_new_session=True)
+    limit = TimeLimit(child)
 
-    def too_late():
-        overdue.set()
-        end(child)
+    def read():
+        nonlocal counted
+        for line in child.stdout:
+            if line.startswith(LIMIT):
+                limit.set(float(line[len(LIMIT):]))
+            elif line.startswith(COUNTED):
+                counted = json.loads(line[len(COUNTED):])
+            elif is_shell:
+                said.append(line)
+            else:
+                print(line, end="", flush=True)
 
-    timer = threading.Timer(time_limit(path), too_late)
-    timer.daemon = True  # Ctrl-C must not wait for it
-    timer.start()
     # Read until the child ends, not until end of file: a daemon that it leaks may hold the pipe open.
-    reader = threading.Thread(target=lambda: [said.append(line) or (is_shell or line.startswith(MARK) or
-                              print(line, end="", flush=True)) for line in child.stdout], daemon=True)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
         status = child.wait()
@@ -159,17 +183,14 @@ def run_file(path, names):
         end(child)
         raise
     reader.join(2)
-    timer.cancel()
+    limit.cancel()
     seconds = time.monotonic() - began
-    if is_shell and not overdue.is_set():
+    if is_shell and not limit.over:
         report("FAIL" if status else "ok", path.name, seconds, "".join(said) if status else "")
         return (0, 1) if status else (1, 0)
-    for line in said:
-        if line.startswith(MARK):
-            counted = json.loads(line[len(MARK):])
-    if counted and not overdue.is_set():
+    if counted and not limit.over:
         return counted
-    why = f"took longer than {time_limit(path)} s" if overdue.is_set() else f"ended with status {status}"
+    why = f"took longer than {limit.seconds:.0f} s" if limit.over else f"ended with status {status}"
     report("FAIL", path.name, seconds, why)
     return (counted or [0, 0])[0], (counted or [0, 0])[1] + 1
 
