@@ -31,14 +31,15 @@ TEST_CASE("all that an agent is told can stand in its file") {
   const auto key = Identity::generate().public_key();
   AgentOptions options;
   REQUIRE(load("name = \"g\"\nscheduler = \"10.0.0.1:7700\"\nscheduler_key = \"" + key_text(key) +
-                   "\"\ndial = \"out\"\nkey = \"/k\"\ntoken = \"t\"\n",
+                   "\"\ndial = \"out\"\nkey = \"/k\"\ntoken = \"t\"\ndrain_seconds = 2.5\n",
                options));
   CHECK(options.name == "g");
-  CHECK(options.scheduler == "10.0.0.1:7700");
-  CHECK(options.scheduler_key == key);
+  CHECK(options.schedulers == std::vector<std::string>{"10.0.0.1:7700"});
+  CHECK(options.scheduler_keys == std::vector{key});
   CHECK(options.dials_out);
   CHECK(options.key_file == "/k");
   CHECK(options.token == "t");
+  CHECK(options.drain_seconds == 2.5);
   CHECK(check_complete(options));
   options.listen = "10.0.0.2:7701";
   CHECK_FALSE(check_complete(options));
@@ -46,6 +47,27 @@ TEST_CASE("all that an agent is told can stand in its file") {
   CHECK(check_complete(options));
   options.name.clear();
   CHECK_FALSE(check_complete(options));
+}
+
+TEST_CASE("several schedulers: as arrays, or as the lists that a guest's settings are") {
+  const auto a = Identity::generate().public_key(), b = Identity::generate().public_key();
+  AgentOptions arrays, lists;
+  REQUIRE(load(
+      "scheduler = [\"a:1\", \"b:2\"]\nscheduler_key = [\"" + key_text(a) + "\", \"" + key_text(b) + "\"]\n",
+      arrays));
+  REQUIRE(
+      load("scheduler = \"a:1,b:2\"\nscheduler_key = \"" + key_text(a) + "," + key_text(b) + "\"\n", lists));
+  for (auto* options : {&arrays, &lists}) {
+    CHECK(options->schedulers == std::vector<std::string>{"a:1", "b:2"});
+    CHECK(options->scheduler_keys == std::vector{a, b});
+    options->name = options->key_file = "x";
+    options->dials_out = true;
+    CHECK(check_complete(*options));
+    options->schedulers.emplace_back("c:3");
+    CHECK_FALSE(check_complete(*options));
+    options->scheduler_keys.resize(1);
+    CHECK(check_complete(*options));
+  }
 }
 
 TEST_CASE("what is wrong in it is one line") {
@@ -57,7 +79,8 @@ TEST_CASE("what is wrong in it is one line") {
   CHECK(load("\nscheduler_key = \"12\"\n", options)
             .error()
             .text()
-            .ends_with("agent.toml:2: 'scheduler_key' must be a public key (64 hexadecimal digits)"));
+            .ends_with("agent.toml:2: 'scheduler_key' must be a public key (64 hexadecimal digits), or an "
+                       "array of them"));
   CHECK_FALSE(load("colour = 1\n", options));
   CHECK(load_agent_config("/nonexistent", options).error().text() ==
         "/nonexistent: No such file or directory");

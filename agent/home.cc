@@ -6,6 +6,7 @@
 #include <sys/time.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 #include <ctime>
 #include <deque>
@@ -45,6 +46,8 @@ std::int64_t now_ms() {
 class HomeProcess {
  public:
   HomeProcess(Loop& loop, const AgentOptions& options, const Identity& self, Fd connection, Fd parent);
+  void end_if_idle();  // no job is here, and all that was said of the last ones is on its way
+  void end(const std::string& why);
 
  private:
   void frame(const Session::Incoming& frame);
@@ -66,7 +69,6 @@ class HomeProcess {
   void run_waiting();
   Result<Ticket> check_ticket(const std::string& sealed) const;
   void tell_parent(inside::ToParent packet) { (void)send_packet(parent_.get(), packet); }
-  void end(const std::string& why);
   GuestJob* find(std::uint64_t job) {
     const auto found = jobs_.find(job);
     return found == jobs_.end() ? nullptr : found->second.get();
@@ -136,8 +138,15 @@ void HomeProcess::end(const std::string& why) {
   loop_.stop();
 }
 
+void HomeProcess::end_if_idle() {
+  const bool said = session_.connected() && session_.unsent() == 0;
+  if (!admitted_ || (jobs_.empty() && waiting_.empty() && said)) end("this guest ends");
+}
+
 Result<Ticket> HomeProcess::check_ticket(const std::string& sealed) const {
-  auto ticket = Ticket::open(sealed, options_.scheduler_key, now_ms());
+  Result<Ticket> ticket = failure("ticket: no scheduler is known");
+  for (const auto& key : options_.scheduler_keys)
+    if ((ticket = Ticket::open(sealed, key, now_ms()))) break;
   if (!ticket) return ticket;
   if (ticket->home_key != session_.peer_key()) return failure("the ticket is for another home");
   if (ticket->guest_key != self_.public_key()) return failure("the ticket is for another guest");
@@ -405,6 +414,8 @@ int run_home(const AgentOptions& options, const Identity& self, Fd connection, F
   Loop loop;
   {
     HomeProcess home(loop, options, self, std::move(connection), std::move(parent));
+    const SignalWatch idle(loop, SIGTERM, [&] { home.end_if_idle(); });  // again and again
+    const SignalWatch now(loop, SIGINT, [&] { home.end("this guest ends"); });
     loop.run();
   }
   return 0;

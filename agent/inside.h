@@ -71,12 +71,6 @@ struct FromParent {
   std::int32_t error = 0;  // errno: then there is no descriptor
 };
 
-// --- reporter -> parent, with a connection to a home
-
-struct Dialled {
-  char session[wire::session_size] = {};  // that it is to resume; all 0: it begins one
-};
-
 // --- parent -> reporter
 
 struct JobsChanged {
@@ -84,6 +78,23 @@ struct JobsChanged {
   std::uint64_t job;
   JobNames names;                // started
   std::uint64_t cpu_us, memory;  // used
+};
+
+struct Draining {  // from now on, as the reports are to say
+  std::uint32_t yes;
+};
+
+// --- reporter -> parent: what the scheduler wants
+
+struct FromReporter {
+  enum Kind : std::uint32_t {
+    dialled,  // one descriptor comes along: a connection to a home that asked for it
+    drain,    // answer: Draining
+    resume,   // the same
+    end_jobs  // all that run, as if this guest were lost
+  };
+  Kind kind;
+  char session[wire::session_size] = {};  // dialled: that it is to resume; all 0: it begins one
 };
 
 // --- home -> stem

@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <sys/resource.h>
 
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -11,6 +12,7 @@
 #include "agent/domain_key.h"
 #include "agent/parent.h"
 #include "agent/rootless.h"
+#include "common/config.h"
 #include "common/identity.h"
 #include "common/log.h"
 #include "common/tcp.h"
@@ -25,15 +27,16 @@ constexpr const char* help =
        ssi-agent --name NAME --scheduler HOST:PORT --scheduler-key KEY --key FILE (--listen HOST:PORT | --dial-out)
 Runs jobs for the homes that the scheduler sends here. The one program that a guest needs. As root every user keeps his
 ids; as an ordinary user (user namespaces, and a /dev/fuse that all may open) a home has one id.
-  --config FILE         TOML with name, scheduler, scheduler_key, key, listen or dial = "out", and token; what the
-                        command line says counts more
+  --config FILE         TOML with name, scheduler, scheduler_key, key, listen or dial = "out", token and drain_seconds; what
+                        the command line says counts more
   --name NAME           the name that this guest would like to have in the pool
-  --scheduler HOST:PORT where the scheduler listens
-  --scheduler-key KEY   its public key, 64 hexadecimal digits (ssi key show)
+  --scheduler HOST:PORT where the scheduler listens; several, with commas between them: it reports to all
+  --scheduler-key KEY   its public key, 64 hexadecimal digits; one for all of them, or one for each
   --listen HOST:PORT    where homes connect to, as they can reach it
   --dial-out            homes cannot connect here: connect to those that ask for it
   --key FILE            this guest's own key; made when it is not there, or was made in another Xen domain
   --token-file FILE     the enrolment token (ssi guests token); without one it waits for 'ssi guests approve'
+  --drain-seconds N     SIGTERM lets the jobs that run end, for so long (10); a second one, or SIGINT, ends it at once
   --version, --help
 )";
 
@@ -45,6 +48,7 @@ constexpr option options_table[] = {{"config", required_argument, nullptr, 'c'},
                                     {"dial-out", no_argument, nullptr, 'd'},
                                     {"key", required_argument, nullptr, 'f'},
                                     {"token-file", required_argument, nullptr, 't'},
+                                    {"drain-seconds", required_argument, nullptr, 'e'},
                                     {"version", no_argument, nullptr, 'V'},
                                     {"help", no_argument, nullptr, 'h'},
                                     {}};
@@ -64,6 +68,14 @@ void read_config(int argc, char** argv, AgentOptions& options) {
   optind = 0;  // glibc starts anew
 }
 
+double parse_seconds(const std::string& text) {
+  double seconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (error != std::errc{} || end != text.data() + text.size() || !(seconds >= 0 && seconds <= 1e6))
+    die("--drain-seconds: '" + text + "' is not a number of seconds");
+  return seconds;
+}
+
 std::string read_token(const char* file) {
   std::string token;
   if (!(std::ifstream(file) >> token)) die(std::string("--token-file ") + file + ": holds no token");
@@ -79,7 +91,7 @@ AgentOptions parse(int argc, char** argv) {
         options.name = optarg;
         break;
       case 's':
-        options.scheduler = optarg;
+        options.schedulers = split_list(optarg);
         break;
       case 'l':
         options.listen = optarg;
@@ -92,16 +104,19 @@ AgentOptions parse(int argc, char** argv) {
       case 't':
         options.token = read_token(optarg);
         break;
+      case 'e':
+        options.drain_seconds = parse_seconds(optarg);
+        break;
       case 'c':
         break;
       case 'f':
         options.key_file = optarg;
         break;
       case 'k':
-        if (auto key = parse_key(optarg))
-          options.scheduler_key = *key;
+        if (auto keys = parse_keys(optarg))
+          options.scheduler_keys = std::move(*keys);
         else
-          die("--scheduler-key: " + key.error().text());
+          die("--scheduler-key: " + keys.error().text());
         break;
       case 'V':
         std::puts("ssi-agent " SSI_VERSION);

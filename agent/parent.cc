@@ -36,6 +36,8 @@ constexpr std::size_t max_homes = 256;     // sessions at once
 constexpr std::size_t max_strangers = 32;  // of them, not yet authenticated
 constexpr std::int64_t arrive_ms = 5'000;  // for a connection to say what it is
 constexpr std::int64_t abort_ms = 1000;    // for a stem to abort its view before its cgroup is killed
+constexpr std::int64_t told_ms = 200;      // for the scheduler to hear that we end, and what it placed before to come
+constexpr std::int64_t said_ms = 300;      // for sessions to say that they end at once
 constexpr uid_t nobody = 4'293'999'999;    // not 65534, which may be a home's user
 constexpr std::uint64_t first_outer_root = 4'294'000'000, max_outer_roots = 900'000;
 
@@ -112,6 +114,7 @@ struct Home {
   std::string session;  // by which connections are passed to it
   std::set<std::uint64_t> jobs;
   HomeCgroup cgroup;
+  std::int64_t kill_at_ms = 0;  // it was told to end; 0: it was not
 };
 
 class Parent {
@@ -124,9 +127,13 @@ class Parent {
  private:
   Status watch_signals();
   Status start_reporter();
-  bool take_signal();  // false: end
+  void take_signal();
+  void begin_to_end(bool now);
+  bool may_end();
+  void drain(bool yes);
+  void end_jobs();
   void accept_connection();
-  void take_dialled();
+  void take_from_reporter();
   bool hear(Fd& connection);  // false: wait for more
   void serve_connection(Fd connection);
   bool resume(const std::string& session, const Fd& connection);  // false: no home has it
@@ -166,6 +173,8 @@ class Parent {
   };
   std::list<Ending> ending_;
   std::int64_t reporter_started_ms_ = 0;
+  bool drained_ = false;                             // by an administrator
+  std::int64_t end_after_ms_ = 0, end_before_ms_ = 0;  // 0: nobody wants us to end
 };
 
 Status Parent::watch_signals() {
@@ -188,6 +197,7 @@ Status Parent::start_reporter() {
   if (reporter_pid_ < 0) return os_error("fork");
   reporter_ = std::move(ours);
   reporter_started_ms_ = now_ms();
+  drain(drained_);
   return {};
 }
 
@@ -233,13 +243,33 @@ bool Parent::resume(const std::string& session, const Fd& connection) {
   return true;
 }
 
-// The reporter has connected to a home that asked for it.
-void Parent::take_dialled() {
-  inside::Dialled told;
-  auto got = receive_with_fds(reporter_.get(), {reinterpret_cast<char*>(&told), sizeof told});
-  if (!got || got->bytes != sizeof told || got->fds.size() != 1) return;
-  const std::string session(told.session, sizeof told.session);
-  if (!resume(session, got->fds.front())) serve_connection(std::move(got->fds.front()));
+void Parent::take_from_reporter() {
+  using inside::FromReporter;
+  FromReporter packet;
+  auto got = receive_with_fds(reporter_.get(), {reinterpret_cast<char*>(&packet), sizeof packet});
+  if (!got || got->bytes != sizeof packet) return;
+  if (packet.kind == FromReporter::dialled && got->fds.size() == 1) {
+    const std::string session(packet.session, sizeof packet.session);
+    if (!resume(session, got->fds.front())) serve_connection(std::move(got->fds.front()));
+  }
+  if (packet.kind == FromReporter::drain || packet.kind == FromReporter::resume)
+    drain(packet.kind == FromReporter::drain);
+  if (packet.kind == FromReporter::end_jobs) end_jobs();
+}
+
+// What was placed here before the scheduler heard of it still comes, and is served.
+void Parent::drain(bool yes) {
+  drained_ = yes;
+  send_packet(reporter_.get(), inside::Draining{drained_ || end_before_ms_ != 0});
+}
+
+// As if this guest had died; but their homes hear it at once.
+void Parent::end_jobs() {
+  for (auto& home : homes_) {
+    if (home.jobs.empty() || home.kill_at_ms != 0) continue;
+    ::kill(home.pid, SIGINT);
+    home.kill_at_ms = now_ms() + abort_ms;
+  }
 }
 
 void Parent::serve_connection(Fd connection) {
@@ -250,7 +280,7 @@ void Parent::serve_connection(Fd connection) {
   const pid_t pid = fork_child({connection.get(), theirs.get()}, [&] {
     return run_home(options_, self_, std::move(connection), std::move(theirs));
   });
-  if (pid > 0) homes_.push_back({pid, std::move(ours), false, {}, {}, {}});
+  if (pid > 0) homes_.push_back({pid, std::move(ours), false, {}, {}, {}, 0});
 }
 
 // The child makes its user namespace; only we may write its maps.
@@ -337,18 +367,35 @@ void Parent::end_cgroups() {
   });
 }
 
-bool Parent::take_signal() {
+void Parent::take_signal() {
   signalfd_siginfo signal;
-  bool go_on = true;
   while (::read(signals_.get(), &signal, sizeof signal) == sizeof signal)
-    if (signal.ssi_signo != SIGCHLD) go_on = false;
+    if (signal.ssi_signo != SIGCHLD) begin_to_end(signal.ssi_signo != SIGTERM || end_before_ms_ != 0);
   // As pid 1 of a guest we inherit and reap everybody's orphans.
   for (pid_t pid; (pid = ::waitpid(-1, nullptr, WNOHANG)) > 0;)
     if (pid == reporter_pid_) {
       log::error("the reporter died; starting it again");
       reporter_.reset();
     }
-  return go_on;
+}
+
+void Parent::begin_to_end(bool now) {
+  end_before_ms_ = now_ms() + (now ? 0 : static_cast<std::int64_t>(options_.drain_seconds * 1000));
+  end_after_ms_ = now ? 0 : now_ms() + told_ms;
+  if (!now) log::info("ends when no job runs, or in {} s", options_.drain_seconds);
+  drain(drained_);
+}
+
+// The sessions end when what was said last has gone out, since a job's end is to be heard of; or because time is up. They say
+// so to their homes.
+bool Parent::may_end() {
+  const auto now = now_ms();
+  if (end_before_ms_ == 0 || now < end_after_ms_) return false;
+  const bool late = now >= end_before_ms_;
+  const auto has_jobs = [](const Home& home) { return !home.jobs.empty(); };
+  if (!late && std::any_of(homes_.begin(), homes_.end(), has_jobs)) return false;
+  for (const auto& home : homes_) ::kill(home.pid, late ? SIGINT : SIGTERM);
+  return homes_.empty() || now >= end_before_ms_ + said_ms;
 }
 
 Status Parent::run() {
@@ -361,8 +408,10 @@ Status Parent::run() {
         {signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}, {reporter_.get(), POLLIN, 0}};
     for (const auto& home : homes_) wanted.push_back({home.socket.get(), POLLIN, 0});
     for (const auto& one : arriving_) wanted.push_back({one.connection.get(), POLLIN, 0});
-    const bool busy = !ending_.empty() || !arriving_.empty() || !reporter_;
-    if (::poll(wanted.data(), wanted.size(), busy ? 200 : -1) < 0 && errno != EINTR) return os_error("poll");
+    const bool kills = std::any_of(homes_.begin(), homes_.end(), [](const Home& home) { return home.kill_at_ms; });
+    const bool busy = !ending_.empty() || !arriving_.empty() || !reporter_ || kills;
+    const int patience = end_before_ms_ != 0 ? 20 : busy ? 200 : -1;
+    if (::poll(wanted.data(), wanted.size(), patience) < 0 && errno != EINTR) return os_error("poll");
     std::size_t at = 3;
     const auto heard_from = wanted.begin() + 3 + static_cast<std::ptrdiff_t>(homes_.size());
     for (auto home = homes_.begin(); home != homes_.end(); ++at) {
@@ -374,8 +423,11 @@ Status Parent::run() {
       return ((said++)->revents != 0 && hear(one.connection)) || now_ms() >= one.until_ms;
     });
     if (wanted[1].revents) accept_connection();
-    if (wanted[2].revents & POLLIN) take_dialled();
-    if (wanted[0].revents && !take_signal()) return {};
+    if (wanted[2].revents & POLLIN) take_from_reporter();
+    if (wanted[0].revents) take_signal();
+    if (may_end()) return {};
+    for (const auto& home : homes_)
+      if (home.kill_at_ms != 0 && now_ms() >= home.kill_at_ms) ::kill(home.pid, SIGKILL);
     end_cgroups();
     if (!reporter_ && now_ms() - reporter_started_ms_ > 1000)
       if (auto again = start_reporter(); !again) return again;

@@ -10,7 +10,8 @@
 
 namespace ssi {
 
-// Runs until SIGTERM or SIGINT. Everything it forked ends with it. `listener`: empty when the guest dials out.
+// Runs until SIGINT, or SIGTERM: then it takes no new jobs, waits for those that run (`drain_seconds`), and a second one
+// ends it at once. Everything it forked ends with it. `listener`: empty when the guest dials out.
 Status run_parent(const AgentOptions& options, const Identity& self, Fd listener);
 
 // An account without rights for the processes that parse what comes from the network. Call once, in the child.

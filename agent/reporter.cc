@@ -5,12 +5,15 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "agent/dialler.h"
 #include "agent/inside.h"
-#include "common/control_socket.h"
+#include "agent/membership.h"
 #include "common/fd_passing.h"
 #include "common/load.h"
 #include "common/log.h"
@@ -20,8 +23,6 @@ namespace ssi {
 namespace {
 
 constexpr std::uint64_t report_ms = 500;
-constexpr std::uint64_t first_retry_ms = 1'000, last_retry_ms = 60'000;  // of joining; doubled each time
-constexpr std::uint64_t answer_ms = 10'000;                              // for the scheduler to answer a Join
 
 class Reporter {
  public:
@@ -32,7 +33,6 @@ class Reporter {
         parent_(std::move(parent)),
         load_(speed),
         timer_(loop),
-        retry_(loop),
         dialler_(loop, [this](Fd connection, const wire::Bytes& session) { pass_on(std::move(connection), session); }),
         poll_(loop, parent_.get(), [this](int) { take_jobs(); }) {
     if (::getrandom(&boot_, sizeof boot_, 0) != sizeof boot_)
@@ -40,12 +40,18 @@ class Reporter {
   }
 
   Status start() {
-    auto client = ControlClient::connect(
-        loop_, options_.scheduler, options_.scheduler_key, self_,
-        {[this](wire::Control&& message) { take(std::move(message)); },
-         [this](ControlClient::Link link, const std::string& why) { link_changed(link, why); }});
-    if (!client) return tl::make_unexpected(client.error());
-    client_ = std::move(*client);
+    for (std::size_t i = 0; i < options_.schedulers.size(); ++i) {
+      const auto& keys = options_.scheduler_keys;
+      auto member = Membership::begin(loop_, options_, options_.schedulers[i], keys[keys.size() == 1 ? 0 : i], self_,
+                                      {[this] { report(); },
+                                       [this](const wire::Dial& dial) {
+                                         if (options_.dials_out) dialler_.dial(dial);
+                                       },
+                                       [this](const wire::Drain& drain) { obey(drain); },
+                                       [this](std::uint64_t epoch) { epoch_ = std::max(epoch_, epoch); }});
+      if (!member) return tl::make_unexpected(member.error());
+      memberships_.push_back(std::move(*member));
+    }
     poll_.want(UV_READABLE);
     timer_.every(report_ms, [this] { report(); });
     return {};
@@ -57,65 +63,24 @@ class Reporter {
     std::uint64_t began_ms;
   };
 
-  void link_changed(ControlClient::Link link, const std::string& why) {
-    joined_ = false;
-    retry_.stop();
-    retry_ms_ = first_retry_ms;
-    if (link == ControlClient::Link::up) join();
-    if (link == ControlClient::Link::down) say("no scheduler at " + options_.scheduler + ": " + why);
-  }
-
-  void take(wire::Control&& message) {
-    if (const auto* joined = std::get_if<wire::Joined>(&message)) answered(*joined);
-    if (const auto* dial = std::get_if<wire::Dial>(&message); dial && options_.dials_out)
-      dialler_.dial(*dial);
-    if (std::holds_alternative<wire::ReportTaken>(message)) retry_ms_ = first_retry_ms;
-    if (const auto* refused = std::get_if<wire::Refused>(&message)) {
-      say("the scheduler refused a report: " + refused->reason);
-      join_later();
-    }
-  }
-
-  // Asked again when no answer comes: a busy scheduler's socket drops what it cannot send.
-  void join() {
-    client_->send(
-        wire::Join{wire::version, options_.name, self_.public_key(), options_.uuid, options_.token});
-    retry_.once(answer_ms, [this] { join(); });
-  }
-
-  void answered(const wire::Joined& joined) {
-    const auto state = static_cast<wire::Joining>(joined.state);
-    if (state != wire::Joining::admitted) {
-      say(std::string(state == wire::Joining::pending ? "pending: " : "refused: ") + joined.reason);
-      return join_later();
-    }
-    if (joined_) return;
-    joined_ = true;
-    retry_.stop();
-    log::info("joined as {}", joined.name);
-    said_.clear();
-    report();
-  }
-
-  // Also after a refused report: that ends by itself when an administrator, or a twin's end, has mended it.
-  void join_later() {
-    joined_ = false;
-    retry_.once(retry_ms_, [this] { join(); });
-    retry_ms_ = std::min(2 * retry_ms_, last_retry_ms);
-  }
-
-  // For the guest's console: once, until something else is to be said.
-  void say(const std::string& line) {
-    if (line != said_) log::warning("{}", line);
-    said_ = line;
+  void tell_parent(inside::FromReporter::Kind kind, const wire::Bytes& session = {},
+                   std::span<const int> fds = {}) {
+    inside::FromReporter packet{kind};
+    session.copy(packet.session, sizeof packet.session);
+    (void)send_with_fds(parent_.get(), {reinterpret_cast<const char*>(&packet), sizeof packet}, fds,
+                        MSG_DONTWAIT);
   }
 
   // The parent serves it as if it had come to the listener.
   void pass_on(Fd connection, const wire::Bytes& session) {
-    inside::Dialled told;
-    session.copy(told.session, sizeof told.session);
     const int passed = connection.get();
-    (void)send_with_fds(parent_.get(), {reinterpret_cast<const char*>(&told), sizeof told}, {&passed, 1}, MSG_DONTWAIT);
+    tell_parent(inside::FromReporter::dialled, session, {&passed, 1});
+  }
+
+  // The parent remembers it, since we may die, and tells us what to report.
+  void obey(const wire::Drain& drain) {
+    tell_parent(drain.resume ? inside::FromReporter::resume : inside::FromReporter::drain);
+    if (drain.now && !drain.resume) tell_parent(inside::FromReporter::end_jobs);
   }
 
   void take_jobs() {
@@ -124,6 +89,11 @@ class Reporter {
       inside::JobsChanged change;
       const auto got = ::recv(parent_.get(), &change, sizeof change, MSG_DONTWAIT);
       if (got < 0) break;
+      if (got == sizeof(inside::Draining)) {
+        std::memcpy(&draining_, &change, sizeof draining_);
+        is_other = true;
+        continue;
+      }
       if (got != sizeof change) return loop_.stop();  // the parent is gone
       if (change.kind == inside::JobsChanged::used)
         note_use(change);
@@ -153,12 +123,13 @@ class Reporter {
   }
 
   void report() {
-    if (!joined_) return;
     auto report = load_.sample();
     report.name = options_.name;
     report.key = self_.public_key();
     report.address = options_.listen;
     report.dials_out = options_.dials_out;
+    report.draining = draining_.yes != 0;
+    report.epoch = epoch_;
     report.boot = boot_;
     report.sequence = ++sequence_;
     for (const auto& [id, job] : jobs_) {
@@ -167,7 +138,7 @@ class Reporter {
       report.used.push_back(job.use);
       report.used.back().seconds = static_cast<double>(uv_now(loop_.uv()) - job.began_ms) / 1000;
     }
-    client_->send(report);
+    for (const auto& member : memberships_) member->report(report);
   }
 
   Loop& loop_;
@@ -175,15 +146,13 @@ class Reporter {
   const Identity& self_;
   Fd parent_;
   Load load_;
-  Timer timer_, retry_;
+  Timer timer_;
   Dialler dialler_;
   Poll poll_;
-  bool joined_ = false;
-  std::uint64_t retry_ms_ = first_retry_ms;
-  std::string said_;
-  std::unique_ptr<ControlClient> client_;
+  std::vector<std::unique_ptr<Membership>> memberships_;  // one for each scheduler
   std::multimap<std::uint64_t, Running> jobs_;  // two homes may have jobs of one number, from two schedulers
-  std::uint64_t boot_ = 0, sequence_ = 0;
+  inside::Draining draining_{0};
+  std::uint64_t boot_ = 0, sequence_ = 0, epoch_ = 0;
 };
 
 }  // namespace

@@ -68,7 +68,7 @@ Status build_root() {
   for (;;) {
     int number = 0;
     ::sigwait(&watched, &number);
-    if (number != SIGCHLD) ::kill(child, SIGTERM);
+    if (number != SIGCHLD) ::kill(child, number == SIGHUP ? SIGTERM : number);
     int status = 0;
     if (::waitpid(child, &status, WNOHANG) == child)
       ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));

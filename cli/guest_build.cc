@@ -19,11 +19,11 @@ namespace ssi {
 namespace {
 
 constexpr char help[] =
-    "usage: ssi guest build DIR [--scheduler HOST:PORT[#KEY]] [--token TOKEN]\n"
+    "usage: ssi guest build DIR [--scheduler HOST:PORT[#KEY],...] [--token TOKEN]\n"
     "Makes DIR: kernel, initramfs, xl configurations and README. Copy it to a Xen host and start it there.\n"
-    "  --scheduler HOST:PORT   where guests reach the scheduler; else the one known here. Without #KEY, the "
-    "key\n"
-    "                          is that of the scheduler known here\n"
+    "  --scheduler HOST:PORT   where guests reach the scheduler, or several; else those known here. Without "
+    "#KEY,\n"
+    "                          the key is that of the scheduler known here\n"
     "  --token TOKEN           admits the guest at its first boot ('ssi guests token'); lies in guest.cfg "
     "only\n"
     "Debian's packages are downloaded with apt-get and unpacked; nothing is installed.\n";
@@ -36,19 +36,21 @@ bool is_token(const std::string& text) {
 }
 
 // The scheduler as guests are to reach it; they may know it by another address than we do.
-Result<SchedulerAddress> scheduler_for_guests(const std::string& named) {
-  if (named.empty()) return known_scheduler();
-  auto scheduler = parse_scheduler(named);
-  if (!scheduler) return because("--scheduler", scheduler.error());
-  if (!scheduler->key.empty()) return scheduler;
-  const auto known = known_scheduler();
-  if (!known)
-    return failure("--scheduler " + named + ": its key is not known: give HOST:PORT#KEY (" +
-                   known.error().text() + ")");
-  scheduler->key = known->key;
-  fmt::print("guest: {} with the key of the scheduler that is known here, {}\n", named,
-             fingerprint(known->key));
-  return scheduler;
+Result<SchedulerList> schedulers_for_guests(const std::string& named) {
+  if (named.empty()) return known_schedulers();
+  auto schedulers = parse_schedulers(named);
+  if (!schedulers) return because("--scheduler", schedulers.error());
+  for (auto& one : *schedulers) {
+    if (!one.key.empty()) continue;
+    const auto known = known_schedulers();
+    if (!known || known->size() != 1)
+      return failure("--scheduler " + one.address + ": its key is not known: give HOST:PORT#KEY (" +
+                     (known ? "several schedulers are known here" : known.error().text()) + ")");
+    one.key = known->front().key;
+    fmt::print("guest: {} with the key of the scheduler that is known here, {}\n", one.address,
+               fingerprint(one.key));
+  }
+  return schedulers;
 }
 
 int become(const std::vector<std::string>& words) {
@@ -76,17 +78,22 @@ int guest_command(int argc, char** argv) {
   if (!script) return options.failed(script.error().text());
   const auto agent = paths::sibling("ssi-agent");
   if (!agent) return options.failed(agent.error().text());
-  const auto scheduler = scheduler_for_guests(named);
-  if (!scheduler) return options.failed(scheduler.error().text());
-  if (auto reachable = check_reachable(scheduler->address); !reachable)
-    return options.failed("scheduler " + reachable.error().text());
-  if (scheduler->address.starts_with("127.") || scheduler->address.starts_with("198.18."))
-    fmt::print(
-        "guest: note: {} is an address of this machine alone; 'ssi pool up --listen', or --scheduler\n",
-        scheduler->address);
+  const auto schedulers = schedulers_for_guests(named);
+  if (!schedulers) return options.failed(schedulers.error().text());
+  std::string addresses, keys;  // lists, as an agent's settings are
+  for (const auto& one : *schedulers) {
+    if (auto reachable = check_reachable(one.address); !reachable)
+      return options.failed("scheduler " + reachable.error().text());
+    if (one.address.starts_with("127.") || one.address.starts_with("198.18."))
+      fmt::print(
+          "guest: note: {} is an address of this machine alone; 'ssi pool up --listen', or --scheduler\n",
+          one.address);
+    addresses += (addresses.empty() ? "" : ",") + one.address;
+    keys += (keys.empty() ? "" : ",") + key_text(one.key);
+  }
   // The script shall not take a directory for an option of the tools that it calls.
   const auto directory = words[1][0] == '-' ? "./" + words[1] : words[1];
-  const int error = become({*script, directory, *agent, scheduler->address, key_text(scheduler->key), token});
+  const int error = become({*script, directory, *agent, addresses, keys, token});
   return options.failed(*script + ": " + std::strerror(error));
 }
 

@@ -8,6 +8,7 @@
 
 #include "cli/allow.h"
 #include "cli/doctor.h"
+#include "cli/drain.h"
 #include "cli/guest_build.h"
 #include "cli/guests.h"
 #include "cli/history.h"
@@ -36,6 +37,8 @@ constexpr Command commands[] = {
     {"guests", ssi::guests_command, "guests approve | revoke GUEST", "take a machine in, or send it away"},
     {"ps", ssi::ps_command, "ps [--json]", "the jobs that run in the pool"},
     {"kill", ssi::kill_command, "kill JOB [-s SIG]", "send a signal to a job of yours"},
+    {"drain", ssi::drain_command, "drain GUEST [--now]", "no new jobs there; waits until the last has ended"},
+    {"resume", ssi::resume_command, "resume GUEST", "it takes jobs again"},
     {"history", ssi::history_command, "history [--json] [--limit N]", "your jobs that have ended"},
     {"why", ssi::why_command, "why JOB", "why it ran where it ran"},
     {"doctor", ssi::doctor_command, "doctor", "what is missing here, and the cure"},

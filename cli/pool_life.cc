@@ -23,7 +23,7 @@ namespace ssi {
 namespace {
 
 constexpr int wait_ms = 10'000;  // for all guests to report
-constexpr int grace_ms = 2'000;  // between SIGTERM and SIGKILL
+constexpr int grace_ms = 2'000;  // for jobs to end by themselves; then as much for what does not heed SIGTERM
 constexpr int scheduler_port = 7700, agent_port = 7701;
 
 std::vector<std::string> environment() {

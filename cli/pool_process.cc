@@ -86,7 +86,7 @@ Status end_processes(const std::vector<ProcessId>& ids, int grace_ms) {
   std::vector<std::pair<pid_t, Fd>> left;
   for (const auto& id : ids)
     if (Fd pidfd = open_process(id)) left.emplace_back(id.pid, std::move(pidfd));
-  for (int number : {SIGTERM, SIGKILL}) {
+  for (int number : {SIGTERM, SIGTERM, SIGKILL}) {  // an agent with jobs ends at the second one
     for (const auto& [pid, pidfd] : left) ::syscall(SYS_pidfd_send_signal, pidfd.get(), number, nullptr, 0);
     auto deadline = Clock::now() + std::chrono::milliseconds(number == SIGTERM ? grace_ms : 5000);
     std::erase_if(left, [&](const auto& process) { return has_ended(process.second, deadline); });

@@ -27,8 +27,8 @@ std::uint64_t start_in_stat(const std::string& line);
 Fd open_process(const ProcessId& id);
 bool is_running(const ProcessId& id);
 
-// SIGTERM to all, SIGKILL to those that are left after `grace_ms`. Returns when all have ended; an error
-// names the one that has not after a further 5 s.
+// SIGTERM to all, again after `grace_ms`, SIGKILL to those that are left after as much again. Returns when all have
+// ended; an error names the one that has not after a further 5 s.
 Status end_processes(const std::vector<ProcessId>& ids, int grace_ms);
 
 // A child that has been made but does nothing yet. Until release() it ends by itself when its parent is gone,

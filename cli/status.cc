@@ -21,7 +21,7 @@ std::string gibibytes(std::uint64_t bytes) {
 
 Row row_of(const wire::GuestStatus& guest) {
   return {guest.name,
-          guest.state == "up" ? guest.state : fmt::format("{} {:.0f}s", guest.state, guest.silent),
+          guest.state == "gone" ? fmt::format("gone {:.0f}s", guest.silent) : guest.state,
           std::to_string(guest.cpus),
           fmt::format("{:.2f}", guest.speed),
           fmt::format("{:.1f}", guest.load),
@@ -62,6 +62,7 @@ int status_command(int argc, char** argv) {
       "usage: ssi status [--json]\n"
       "The guests that the scheduler knows. SPEED: of one processor, 1.00 is a thousand million steps of a\n"
       "fixed loop a second. LOAD: processors in use. STEAL: share that the guest's host took away.\n"
+      "STATE: up, draining (it takes no new jobs: 'ssi drain'), or gone for so long.\n"
       "  --json   for programs: memory in bytes (free), memory_total, jobs as a list of their numbers\n");
   options.flag("json", json);
   if (auto status = options.parse(argc, argv)) return *status;

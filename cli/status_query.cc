@@ -32,17 +32,30 @@ tl::unexpected<Error> refused(const std::string& address, const std::string& why
 
 }  // namespace
 
-Result<SchedulerAddress> known_scheduler() {
+Result<SchedulerList> known_schedulers() {
   auto config = load_config();
   if (!config) return tl::make_unexpected(config.error());
   const char* environment = std::getenv("SSI_SCHEDULER");
-  auto scheduler = find_scheduler(*config, environment ? environment : "");
-  if (!scheduler) return tl::make_unexpected(scheduler.error());
-  if (!*scheduler) return failure("no pool is known: 'ssi pool up' starts one on this machine");
-  if ((*scheduler)->key.empty())
-    return failure("the key of scheduler " + (*scheduler)->address +
-                   " is not known: set scheduler_key in the config, or SSI_SCHEDULER=HOST:PORT#KEY");
-  return **scheduler;
+  auto schedulers = find_schedulers(*config, environment ? environment : "");
+  if (!schedulers) return schedulers;
+  if (schedulers->empty()) return failure("no pool is known: 'ssi pool up' starts one on this machine");
+  for (const auto& one : *schedulers)
+    if (one.key.empty())
+      return failure("the key of scheduler " + one.address +
+                     " is not known: set scheduler_key in the config, or SSI_SCHEDULER=HOST:PORT#KEY");
+  return schedulers;
+}
+
+Result<SchedulerAddress> known_scheduler() {
+  constexpr int patience_ms = 1'000;
+  const auto schedulers = known_schedulers();
+  if (!schedulers) return tl::make_unexpected(schedulers.error());
+  if (schedulers->size() == 1) return schedulers->front();
+  const auto self = deputy_identity();
+  if (!self) return tl::make_unexpected(self.error());
+  for (const auto& one : *schedulers)
+    if (ask<wire::StatusReply>(one, *self, wire::StatusRequest{1}, patience_ms)) return one;
+  return failure("none of the " + std::to_string(schedulers->size()) + " schedulers answers");
 }
 
 Result<wire::Control> ask_scheduler(const SchedulerAddress& scheduler, const Identity& self,

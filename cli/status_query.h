@@ -12,8 +12,11 @@
 
 namespace ssi {
 
-// The scheduler that this user's configuration and environment name; an error that tells the cure when there
-// is none.
+// The schedulers that this user's configuration and environment name, at least one, with their keys; an error that tells
+// the cure when there is none.
+Result<SchedulerList> known_schedulers();
+
+// Of these the first that answers within a second; when there is one only, that one, unasked.
 Result<SchedulerAddress> known_scheduler();
 
 // Asks once. Ends with the scheduler's first answer (its refusal is an error), or with the reason why the link is

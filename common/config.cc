@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "common/config.h"
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 
@@ -45,12 +46,26 @@ Read bytes(std::uint64_t& into) {
   };
 }
 
-Read public_key(std::string& into) {
+// A list may also be one string, with commas.
+Read lists(std::vector<std::string>& into) {
   return [&into](const toml::node& node) -> Status {
-    const auto value = node.value_exact<std::string>();
-    auto key = parse_key(value ? *value : "");
-    if (!key) return failure("must be a public key (64 hexadecimal digits)");
-    into = *key;
+    std::vector<std::string> words;
+    if (auto read = texts(words)(node); !read) return read;
+    for (const auto& word : words)
+      for (auto& part : split_list(word)) into.push_back(std::move(part));
+    return {};
+  };
+}
+
+Read public_keys(std::vector<std::string>& into) {
+  return [&into](const toml::node& node) -> Status {
+    std::vector<std::string> digits;
+    (void)lists(digits)(node);
+    for (const auto& text : digits.empty() ? std::vector<std::string>{""} : digits) {
+      auto key = parse_key(text);
+      if (!key) return failure("must be a public key (64 hexadecimal digits), or an array of them");
+      into.push_back(*key);
+    }
     return {};
   };
 }
@@ -101,18 +116,33 @@ Read listening_address(std::string& into) {
   };
 }
 
-// One scheduler, or several of which the first is used (a spare one is not tried yet).
-Read scheduler(std::string& into) {
+Read scheduler_addresses(std::vector<std::string>& into) {
   return [&into](const toml::node& node) -> Status {
-    std::vector<std::string> addresses;
-    const bool read = texts(addresses)(node).has_value() && !addresses.empty();
-    for (const auto& address : addresses)
+    const bool read = lists(into)(node).has_value() && !into.empty();
+    for (const auto& address : into)
       if (!is_address(address))
         return failure("must be \"HOST:PORT\" or an array of them, not \"" + address + "\"");
     if (!read) return failure("must be \"HOST:PORT\" or an array of them");
-    into = addresses.front();
     return {};
   };
+}
+
+// No keys at all: they are not known.
+Result<SchedulerList> pair_up(const std::vector<std::string>& addresses,
+                              const std::vector<std::string>& keys) {
+  if (keys.size() > 1 && keys.size() != addresses.size())
+    return failure("'scheduler_key' must be one key, or one for each scheduler");
+  SchedulerList list;
+  for (const auto& address : addresses)
+    list.push_back({address, keys.empty() ? "" : keys[keys.size() == 1 ? 0 : list.size()]});
+  return list;
+}
+
+// Keys that are not known, from `other`.
+void take_keys(SchedulerList& list, const SchedulerList& other) {
+  for (auto& one : list)
+    for (const auto& known : other)
+      if (one.key.empty() && one.address == known.address) one.key = known.key;
 }
 
 // ------------------------------------------------------------------------------------------- the tables
@@ -154,7 +184,7 @@ Status read_app(const std::string& file, const toml::table& table, Rule& rule) {
 
 // Lays the file's `table` over `config`, but for its rules.
 Status overlay(const std::string& file, const toml::table& table, Config& config) {
-  SchedulerAddress address;
+  std::vector<std::string> addresses, keys;
   const Keys defaults{{"policy", policy(config.policy)},
                       {"fallback", fallback(config.fallback)},
                       {"min_seconds", number(config.min_seconds)},
@@ -166,19 +196,22 @@ Status overlay(const std::string& file, const toml::table& table, Config& config
                   {"address", numeric_address(config.home.address)}};
   const Read later = [](const toml::node&) -> Status { return {}; };
   auto status = read_table(file, table,
-                           {{"scheduler", scheduler(address.address)},
-                            {"scheduler_key", public_key(address.key)},
+                           {{"scheduler", scheduler_addresses(addresses)},
+                            {"scheduler_key", public_keys(keys)},
                             {"defaults", table_of(file, defaults)},
                             {"export", table_of(file, exports)},
                             {"home", table_of(file, home)},
                             {"app", later}});
   if (!status) return status;
-  if (const auto* key = table.get("scheduler_key"); key && address.address.empty())
+  const auto* key = table.get("scheduler_key");
+  if (key && addresses.empty())
     return failure(at(file, key->source()) + "'scheduler_key' without 'scheduler'");
+  auto schedulers = pair_up(addresses, keys);
+  if (!schedulers) return failure(at(file, key->source()) + schedulers.error().text());
   if (config.home.listen.starts_with("0.0.0.0:") && config.home.address.empty())
     return failure(file + ": [home] listen = \"" + config.home.listen +
                    "\" wants 'address' too: the one that guests connect to");
-  if (!address.address.empty()) config.scheduler = address;
+  if (!schedulers->empty()) config.schedulers = std::move(*schedulers);
   return {};
 }
 
@@ -214,30 +247,30 @@ Status read_shipped(Config& config) {
 
 // ------------------------------------------------------------------------------------------ the scheduler
 
-Result<std::optional<SchedulerAddress>> read_pool(const std::string& path) {
+Result<SchedulerList> read_pool(const std::string& path) {
   const auto table = parse_file(path);
   if (!table) return tl::make_unexpected(table.error());
-  if (!*table) return std::nullopt;
-  SchedulerAddress found;
+  if (!*table) return SchedulerList();
+  std::vector<std::string> addresses, keys;
   // Written by `ssi pool up`, perhaps of a newer version: other keys are its business.
   for (const auto& [name, read] :
-       Keys{{"scheduler", scheduler(found.address)}, {"scheduler_key", public_key(found.key)}}) {
+       Keys{{"scheduler", scheduler_addresses(addresses)}, {"scheduler_key", public_keys(keys)}}) {
     const auto* node = (*table)->get(name);
     if (!node) return failure(path + ": lacks '" + name + "'");
     if (auto status = read(*node); !status)
       return failure(at(path, node->source()) + "'" + name + "' " + status.error().doing);
   }
-  return found;
+  auto list = pair_up(addresses, keys);
+  if (!list) return because(path, list.error());
+  return list;
 }
 
 // A user's own pool comes before the machine's.
-Result<std::optional<SchedulerAddress>> find_pool() {
+Result<SchedulerList> find_pool() {
   if (const auto state = paths::state_dir())
-    if (auto own = read_pool(*state + "/pool/pool.toml"); !own || *own) return own;
+    if (auto own = read_pool(*state + "/pool/pool.toml"); !own || !own->empty()) return own;
   return read_pool(paths::pool_file);
 }
-
-}  // namespace
 
 Result<SchedulerAddress> parse_scheduler(const std::string& text) {
   const auto hash = text.find('#');
@@ -248,6 +281,28 @@ Result<SchedulerAddress> parse_scheduler(const std::string& text) {
   if (!key) return tl::make_unexpected(key.error());
   address.key = *key;
   return address;
+}
+
+}  // namespace
+
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> parts;
+  for (std::size_t at = 0; at <= text.size();) {
+    const auto end = std::min(text.find(',', at), text.size());
+    parts.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return parts;
+}
+
+Result<SchedulerList> parse_schedulers(const std::string& text) {
+  SchedulerList list;
+  for (const auto& part : split_list(text)) {
+    auto one = parse_scheduler(part);
+    if (!one) return tl::make_unexpected(one.error());
+    list.push_back(std::move(*one));
+  }
+  return list;
 }
 
 Result<Config> load_config(const std::string& system_file, const std::string& user_file) {
@@ -271,20 +326,19 @@ Result<Config> load_config() {
   return load_config(paths::system_config, paths::user_config());
 }
 
-Result<std::optional<SchedulerAddress>> find_scheduler(const Config& config,
-                                                       const std::string& from_environment) {
-  auto chosen = config.scheduler;
+Result<SchedulerList> find_schedulers(const Config& config, const std::string& from_environment) {
+  auto chosen = config.schedulers;
   if (!from_environment.empty()) {
-    auto named = parse_scheduler(from_environment);
+    auto named = parse_schedulers(from_environment);
     if (!named) return because("SSI_SCHEDULER", named.error());
-    if (named->key.empty() && chosen && chosen->address == named->address) named->key = chosen->key;
-    chosen = *named;
+    take_keys(*named, chosen);
+    chosen = std::move(*named);
   }
-  if (chosen && !chosen->key.empty()) return chosen;
-  const auto pool = find_pool();
-  if (!pool) return tl::make_unexpected(pool.error());
-  if (!chosen) return *pool;
-  if (*pool && (*pool)->address == chosen->address) chosen->key = (*pool)->key;
+  const auto lacks_key = [](const SchedulerAddress& one) { return one.key.empty(); };
+  if (!chosen.empty() && std::ranges::none_of(chosen, lacks_key)) return chosen;
+  auto pool = find_pool();
+  if (!pool || chosen.empty()) return pool;
+  take_keys(chosen, *pool);
   return chosen;
 }
 

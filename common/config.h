@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,7 +37,9 @@ struct Rule {                                                 // one [[app]]
 struct SchedulerAddress {
   std::string address;  // HOST:PORT
   std::string key;      // Ed25519 public key, 32 bytes; empty: not known
+  bool operator==(const SchedulerAddress&) const = default;
 };
+using SchedulerList = std::vector<SchedulerAddress>;  // the first is preferred, the others are spare
 
 struct ExportRules {                           // [export]; paths may start with ~/
   std::vector<std::string> hidden, read_only;  // added to the defaults
@@ -50,8 +51,9 @@ struct HomeAddress {    // [home]: for guests that dial out
 };
 
 struct Config {
-  std::optional<SchedulerAddress> scheduler;  // scheduler = "HOST:PORT", scheduler_key = "hex"
-  Policy policy = Policy::automatic;          // [defaults]
+  // scheduler = "HOST:PORT", scheduler_key = "hex"; or arrays, of which that of the keys may be one key for all.
+  SchedulerList schedulers;
+  Policy policy = Policy::automatic;  // [defaults]
   Fallback fallback = Fallback::local;
   double min_seconds = 2;
   double grace = 60;
@@ -68,13 +70,15 @@ inline constexpr const char* shipped_rules = "shipped rules";  // common/shipped
 Result<Config> load_config(const std::string& system_file, const std::string& user_file);
 Result<Config> load_config();  // the usual files; SSI_CONFIG replaces the user's
 
-// "HOST:PORT" or "HOST:PORT#KEY".
-Result<SchedulerAddress> parse_scheduler(const std::string& text);
+// "HOST:PORT" or "HOST:PORT#KEY"; several with commas between them.
+Result<SchedulerList> parse_schedulers(const std::string& text);
 
-// SSI_SCHEDULER ("HOST:PORT" or "HOST:PORT#KEY"), then the config, then the embedded pool's file. A key that is not
-// given is taken from the pool's file when that names the same address. None: no pool is known.
-Result<std::optional<SchedulerAddress>> find_scheduler(const Config& config,
-                                                       const std::string& from_environment);
+// SSI_SCHEDULER (as above), then the config, then the embedded pool's file. A key that is not given is taken from what
+// comes later and names the same address. None: no pool is known.
+Result<SchedulerList> find_schedulers(const Config& config, const std::string& from_environment);
+
+// "a,b": {"a", "b"}.
+std::vector<std::string> split_list(const std::string& text);
 
 // "4G", "512M", "1024": bytes.
 Result<std::uint64_t> parse_size(const std::string& text);

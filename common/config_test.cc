@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include "common/identity.h"
 #include "common/paths.h"
@@ -63,7 +64,7 @@ TEST_CASE("no files: the defaults") {
   CHECK(config->policy == Policy::automatic);
   CHECK(config->fallback == Fallback::local);
   CHECK(config->min_seconds == 2);
-  CHECK_FALSE(config->scheduler);
+  CHECK(config->schedulers.empty());
   CHECK(load_config("/dev/null", "/dev/null"));
 }
 
@@ -106,8 +107,8 @@ fallback = "fail"
 )");
   const auto config = load_config("/nonexistent", file);
   REQUIRE_MESSAGE(config, config.error().text());
-  CHECK(config->scheduler->address == "host.example:7077");
-  CHECK(key_text(config->scheduler->key) == own);
+  CHECK(config->schedulers ==
+        SchedulerList{{"host.example:7077", *parse_key(own)}, {"spare:7077", *parse_key(own)}});
   CHECK(config->policy == Policy::remote);
   CHECK(config->fallback == Fallback::wait);
   CHECK(config->min_seconds == 3);
@@ -166,7 +167,7 @@ match = ["two"]
 )");
   const auto config = load_config(system, user);
   REQUIRE_MESSAGE(config, config.error().text());
-  CHECK(config->scheduler->address == "a:1");
+  CHECK(config->schedulers == SchedulerList{{"a:1", ""}});
   CHECK(config->policy == Policy::remote);
   CHECK(config->min_seconds == 9);
   CHECK(config->exports.hidden == std::vector<std::string>{"/a", "/b"});
@@ -217,7 +218,10 @@ TEST_CASE("what is wrong is said with its line") {
         "1: 'scheduler' must be \"HOST:PORT\" or an array of them, not \"host\"");
   CHECK(error_of("scheduler = []\n") == "1: 'scheduler' must be \"HOST:PORT\" or an array of them");
   CHECK(error_of("scheduler = \"h:1\"\nscheduler_key = \"abc\"\n") ==
-        "2: 'scheduler_key' must be a public key (64 hexadecimal digits)");
+        "2: 'scheduler_key' must be a public key (64 hexadecimal digits), or an array of them");
+  const auto k = key_text(Identity::generate().public_key());
+  CHECK(error_of("scheduler = [\"a:1\", \"b:2\", \"c:3\"]\nscheduler_key = [\"" + k + "\", \"" + k +
+                 "\"]\n") == "2: 'scheduler_key' must be one key, or one for each scheduler");
   CHECK(error_of("x = \n").starts_with("1: "));
   CHECK(error_of("[defaults\n").starts_with("1: "));
   CHECK(error_of("a = \"\xff\"\n").starts_with("1: "));
@@ -247,31 +251,33 @@ TEST_CASE("where the scheduler is: environment, config, the user's pool") {
                                    "# by 'ssi pool up'\nscheduler = \"10.0.0.1:7\"\nscheduler_key = \"" +
                                        key_text(a) + "\"\nnewer = true\n");
   Config config;
-  auto found = find_scheduler(config, "");
+  auto found = find_schedulers(config, "");
   REQUIRE_MESSAGE(found, found.error().text());
-  CHECK((*found)->address == "10.0.0.1:7");
-  CHECK((*found)->key == a);
+  CHECK(*found == SchedulerList{{"10.0.0.1:7", a}});
 
-  config.scheduler = SchedulerAddress{"h:1", ""};
-  CHECK((*find_scheduler(config, ""))->address == "h:1");
-  CHECK((*find_scheduler(config, ""))->key.empty());
-  config.scheduler = SchedulerAddress{"10.0.0.1:7", ""};
-  CHECK((*find_scheduler(config, ""))->key == a);
-  config.scheduler = SchedulerAddress{"h:1", b};
-  CHECK((*find_scheduler(config, ""))->key == b);
-  CHECK((*find_scheduler(config, "h:1"))->key == b);
-  CHECK((*find_scheduler(config, "10.0.0.1:7"))->key == a);
-  CHECK((*find_scheduler(config, "h:2"))->key.empty());
-  CHECK((*find_scheduler(config, "h:2#" + key_text(b)))->key == b);
+  config.schedulers = {{"h:1", ""}};
+  CHECK(find_schedulers(config, "")->at(0).address == "h:1");
+  CHECK(find_schedulers(config, "")->at(0).key.empty());
+  config.schedulers = {{"10.0.0.1:7", ""}};
+  CHECK(find_schedulers(config, "")->at(0).key == a);
+  config.schedulers = {{"h:1", b}};
+  CHECK(find_schedulers(config, "")->at(0).key == b);
+  CHECK(find_schedulers(config, "h:1")->at(0).key == b);
+  CHECK(find_schedulers(config, "10.0.0.1:7")->at(0).key == a);
+  CHECK(find_schedulers(config, "h:2")->at(0).key.empty());
+  CHECK(find_schedulers(config, "h:2#" + key_text(b))->at(0).key == b);
+  CHECK(*find_schedulers(config, "h:2#" + key_text(a) + ",h:1") == SchedulerList{{"h:2", a}, {"h:1", b}});
+  CHECK_FALSE(find_schedulers(config, "h:1,"));
 
-  CHECK(find_scheduler(config, "h").error().text() == "SSI_SCHEDULER: 'h' is not HOST:PORT or HOST:PORT#KEY");
-  CHECK(find_scheduler(config, "h:2#12").error().text() ==
+  CHECK(find_schedulers(config, "h").error().text() ==
+        "SSI_SCHEDULER: 'h' is not HOST:PORT or HOST:PORT#KEY");
+  CHECK(find_schedulers(config, "h:2#12").error().text() ==
         "SSI_SCHEDULER: not a public key (64 hexadecimal digits)");
-  config.scheduler.reset();
+  config.schedulers.clear();
   directory.file("ssi/pool/pool.toml", "scheduler = \"h:1\"\n");
-  CHECK(find_scheduler(config, "").error().text() == pool + ": lacks 'scheduler_key'");
+  CHECK(find_schedulers(config, "").error().text() == pool + ": lacks 'scheduler_key'");
   REQUIRE(::chmod(pool.c_str(), 0666) == 0);
-  CHECK_FALSE(find_scheduler(config, ""));
+  CHECK_FALSE(find_schedulers(config, ""));
 }
 
 TEST_CASE("sizes") {

@@ -36,6 +36,7 @@ enum handover_kind {
   HANDOVER_PLACED = 19,        /* text for --dry-run: one line for stdout; exit 0 */
   HANDOVER_STARTED = 20,       /* text: guest's name. The job runs (or will): home is no longer possible */
   HANDOVER_WARNING = 21,       /* text: one line for stderr, at once; more follows */
+  HANDOVER_WAITING = 26,       /* text: what to show on a terminal until something else is said; more follows */
   HANDOVER_STOPPED = 22,       /* int32_t: the job's leader was stopped by this signal; SIGCONT: it goes on */
   HANDOVER_STDERR_CLOSED = 25, /* the job has closed its fd 2: who reads it is to see the end of it */
   HANDOVER_KILLED = 24,        /* int32_t: 0 or an errno */

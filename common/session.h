@@ -68,6 +68,7 @@ class Session {
   void resume(Fd socket, std::string preface = {});
   void not_connected(const Error& why);  // home's side, instead of resume()
   bool connected() const { return link_ && link_->established() && !link_->closed(); }
+  std::size_t unsent() const { return outbox_.unsent(); }  // bytes that the kernel has not got
 
   template <class M>
   void post(const M& message, std::string_view body = {}, Lane lane = Lane::small) {

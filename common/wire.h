@@ -73,8 +73,10 @@ struct Report {
   std::vector<std::uint64_t> jobs;                  // ids of the jobs that run there
   std::vector<JobUse> used;                         // of the same jobs
   std::uint8_t dials_out = 0;  // 1: `address` is empty, it connects to homes that ask for it (Callback)
+  std::uint8_t draining = 0;   // 1: it takes no new jobs: it was told so (Drain), or it is ending
+  std::uint64_t epoch = 0;     // the highest that a scheduler has told it (ReportTaken)
   SSI_FIELDS(version, name, key, address, boot, sequence, cpus, speed, busy, runnable, steal, memory_total,
-             memory_free, pressure_cpu, pressure_memory, jobs, used, dials_out)
+             memory_free, pressure_cpu, pressure_memory, jobs, used, dials_out, draining, epoch)
 };
 
 // scheduler -> agent: the report arrived; `epoch` fences sessions of an earlier life.
@@ -102,8 +104,9 @@ struct Place {
   double home_speed = 0, home_busy = 0;
   std::uint8_t can_be_called = 0;  // 1: guests that dial out can reach this home
   std::vector<std::string> avoid;  // not these guests: they have failed it
+  std::uint64_t waited_ms = 0;     // that it waited before, at another scheduler or another life of this one
   SSI_FIELDS(version, request, user, home, home_key, command, guest, never_home, may_wait, cpus, memory,
-             cpu_seconds, home_cpus, home_speed, home_busy, can_be_called, avoid)
+             cpu_seconds, home_cpus, home_speed, home_busy, can_be_called, avoid, waited_ms)
 };
 
 // scheduler -> deputy, at once: the request arrived. Without it within 300 ms the deputy stops waiting.
@@ -127,14 +130,39 @@ struct Placed {
   Bytes ticket;                // see common/ticket.h
   std::uint8_t dials_out = 0;  // 1: ask for it by Callback, unless a session with this guest is open
   double speed = 0;            // of one of the guest's processors, as it reports it
-  SSI_FIELDS(request, verdict, reason, job, guest, address, guest_key, epoch, ticket, dials_out, speed)
+  std::uint32_t before = 0;    // with Verdict::wait: how many wait before it
+  SSI_FIELDS(request, verdict, reason, job, guest, address, guest_key, epoch, ticket, dials_out, speed,
+             before)
+};
+
+// scheduler -> deputy, after Verdict::wait, when the number has changed: how many wait before it.
+struct Queued {
+  std::uint64_t request = 0;
+  std::uint32_t before = 0;
+  SSI_FIELDS(request, before)
 };
 
 // deputy -> scheduler: a placed job has ended, or never started; its reservation is over.
 struct JobEnded {
   std::uint64_t job = 0;
   double cpu_seconds = 0;
-  SSI_FIELDS(job, cpu_seconds)
+  std::uint64_t request = 0;  // with job 0: of a Place that nobody waits for any more
+  SSI_FIELDS(job, cpu_seconds, request)
+};
+
+struct HeldJob {
+  std::uint64_t job = 0;
+  Bytes guest_key;  // where it is placed
+  std::uint32_t cpus = 0;
+  std::uint64_t memory = 0;  // as in Place
+  SSI_FIELDS(job, guest_key, cpus, memory)
+};
+
+// deputy -> scheduler, which may not know it: jobs of this home that another scheduler, or another life of this one, has
+// placed, and that have not ended.
+struct Holding {
+  std::vector<HeldJob> jobs;
+  SSI_FIELDS(jobs)
 };
 
 struct StatusRequest {
@@ -143,7 +171,7 @@ struct StatusRequest {
 };
 
 struct GuestStatus {
-  std::string name, state;  // state: "up", or "gone" for 60 s after the last report
+  std::string name, state;  // state: "up", "draining", or "gone" for 60 s after the last report
   Bytes key;
   std::string address;
   std::uint32_t cpus = 0;
@@ -151,9 +179,10 @@ struct GuestStatus {
   std::uint64_t memory_total = 0, memory_free = 0;  // bytes
   std::vector<std::uint64_t> jobs;
   std::uint32_t version = 0;
-  double silent = 0;  // seconds since the last report
+  double silent = 0;           // seconds since the last report
+  std::uint32_t promised = 0;  // jobs that were placed there and that it does not list yet
   SSI_FIELDS(name, state, key, address, cpus, speed, load, steal, memory_total, memory_free, jobs, version,
-             silent)
+             silent, promised)
 };
 
 struct StatusReply {
@@ -218,7 +247,7 @@ struct GuestsRequest {
 
 struct GuestEntry {
   std::string name;
-  std::string state;  // "up", "gone", "absent" (admitted, not heard of), "pending", "refused" or "revoked"
+  std::string state;  // "up", "draining", "gone", "absent" (admitted, not heard of), "pending", "refused" or "revoked"
   Bytes key;
   std::string address;  // where it takes sessions; empty: it is not admitted, or dials out
   std::string uuid;     // of its Xen domain
@@ -277,9 +306,26 @@ struct JobsReply {
   SSI_FIELDS(request, jobs)
 };
 
+// An administrator -> scheduler -> agent: the guest takes no new jobs, and those that run end by themselves; or it takes
+// jobs again. The agent remembers it and says so in its reports; the scheduler repeats it until they do.
+struct Drain {
+  std::uint64_t request = 0;
+  std::string guest;        // its name
+  std::uint8_t resume = 0;  // 1: it takes jobs again
+  std::uint8_t now = 0;     // 1: the sessions with its jobs end too: for their homes it is lost
+  SSI_FIELDS(request, guest, resume, now)
+};
+
+// scheduler -> administrator: no job is placed there any more (or again some are).
+struct Drained {
+  std::uint64_t request = 0;
+  SSI_FIELDS(request)
+};
+
 using Control = std::variant<Report, ReportTaken, Place, PlaceTaken, Placed, JobEnded, StatusRequest,
                              StatusReply, Refused, Join, Joined, Callback, Dial, GuestsRequest, GuestsReply,
-                             Admit, Admitted, TokenRequest, TokenReply, JobsRequest, JobsReply>;
+                             Admit, Admitted, TokenRequest, TokenReply, JobsRequest, JobsReply, Drain,
+                             Drained, Queued, Holding>;
 
 Bytes encode(const Control& message);
 Result<Control> decode_control(std::string_view frame);

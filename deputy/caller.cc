@@ -229,6 +229,10 @@ void Caller::warn(const std::string& line) {
   answer(HANDOVER_WARNING, line);
 }
 
+void Caller::waiting(const std::string& line) {
+  if (has_room()) answer(HANDOVER_WAITING, line);
+}
+
 void Caller::started(const std::string& guest) {
   answer(HANDOVER_STARTED, guest);
 }

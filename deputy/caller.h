@@ -68,6 +68,7 @@ class Caller {
   void home(const std::string& reason,
             const std::vector<PassedFd>& descriptors = {});  // those that come back
   void warn(const std::string& line);
+  void waiting(const std::string& line);
   void started(const std::string& guest);
   void exited(int wait_status, std::uint64_t taken, const std::string& typed_ahead, const std::string& line);
   void stopped(int number);

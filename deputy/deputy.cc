@@ -94,18 +94,20 @@ Result<Config> Deputy::config(const std::string& user_file) {
   return load_config(paths::system_config, user_file);
 }
 
-Result<SchedulerLink*> Deputy::scheduler(const Config& config, const std::string& from_environment) {
-  const auto found = find_scheduler(config, from_environment);
+Result<Schedulers*> Deputy::schedulers(const Config& config, const std::string& from_environment) {
+  const auto found = find_schedulers(config, from_environment);
   if (!found) return tl::make_unexpected(found.error());
-  if (!*found)
+  if (found->empty())
     return failure("no pool is known; start one with 'ssi pool up', or name its scheduler in config.toml");
-  auto& link = schedulers_[(*found)->address + " " + (*found)->key];
-  if (!link) {
-    auto connected = SchedulerLink::connect(loop_, **found, identity_);
+  std::string name;
+  for (const auto& one : *found) name += one.address + " " + one.key;
+  auto& links = schedulers_[name];
+  if (!links) {
+    auto connected = Schedulers::connect(loop_, *found, identity_);
     if (!connected) return tl::make_unexpected(connected.error());
-    link = std::move(*connected);
+    links = std::move(*connected);
   }
-  return link.get();
+  return links.get();
 }
 
 std::string Deputy::callback_address(const Config& config) {
@@ -125,16 +127,16 @@ std::string Deputy::callback_address(const Config& config) {
   return called_at_.address;
 }
 
-void Deputy::await_guest(GuestLink& link, std::uint64_t job, SchedulerLink& scheduler) {
-  link.await([this, &link, job, &scheduler, rendezvous = std::string()](const wire::Bytes& session, auto connected) mutable {
+void Deputy::await_guest(GuestLink& link, std::uint64_t job, Schedulers& schedulers) {
+  link.await([this, &link, job, &schedulers, rendezvous = std::string()](const wire::Bytes& session, auto connected) mutable {
     callbacks_->cancel(rendezvous);
     rendezvous = callbacks_->expect(std::move(connected));
     // The scheduler calls guests for jobs that are placed there.
-    scheduler.call_back({link.a_job().value_or(job), called_at_.address, rendezvous, session});
+    schedulers.call_back({link.a_job().value_or(job), called_at_.address, rendezvous, session});
   });
 }
 
-std::shared_ptr<GuestLink> Deputy::guest(const wire::Placed& placed, SchedulerLink& scheduler,
+std::shared_ptr<GuestLink> Deputy::guest(const wire::Placed& placed, Schedulers& schedulers,
                                          std::uint64_t grace_ms) {
   const auto name = placed.guest_key + std::to_string(placed.epoch);
   auto& link = guests_[name];
@@ -157,7 +159,7 @@ std::shared_ptr<GuestLink> Deputy::guest(const wire::Placed& placed, SchedulerLi
                         [this](const Fence::Target& target) { fence(target); }, closed});
   link = made;
   if (calls)
-    await_guest(*made, placed.job, scheduler);
+    await_guest(*made, placed.job, schedulers);
   else
     made->dial();
   return made;

@@ -21,7 +21,7 @@
 #include "deputy/home_slots.h"
 #include "deputy/input_claims.h"
 #include "deputy/job.h"
-#include "deputy/scheduler_link.h"
+#include "deputy/schedulers.h"
 #include "deputy/watchdog.h"
 
 namespace ssi {
@@ -37,9 +37,9 @@ class Deputy {
 
   // What the jobs ask of it.
   Result<Config> config(const std::string& user_file);  // "": the usual file
-  Result<SchedulerLink*> scheduler(const Config& config, const std::string& from_environment);
+  Result<Schedulers*> schedulers(const Config& config, const std::string& from_environment);
   // Its session lasts without a connection for at least `grace_ms`.
-  std::shared_ptr<GuestLink> guest(const wire::Placed& placed, SchedulerLink& scheduler, std::uint64_t grace_ms);
+  std::shared_ptr<GuestLink> guest(const wire::Placed& placed, Schedulers& schedulers, std::uint64_t grace_ms);
   // Where guests that dial out reach us; empty: nowhere, or none could lately. Listens from the first question on.
   std::string callback_address(const Config& config);
   void describe_home(wire::Place& question);  // processors, speed and load of this machine
@@ -62,7 +62,7 @@ class Deputy {
   Deputy(Loop& loop, Fd listener, Watchdog watchdog, Identity identity, Context context, ExportPolicy policy,
          const std::string& state);
   void fence(const Fence::Target& target);
-  void await_guest(GuestLink& link, std::uint64_t job, SchedulerLink& scheduler);
+  void await_guest(GuestLink& link, std::uint64_t job, Schedulers& schedulers);
   void accept_callers();
   void watch_idle();
   void measure_home();
@@ -79,7 +79,7 @@ class Deputy {
   ExportPolicy policy_;
   Load load_{0};
   double home_speed_ = 0;
-  std::map<std::string, std::unique_ptr<SchedulerLink>> schedulers_;  // by address and key
+  std::map<std::string, std::unique_ptr<Schedulers>> schedulers_;  // by addresses and keys
   std::map<std::string, std::shared_ptr<GuestLink>> guests_;          // by key and epoch
   std::list<std::unique_ptr<Fence>> fences_;
   std::unique_ptr<Callbacks> callbacks_;

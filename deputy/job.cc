@@ -242,9 +242,9 @@ std::string Job::predicted_short() const {
 // ----------------------------------------------------------------------------------------------------- place
 
 void Job::place(const Config& config) {
-  auto scheduler = deputy_.scheduler(config, request_.scheduler);
-  if (!scheduler) return home(scheduler.error().text());
-  scheduler_ = *scheduler;
+  auto schedulers = deputy_.schedulers(config, request_.scheduler);
+  if (!schedulers) return home(schedulers.error().text());
+  schedulers_ = *schedulers;
   wire::Place question;
   question.user = user_name();
   question.home = host_name();
@@ -264,18 +264,20 @@ void Job::place(const Config& config) {
   }
   deputy_.describe_home(question);
   question.can_be_called = !deputy_.callback_address(config).empty();
-  question_ = scheduler_->place(
+  question_ = schedulers_->place(
       std::move(question),
       [this, alive = alive_](Result<wire::Placed> answer) {
         if (*alive) placed(std::move(answer));
       },
-      [this] { wait(); });
+      [this](std::uint32_t before) { queued(before); });
 }
 
-// All guests are busy: queued at the scheduler, for as long as the caller said.
-void Job::wait() {
+// No guest is free: it waits at the scheduler, for as long as the caller said. Who typed --wait sees how many wait before it.
+void Job::queued(std::uint32_t before) {
+  if (request_.has(HANDOVER_WAIT) && !request_.has(HANDOVER_DIVERTED))
+    caller_.waiting(fmt::format("waiting for a guest: {} before it", before));
   const auto seconds = request_.fields.wait_seconds;
-  if (seconds < 0) return;
+  if (std::exchange(waits_, true) || seconds < 0) return;
   patience_.once(static_cast<std::uint64_t>(seconds) * 1000,
                  [this, seconds] { home(fmt::format("no guest was free within {} s", seconds)); });
 }
@@ -283,13 +285,14 @@ void Job::wait() {
 void Job::placed(Result<wire::Placed> answer) {
   patience_.stop();
   question_ = 0;
+  waits_ = false;
   if (!answer) return home(answer.error().text());
   place_ = std::move(*answer);
   const auto verdict = static_cast<wire::Verdict>(place_.verdict);
   if (verdict == wire::Verdict::refused) return never_home_ ? fail(place_.reason) : home(place_.reason);
   if (verdict != wire::Verdict::guest) return home(place_.reason);
   if (request_.has(HANDOVER_DRY_RUN)) {
-    scheduler_->ended(place_.job, 0);
+    schedulers_->ended(place_.job, 0);
     caller_.placed(place_.guest + ": " + place_.reason);
     return over();
   }
@@ -298,7 +301,7 @@ void Job::placed(Result<wire::Placed> answer) {
 
 void Job::open_guest() {
   state_ = State::dialling;
-  guest_ = deputy_.guest(place_, *scheduler_, grace_ms_);
+  guest_ = deputy_.guest(place_, *schedulers_, grace_ms_);
   guest_->when_open([this, alive = alive_](Status open) {
     if (!*alive) return;
     if (open) return start();
@@ -489,7 +492,7 @@ void Job::report_exit() {
   const auto line = request_.has(HANDOVER_VERBOSE) ? summary() : std::string();
   const auto moved = traffic();
   deputy_.log_end(place_, request_.command(), exited_);
-  scheduler_->ended(place_.job, static_cast<double>(exited_.cpu_us) / 1e6);
+  schedulers_->ended(place_.job, static_cast<double>(exited_.cpu_us) / 1e6);
   deputy_.effects().settle(place_.job);
   // Only now it is known that it was the guest's fault.
   for (const auto& guest : failed_it_) deputy_.set_aside(guest);

@@ -16,7 +16,7 @@
 #include "deputy/job_record.h"
 #include "deputy/job_streams.h"
 #include "deputy/passed_files.h"
-#include "deputy/scheduler_link.h"
+#include "deputy/schedulers.h"
 #include "deputy/stop_watch.h"
 
 namespace ssi {
@@ -45,7 +45,7 @@ class Job {
   std::string hidden_need() const;      //    "": it needs nothing that is hidden from guests
   std::string predicted_short() const;  //    "": it is not, or a guest is wanted all the same
   void place(const Config& config);     // 3. place
-  void wait();
+  void queued(std::uint32_t before);
   void placed(Result<wire::Placed> answer);
   void open_guest();
   void start();  // 4. validate, 5. run
@@ -94,14 +94,14 @@ class Job {
   Timer patience_;  // with --wait=SECONDS; later: before ssirun's stderr is closed
   RunRequest request_;
   State state_ = State::reading;
-  bool never_home_ = false, prefers_guest_ = false, may_wait_ = false;
+  bool never_home_ = false, prefers_guest_ = false, may_wait_ = false, waits_ = false;
   bool remarked_ = false;
   double min_seconds_ = 0;  // its rule's, or the default
   std::uint64_t grace_ms_ = 0;
   std::uint64_t broken_ms_ = 0;  // its guest's link, in all
   bool pipes_ = true;       // above fd 2 may go to a guest
   std::shared_ptr<JobRecord> record_;
-  SchedulerLink* scheduler_ = nullptr;
+  Schedulers* schedulers_ = nullptr;
   std::uint64_t question_ = 0;
   wire::Placed place_;
   std::shared_ptr<GuestLink> guest_;

@@ -91,9 +91,9 @@ void Job::caller_gone() {
 }
 
 void Job::release_guest() {
-  if (scheduler_ && question_ != 0) scheduler_->cancel(std::exchange(question_, 0));
+  if (schedulers_ && question_ != 0) schedulers_->cancel(std::exchange(question_, 0));
   if (!guest_) return;
-  if (scheduler_) scheduler_->ended(place_.job, 0);
+  if (schedulers_) schedulers_->ended(place_.job, 0);
   guest_->detach(place_.job);
   guest_.reset();
 }

@@ -19,38 +19,46 @@ class SchedulerLink {
  public:
   static constexpr std::uint64_t acknowledge_ms = 300;
   using Answer = std::function<void(Result<wire::Placed>)>;
+  using Queued = std::function<void(std::uint32_t before)>;  // it waits, behind so many
+  struct Events {
+    std::function<void()> up;     // the link is; perhaps to another life of the scheduler
+    std::function<void()> ready;  // it answered probe(): it knows a guest
+  };
 
   static Result<std::unique_ptr<SchedulerLink>> connect(Loop& loop, const SchedulerAddress& scheduler,
-                                                        const Identity& self);
+                                                        const Identity& self, Events events);
 
   // Calls back once: with the verdict (never Verdict::wait), or with an error when the scheduler did not acknowledge
-  // within 300 ms or is known to be unreachable. `waiting` is called when the verdict is to wait. The number it
-  // returns is for cancel().
-  std::uint64_t place(wire::Place question, Answer answer, std::function<void()> waiting);
+  // within 300 ms, is known to be unreachable, or was lost. `question.request` is unique among all questions.
+  void place(const wire::Place& question, Answer answer, Queued queued);
   void cancel(std::uint64_t request);
-  void ended(std::uint64_t job, double cpu_seconds);
-  void call_back(const wire::Callback& callback) { client_->send(callback); }
+  void send(const wire::Control& message) { client_->send(message); }
+  void probe();
+
+  // It is worth to be asked before others that are not.
+  bool seems_alive() const { return client_->link() != ControlClient::Link::down && !silent_; }
 
  private:
   struct Question {
     Answer answer;
-    std::function<void()> waiting;
+    Queued queued;
     std::unique_ptr<Timer> deadline;
-    bool acknowledged = false;
   };
-  SchedulerLink(Loop& loop, SchedulerAddress scheduler, const Identity& self)
-      : loop_(loop), scheduler_(std::move(scheduler)), self_(self) {}
+  SchedulerLink(Loop& loop, SchedulerAddress scheduler, const Identity& self, Events events)
+      : loop_(loop), scheduler_(std::move(scheduler)), self_(self), events_(std::move(events)) {}
   Status dial();
   void take(wire::Control&& message);
+  void take(wire::Placed&& placed);
   void settle(std::uint64_t request, Result<wire::Placed> answer);
   void link_changed(ControlClient::Link link, const std::string& why);
 
   Loop& loop_;
   const SchedulerAddress scheduler_;
   const Identity& self_;
+  Events events_;
   std::unique_ptr<ControlClient> client_;
   std::unordered_map<std::uint64_t, Question> questions_;
-  std::uint64_t next_ = 1;
+  bool silent_ = false;  // it has not acknowledged, and nothing was heard of it since
 };
 
 }  // namespace ssi

@@ -28,10 +28,6 @@ double effective(const Machine& machine) {
   return machine.cpus * (1 - machine.steal);
 }
 
-double free(const Machine& machine) {
-  return std::max(0.0, effective(machine) - machine.busy - machine.reserved);
-}
-
 double wanted(const Machine& machine, std::uint32_t cpus) {
   return std::min(cpus == 0 ? machine.cpus : cpus, machine.cpus);
 }
@@ -40,6 +36,10 @@ double wanted(const Machine& machine, std::uint32_t cpus) {
 // and guests on one machine, or at home what was placed a moment ago, hide from it.
 double crowd(const Machine& machine) {
   return std::max(machine.busy + machine.reserved, static_cast<double>(machine.jobs));
+}
+
+double free(const Machine& machine) {
+  return std::max(0.0, effective(machine) - crowd(machine));
 }
 
 // Seconds until the job would have ended there.
@@ -61,9 +61,10 @@ bool has_memory(const Machine& guest, const Demand& demand) {
   return guest.memory_free >= demand.memory;
 }
 
-// For --wait: half a processor for each that the job can use is worth starting on.
+// For --wait: half a processor for each that the job can use is worth starting on. So is a guest without jobs, however
+// busy: who waits, waits for jobs to end, and what else runs there, or on its host, may never end.
 bool has_room(const Machine& guest, const Demand& demand) {
-  return has_memory(guest, demand) && free(guest) >= wanted(guest, demand.cpus) / 2;
+  return has_memory(guest, demand) && (guest.jobs == 0 || free(guest) >= wanted(guest, demand.cpus) / 2);
 }
 
 Decision at(const Machine& guest, std::string reason) {
@@ -77,11 +78,13 @@ Decision no_guest(const Demand& demand, std::string why) {
 
 Decision place_at_named(const Demand& demand, const std::vector<Machine>& guests) {
   const auto found = std::ranges::find(guests, demand.guest, &Machine::name);
-  if (found == guests.end()) return {Verdict::refused, "no guest named " + demand.guest, {}};
+  if (found == guests.end()) return {Verdict::refused, "no guest named " + demand.guest, {}, true};
   if (gone(*found))
     return {Verdict::refused, fmt::format("{} has been silent for {:.0f} s", found->name, found->silent), {}};
   if (out_of_reach(*found, demand))
     return {Verdict::refused, fmt::format("{} {}", found->name, how_to_be_called), {}};
+  if (found->draining)
+    return {demand.may_wait ? Verdict::wait : Verdict::refused, found->name + " is draining", {}};
   if (found->memory_total < demand.memory || (!has_memory(*found, demand) && !demand.may_wait))
     return {Verdict::refused,
             fmt::format("{} has {} of memory free, {} are asked for", found->name, gib(found->memory_free),
@@ -117,18 +120,26 @@ Decision place(const Demand& demand, const std::optional<Machine>& home, const s
 
   Guests up, fitting, roomy;
   const Machine* unreachable = nullptr;
+  bool some_drain = false;
   for (const auto& guest : guests) {
     if (gone(guest) || std::ranges::find(demand.avoid, guest.name) != demand.avoid.end()) continue;
     if (out_of_reach(guest, demand))
       unreachable = &guest;
+    else if (guest.draining)
+      some_drain = true;
     else
       up.push_back(&guest);
   }
-  if (up.empty())
-    return no_guest(
-        demand, unreachable            ? fmt::format("{} {}", unreachable->name, how_to_be_called)
-                : demand.avoid.empty() ? "no guest is up"
-                                       : "no other guest is up");
+  if (up.empty() && some_drain)  // they may be resumed
+    return demand.may_wait ? Decision{Verdict::wait, "all guests are draining", {}}
+                           : no_guest(demand, "all guests are draining");
+  if (up.empty() && unreachable)
+    return no_guest(demand, fmt::format("{} {}", unreachable->name, how_to_be_called));
+  if (up.empty()) {
+    auto none = no_guest(demand, demand.avoid.empty() ? "no guest is up" : "no other guest is up");
+    none.absent = demand.avoid.empty();
+    return none;
+  }
   std::ranges::copy_if(up, std::back_inserter(fitting),
                        [&](auto* guest) { return has_memory(*guest, demand); });
   std::ranges::copy_if(fitting, std::back_inserter(roomy),

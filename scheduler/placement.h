@@ -23,6 +23,7 @@ struct Machine {
   std::uint64_t memory_total = 0, memory_free = 0;
   std::size_t jobs = 0;    // placed there and not ended
   bool dials_out = false;  // can be used only by a home that can be called
+  bool draining = false;   // takes no new jobs
 };
 
 struct Demand {
@@ -39,6 +40,7 @@ struct Decision {
   wire::Verdict verdict = wire::Verdict::refused;
   std::string reason;  // one line
   std::string guest;   // with Verdict::guest
+  bool absent = false;  // because a guest, or all, are not known here: they may be elsewhere, or report soon
 };
 
 namespace placement {

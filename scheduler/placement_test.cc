@@ -215,13 +215,17 @@ TEST_CASE("this guest or none") {
   CHECK(place(demand, {other}).reason == "b has 4.0 GiB of memory free, 5.0 GiB are asked for");
   demand.memory = 0;
   demand.may_wait = true;
+  other.jobs = 1;
   CHECK(place(demand, {other}).verdict == Verdict::wait);
+  other.jobs = 0;
+  CHECK(place(demand, {other}).guest == "b");
 }
 
 TEST_CASE("--wait waits rather than share") {
   Demand demand = anywhere();
   demand.may_wait = true;
   auto a = guest("a"), b = guest("b");
+  a.jobs = b.jobs = 1;
   a.busy = b.busy = 2.5;
   CHECK(place(demand, {a, b}).verdict == Verdict::wait);
   CHECK(place(demand, {a, b}).reason == "all guests are busy");
@@ -230,6 +234,21 @@ TEST_CASE("--wait waits rather than share") {
   demand.cpus = 1;
   b.busy = 4;
   CHECK(place(demand, {a, b}).guest == "a");
+}
+
+TEST_CASE("--wait waits for jobs, also for those that sleep, and for nothing else") {
+  Demand demand = anywhere();
+  demand.may_wait = true;
+  auto one = guest("a");
+  one.jobs = 2;
+  CHECK(place(demand, {one}).guest == "a");
+  one.jobs = 3;
+  CHECK(place(demand, {one}).verdict == Verdict::wait);
+  one.jobs = 0;
+  one.busy = 4;  // other programs there, or all guests of a pool see their machine's load
+  CHECK(place(demand, {one}).guest == "a");
+  one.steal = 1;  // its host's
+  CHECK(place(demand, {one}).guest == "a");
 }
 
 TEST_CASE("whatever the numbers, a decision is allowed") {
@@ -271,4 +290,26 @@ TEST_CASE("whatever the numbers, a decision is allowed") {
       if (machine.name == chosen.name) machine.speed *= 2;
     if (demand.guest.empty()) REQUIRE(placement::place(demand, guest("home"), list).guest == chosen.name);
   }
+}
+
+TEST_CASE("a draining guest takes no new job; who waits, waits for it too") {
+  auto one = guest("a"), other = guest("b");
+  one.draining = true;
+  other.busy = 4;
+  CHECK(place({}, {one, other}).guest == "b");
+  other.draining = true;
+  CHECK(place({}, {one, other}).verdict == Verdict::home);
+  CHECK(place({}, {one, other}).reason == "all guests are draining");
+  CHECK(place(anywhere(), {one, other}).verdict == Verdict::refused);
+  Demand named = anywhere();
+  named.guest = "a";
+  CHECK(place(named, {one}).verdict == Verdict::refused);
+  CHECK(place(named, {one}).reason == "a is draining");
+  auto waits = anywhere();
+  waits.may_wait = named.may_wait = true;
+  CHECK(place(waits, {one, other}).verdict == Verdict::wait);
+  CHECK(place(named, {one}).verdict == Verdict::wait);
+  one.draining = false;
+  CHECK(place(waits, {one, other}).guest == "a");
+  CHECK_FALSE(place(waits, {}).verdict == Verdict::wait);
 }

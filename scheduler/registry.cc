@@ -11,6 +11,8 @@ namespace {
 constexpr std::size_t lives_remembered = 16;  // boots, and connections of one boot
 constexpr std::size_t max_text = 255;         // bytes of a name in a report
 constexpr Registry::Time overslept_ms = 1'000;
+constexpr std::uint64_t max_epochs_ahead = std::uint64_t{1}
+                                           << 40;  // 35 years, in ms: other schedulers' clocks
 
 // A number that a guest claims, or the bound that makes the guest look worst when it is none.
 double clamped(double value, double low, double high, double worst) {
@@ -52,19 +54,24 @@ Result<Registry::Taken> Registry::take(const wire::Report& report, const std::st
     return failure("two guests have the key of " + report.name + ": the newer one counts");
   };
   const bool came_up = is_new || guest.gone || report.boot != guest.report.boot;
+  // The schedulers of a list give a guest one epoch, the highest, and a restarted one goes on with it: so sessions
+  // outlive their scheduler. What a guest says without sense harms itself alone.
+  const auto told = report.epoch < first_epoch_ + max_epochs_ahead ? report.epoch : 0;
   if (is_new) {
-    guest.epoch = first_epoch_;
+    guest.epoch = told != 0 ? told : first_epoch_;
+    if (const auto fenced = fenced_.extract(report.key)) guest.epoch = std::max(guest.epoch, fenced.mapped());
   } else if (contains(guest.earlier_boots, report.boot)) {
     return twin();  // they would take turns
   } else if (report.boot != guest.report.boot) {
     ++guest.epoch;
     guest.reserved.clear();
+    guest.order.reset();
     remember(guest.earlier_boots, guest.report.boot);
     guest.earlier_routes.clear();
   } else if (route != guest.route && !guest.gone && contains(guest.earlier_routes, route)) {
     return twin();  // one boot from two places: a saved domain that was restored twice
   } else if (report.sequence <= guest.report.sequence) {
-    return Taken{guest.epoch, false};  // overtaken on the way: it says nothing about now
+    return Taken{guest.epoch, false, {}};  // overtaken on the way: it says nothing about now
   } else if (guest.gone) {
     ++guest.epoch;
   }
@@ -76,8 +83,11 @@ Result<Registry::Taken> Registry::take(const wire::Report& report, const std::st
   guest.report = clamped(report);
   guest.heard = now;
   guest.gone = false;
+  guest.epoch = std::max(guest.epoch, told);
+  if (auto held = early_.extract(report.key)) guest.reserved.merge(held.mapped());
   settle(guest, now);
-  return Taken{guest.epoch, came_up};
+  if (guest.order && (guest.order->resume == 0) == (guest.report.draining != 0)) guest.order.reset();
+  return Taken{guest.epoch, came_up, guest.order};
 }
 
 // Ends the reservations that the guest's own word has replaced.
@@ -105,7 +115,8 @@ std::vector<Machine> Registry::machines(Time now) const {
                     report.memory_total,
                     report.memory_free,
                     0,
-                    report.dials_out != 0};
+                    report.dials_out != 0,
+                    guest.draining()};
     std::set<std::uint64_t> jobs(report.jobs.begin(), report.jobs.end());
     for (const auto& [job, reserved] : guest.reserved) {
       jobs.insert(job);
@@ -124,9 +135,12 @@ std::vector<wire::GuestStatus> Registry::status(Time now) const {
   for (const auto& [name, guest] : guests_) {
     const auto& report = guest.report;
     const auto silent = now - guest.heard;
-    all.push_back({name, silent >= gone_ms ? "gone" : "up", report.key, report.address, report.cpus,
-                   report.speed, report.busy, report.steal, report.memory_total, report.memory_free,
-                   report.jobs, report.version, static_cast<double>(silent) / 1000});
+    const auto promised = std::ranges::count_if(
+        guest.reserved, [&](const auto& reserved) { return !contains(report.jobs, reserved.first); });
+    const auto* state = silent >= gone_ms ? "gone" : guest.draining() ? "draining" : "up";
+    all.push_back({name, state, report.key, report.address, report.cpus, report.speed, report.busy,
+                   report.steal, report.memory_total, report.memory_free, report.jobs, report.version,
+                   static_cast<double>(silent) / 1000, static_cast<std::uint32_t>(promised)});
   }
   return all;
 }
@@ -154,11 +168,34 @@ Registry::Promise Registry::promise(const std::string& name, const std::string& 
           guest.report.speed};
 }
 
+void Registry::hold(const std::vector<wire::HeldJob>& jobs, const std::string& home_key, Time now) {
+  for (const auto& held : jobs) {
+    const auto found = std::ranges::find_if(
+        guests_, [&](const auto& guest) { return guest.second.report.key == held.guest_key; });
+    const bool is_known = found != guests_.end();
+    if (!is_known && early_.size() >= max_reserved) continue;
+    auto& reserved = is_known ? found->second.reserved : early_[held.guest_key];
+    if (reserved.size() >= max_reserved) continue;
+    // What the guest's report lists, it shows too.
+    const bool is_listed = is_known && contains(found->second.report.jobs, held.job);
+    reserved.try_emplace(held.job, Reserved{home_key, std::min(held.cpus, 4096U), held.memory, now,
+                                            is_listed ? std::optional(now - shown_ms) : std::nullopt});
+  }
+}
+
 void Registry::forget(const std::string& guest) {
   const auto found = guests_.find(guest);
   if (found == guests_.end()) return;
-  first_epoch_ = std::max(first_epoch_, found->second.epoch + 1);
+  fenced_[found->second.report.key] = found->second.epoch + 1;
   guests_.erase(found);
+}
+
+Result<std::string> Registry::drain(const wire::Drain& order) {
+  const auto found = guests_.find(order.guest);
+  if (found == guests_.end() || found->second.gone)
+    return failure("no guest named " + order.guest + " is up");
+  found->second.order = order;
+  return found->second.route;
 }
 
 std::string Registry::route_of(std::uint64_t job, const std::string& home_key) const {
@@ -187,18 +224,21 @@ std::vector<std::string> Registry::sweep(Time now) {
   if (swept_ && now - *swept_ >= overslept_ms)
     for (auto& [name, guest] : guests_) guest.heard += now - *swept_;
   swept_ = now;
+  for (auto at = early_.begin(); at != early_.end();) {
+    std::erase_if(at->second, [&](const auto& held) { return now - held.second.promised >= unlisted_ms; });
+    at = at->second.empty() ? early_.erase(at) : std::next(at);
+  }
   for (auto at = guests_.begin(); at != guests_.end();) {
     auto& [name, guest] = *at;
     if (!guest.gone && now - guest.heard >= gone_ms) {
       guest.gone = true;
       went.push_back(name);
     }
-    // Its epoch is forgotten with it, so the next guest of any name starts above all that were given.
     if (now - guest.heard < forget_ms) {
       ++at;
       continue;
     }
-    first_epoch_ = std::max(first_epoch_, guest.epoch + 1);
+    fenced_[guest.report.key] = guest.epoch + 1;
     at = guests_.erase(at);
   }
   return went;

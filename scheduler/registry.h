@@ -25,19 +25,24 @@ class Registry {
   static constexpr Time shown_ms = 1'000;      // listed for so long: the report's `busy` holds the job
   static constexpr Time unlisted_ms = 35'000;  // never listed: its ticket has expired, it was not started
 
-  // Both numbers must lie above those of the scheduler's last life.
+  // Both numbers must lie above those of the scheduler's last life; no other scheduler may give the same jobs' numbers.
   Registry(std::uint64_t first_epoch, std::uint64_t first_job)
       : next_job_(first_job), first_epoch_(first_epoch) {}
 
   struct Taken {
     std::uint64_t epoch = 0;
-    bool came_up = false;  // it was not known, or gone, or is in a new life
+    bool came_up = false;              // it was not known, or gone, or is in a new life
+    std::optional<wire::Drain> order;  // it does not follow it yet: tell it again
   };
   // Takes in a report, its values clamped; `route`: the connection that it came over. An error is one line: why the
   // report does not count.
   Result<Taken> take(const wire::Report& report, const std::string& route, Time now);
 
   void forget(const std::string& guest);  // it was revoked
+
+  // An administrator's word; to drain counts at once, to resume when the guest reports it. Kept until the reports say the
+  // same, or the guest begins a new life. Returns the guest's connection; an error: it is not up.
+  Result<std::string> drain(const wire::Drain& order);
 
   // All guests that are not forgotten, the gone ones too (see Machine::silent), in order of name.
   std::vector<Machine> machines(Time now) const;
@@ -57,6 +62,10 @@ class Registry {
   Promise promise(const std::string& guest, const std::string& home_key, std::uint32_t cpus,
                   std::uint64_t memory, Time now);
 
+  // The same for jobs that another scheduler, or another life of this one, has promised there to a home; for a guest that
+  // has not reported yet, until it does.
+  void hold(const std::vector<wire::HeldJob>& jobs, const std::string& home_key, Time now);
+
   // The connection of the guest where this job of `home_key` is promised; empty: there is none.
   std::string route_of(std::uint64_t job, const std::string& home_key) const;
 
@@ -73,7 +82,7 @@ class Registry {
     std::string home_key;
     std::uint32_t cpus = 0;  // as asked
     std::uint64_t memory = 0;
-    Time promised = 0;
+    Time promised = 0;  // or told by its home
     std::optional<Time> listed;  // first seen in a report
   };
   struct Guest {
@@ -84,13 +93,19 @@ class Registry {
     std::vector<std::string> earlier_routes;  // of this boot
     Time heard = 0;
     bool gone = false;
+    std::optional<wire::Drain> order;  // that its reports do not show yet
+    bool draining() const { return report.draining != 0 || (order && order->resume == 0); }
     std::map<std::uint64_t, Reserved> reserved;  // by job
   };
 
+  static constexpr std::size_t max_reserved = 4'096;  // of one guest
   static void settle(Guest& guest, Time now);
 
   std::map<std::string, Guest> guests_;
-  std::uint64_t next_job_, first_epoch_;
+  std::map<std::string, std::map<std::uint64_t, Reserved>> early_;  // of guests to come, by key and job
+  std::map<std::string, std::uint64_t> fenced_;  // by key: the next epoch of guests that were forgotten
+  std::uint64_t next_job_;
+  const std::uint64_t first_epoch_;
   std::optional<Time> swept_;
 };
 

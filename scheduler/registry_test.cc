@@ -234,6 +234,97 @@ TEST_CASE("a promise leads to its guest's connection, for its own home only") {
   CHECK(guest.to(registry, 300)->epoch == 101);
 }
 
+TEST_CASE("draining counts at once, resuming when the guest says so; and it is said until the guest obeys") {
+  Registry registry(100, 1);
+  Guest guest("g");
+  CHECK_FALSE(registry.drain({0, "g", 0, 0}));
+  guest.to(registry, 0);
+  CHECK(*registry.drain({0, "g", 0, 0}) == "route");
+  CHECK(machine(registry, 0).draining);
+  CHECK(registry.status(0).at(0).state == "draining");
+  CHECK(guest.to(registry, 500)->order);  // it has not heard it
+  CHECK(machine(registry, 500).draining);
+  guest.report.draining = 1;
+  CHECK_FALSE(guest.to(registry, 1'000)->order);
+  CHECK(machine(registry, 1'000).draining);
+  Registry restarted(200, 1000);
+  guest.to(restarted, 1'000);
+  CHECK(machine(restarted, 1'000).draining);
+  CHECK(registry.drain({0, "g", 1, 0}));
+  CHECK(machine(registry, 1'000).draining);
+  CHECK(guest.to(registry, 1'500)->order->resume == 1);
+  guest.report.draining = 0;
+  CHECK_FALSE(guest.to(registry, 2'000)->order);
+  CHECK_FALSE(machine(registry, 2'000).draining);
+  registry.drain({0, "g", 0, 0});
+  guest.report.boot = 2;  // an agent that was started anew takes jobs
+  CHECK_FALSE(guest.to(registry, 2'500)->order);
+  CHECK_FALSE(machine(registry, 2'500).draining);
+  guest.to(registry, 2'600);
+  for (Registry::Time now = 2'600; now < 6'000; now += 200) registry.sweep(now);
+  CHECK_FALSE(registry.drain({0, "g", 0, 0}));
+}
+
+TEST_CASE("what is promised and not begun is told beside the jobs that run") {
+  Registry registry(100, 7);
+  Guest guest("g");
+  guest.report.jobs = {3};
+  guest.to(registry, 0);
+  registry.promise("g", home, 1, 0, 0);
+  registry.promise("g", home, 1, 0, 0);
+  CHECK(registry.status(0).at(0).promised == 2);
+  guest.report.jobs = {3, 7};
+  guest.to(registry, 100);
+  CHECK(registry.status(100).at(0).promised == 1);
+}
+
+TEST_CASE("a restarted scheduler goes on with the guest's epoch, several agree on the highest") {
+  Registry first(100, 1), second(5'000, 1), restarted(9'000, 1);
+  Guest guest("g");
+  guest.report.epoch = guest.to(first, 0)->epoch;
+  CHECK(guest.report.epoch == 100);
+  CHECK(guest.to(second, 0)->epoch == 100);
+  for (Registry::Time now = 0; now < 4'000; now += 200) first.sweep(now);
+  guest.report.epoch = guest.to(first, 4'000)->epoch;  // fenced by the one, so by the other
+  CHECK(guest.report.epoch == 101);
+  CHECK(guest.to(second, 4'000)->epoch == 101);
+  CHECK(guest.to(restarted, 4'000)->epoch == 101);
+  for (Registry::Time now = 4'000; now < 70'000; now += 200) first.sweep(now);
+  CHECK(guest.to(first, 70'000)->epoch == 102);  // forgotten, and fenced all the same
+  guest.report.epoch = ~std::uint64_t{0};        // says nothing
+  CHECK(guest.to(first, 70'100)->epoch == 102);
+}
+
+TEST_CASE("a restarted scheduler hears from homes what is promised, before or after the guest reports") {
+  const std::vector<wire::HeldJob> held{{7, std::string(32, 'k'), 2, 300}, {8, std::string(32, 'k'), 2, 300}};
+  Registry before(100, 1'000), after(100, 1'000);
+  Guest guest("g");
+  guest.report.jobs = {8};
+  before.hold(held, home, 0);
+  CHECK(before.machines(0).empty());
+  guest.to(before, 100);
+  CHECK(machine(before, 100).reserved == 4);
+  CHECK(machine(before, 100).jobs == 2);
+  guest.to(before, 1'100);
+  CHECK(machine(before, 1'100).reserved == 2);  // the report shows the other one
+  guest.to(after, 0);
+  after.hold(held, home, 10);
+  CHECK(machine(after, 10).reserved == 2);
+  CHECK(machine(after, 10).memory_free == 700);
+  CHECK(machine(after, 10).jobs == 2);
+  after.hold(held, std::string(32, 'x'), 20);  // of another home: they are known
+  CHECK_FALSE(after.end(7, std::string(32, 'x')));
+  CHECK(after.route_of(7, home) == "route");
+  CHECK(after.end(7, home));
+  CHECK(machine(after, 20).reserved == 0);
+  // Of a guest that never comes they are forgotten, as all that is promised.
+  Registry alone(100, 1'000);
+  alone.hold(held, home, 0);
+  for (Registry::Time now = 0; now <= 35'000; now += 200) alone.sweep(now);
+  guest.to(alone, 35'000);
+  CHECK(machine(alone, 35'000).reserved == 0);
+}
+
 TEST_CASE("the jobs that run are those of the last reports") {
   Registry registry(100, 1);
   Guest guest("g"), other("h");

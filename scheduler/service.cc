@@ -15,6 +15,9 @@ namespace {
 
 constexpr std::size_t max_waiting = 4'096, max_complaints = 1'000;
 constexpr std::uint64_t sweep_ms = 200;
+constexpr std::int64_t young_ms =
+    1'800;  // guests have found a restarted scheduler by then; below a deputy's patience
+constexpr std::uint64_t longest_wait_ms = std::uint64_t{30} * 24 * 3600 * 1000;
 constexpr std::size_t longest_of_stranger = 4'096;  // bytes of a message: a Join has some hundred
 
 std::int64_t clock_ms(clockid_t clock) {
@@ -28,12 +31,16 @@ std::uint64_t first_epoch() {
   return static_cast<std::uint64_t>(clock_ms(CLOCK_REALTIME));
 }
 
-// A restarted scheduler must not reuse the ids of jobs that still run, of which it knows nothing. 4096 ids a
-// second are more than are placed in the long run; the 20 bits wrap after 12 days and keep an id at ten
-// digits to type.
-std::uint64_t first_job() {
-  const auto seconds = static_cast<std::uint64_t>(clock_ms(CLOCK_REALTIME) / 1000);
-  return ((seconds & 0xfffff) << 12) + 1;
+// A restarted scheduler must not reuse the ids of jobs that still run, of which it knows nothing. 4000 ids a
+// second are more than are placed in the long run; the 32 bits wrap after 12 days and keep an id at ten digits to
+// type. Where among them a scheduler begins depends on which one it is too: a spare one is far away.
+std::uint64_t first_job(const std::string& address, const std::string& key) {
+  const auto who = key + address;
+  std::uint64_t offset[2] = {};
+  static_assert(sizeof offset == crypto_generichash_BYTES_MIN);
+  crypto_generichash(reinterpret_cast<unsigned char*>(offset), sizeof offset,
+                     reinterpret_cast<const unsigned char*>(who.data()), who.size(), nullptr, 0);
+  return ((static_cast<std::uint64_t>(clock_ms(CLOCK_REALTIME)) * 4 + offset[0]) & 0xffffffff) + 1;
 }
 
 std::string nonce() {
@@ -88,16 +95,17 @@ std::optional<Machine> home_of(const wire::Place& place) {
 
 }  // namespace
 
-Service::Service(Loop& loop, Identity self, Admission admission, Tokens tokens)
+Service::Service(Loop& loop, const std::string& address, Identity self, Admission admission, Tokens tokens)
     : self_(std::move(self)),
       admission_(std::move(admission)),
       enrolment_(admission_, std::move(tokens)),
-      registry_(first_epoch(), first_job()),
+      registry_(first_epoch(), first_job(address, self_.public_key())),
       sweep_(loop) {}
 
 Result<std::unique_ptr<Service>> Service::start(Loop& loop, const std::string& address, Identity self,
                                                 Admission admission, Tokens tokens) {
-  std::unique_ptr<Service> made(new Service(loop, std::move(self), std::move(admission), std::move(tokens)));
+  std::unique_ptr<Service> made(
+      new Service(loop, address, std::move(self), std::move(admission), std::move(tokens)));
   auto* service = made.get();
   auto server = ControlServer::listen(
       loop, address, service->self_,
@@ -123,12 +131,15 @@ Result<std::unique_ptr<Service>> Service::start(Loop& loop, const std::string& a
     const auto went = service->registry_.sweep(service->now());
     service->enrolment_.sweep(service->now());
     for (const auto& name : went) log::warning("guest={} gone: no report for 3 s", name);
-    if (!went.empty()) service->retry_waiting();  // who waits for a guest that is gone hears so
+    const bool grew_up = service->was_young_ && !service->is_young();
+    service->was_young_ = service->is_young();
+    if (!went.empty() || grew_up) service->retry_waiting();  // who waits for a guest that is gone hears so
+    service->tell_queue();
   });
   return made;
 }
 
-std::int64_t Service::now() const {
+std::int64_t Service::now() {
   return clock_ms(CLOCK_MONOTONIC);
 }
 
@@ -170,6 +181,7 @@ void Service::on(const ControlServer::Peer& peer, const Member& member, const wi
               report.dials_out ? "and dials out" : "at " + report.address, report.cpus, report.speed,
               taken->epoch);
   server_->send(peer.route, wire::ReportTaken{report.sequence, taken->epoch});
+  if (taken->order) server_->send(peer.route, *taken->order);
   retry_waiting();
 }
 
@@ -180,13 +192,24 @@ void Service::on(const ControlServer::Peer& peer, const Member& member, const wi
   if (!is_key_of(place.home_key, peer))
     return refuse(peer, member.name, place.request, "the request's home key is not the connection's");
   server_->send(peer.route, wire::PlaceTaken{place.request});
-  Waiting asked{peer, place, member.name};
+  Waiting asked{peer, place, member.name,
+                now() - static_cast<std::int64_t>(std::min(place.waited_ms, longest_wait_ms))};
+  // Of a home that had lost us, and asks again.
+  std::erase_if(waiting_, [&](const Waiting& other) {
+    return other.place.home_key == place.home_key && other.place.request == place.request;
+  });
+  const auto at = std::ranges::upper_bound(waiting_, asked.since, {}, &Waiting::since);
+  asked.before = static_cast<std::uint32_t>(at - waiting_.begin());
   if (answer(asked, true)) return;
   if (waiting_.size() >= max_waiting) return refuse(peer, member.name, place.request, "too many jobs wait");
-  waiting_.push_back(std::move(asked));
+  waiting_.insert(at, std::move(asked));
 }
 
 void Service::on(const ControlServer::Peer&, const Member& member, const wire::JobEnded& ended) {
+  if (ended.job == 0)
+    std::erase_if(waiting_, [&](const Waiting& asked) {
+      return asked.place.home_key == member.key && asked.place.request == ended.request;
+    });
   if (!places_jobs(member) || !registry_.end(ended.job, member.key)) return;
   log::info("job={} ended user={} cpu={:.2f}s", ended.job, member.name, plausible(ended.cpu_seconds, 1e9));
   retry_waiting();
@@ -250,6 +273,25 @@ void Service::on(const ControlServer::Peer& peer, const Member& member, const wi
   server_->send(peer.route, wire::JobsReply{request.request, registry_.jobs(now())});
 }
 
+void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::Drain& drain) {
+  if (!is_admin(peer, member, drain.request)) return;
+  const auto route = registry_.drain(drain);
+  if (!route) return refuse(peer, member.name, drain.request, route.error().text());
+  log::info("guest={} {} by {}", drain.guest,
+            drain.resume ? "resumed"
+            : drain.now  ? "drained at once"
+                         : "drained",
+            member.name);
+  server_->send(*route, drain);
+  server_->send(peer.route, wire::Drained{drain.request});
+  retry_waiting();
+}
+
+void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::Holding& holding) {
+  if (!places_jobs(member)) return refuse(peer, member.name, 0, "a guest holds no jobs");
+  registry_.hold(holding.jobs, member.key, now());
+}
+
 template <class Other>
 void Service::on(const ControlServer::Peer& peer, const Member& member, const Other&) {
   refuse(peer, member.name, 0, "a scheduler does not take this message");
@@ -265,13 +307,17 @@ void Service::refuse(const ControlServer::Peer& peer, const std::string& name, s
 bool Service::answer(const Waiting& asked, bool is_first) {
   const auto decision =
       placement::place(demand_of(asked.place), home_of(asked.place), registry_.machines(now()));
-  const bool waits = decision.verdict == wire::Verdict::wait;
-  if (waits && !is_first) return false;
+  // Who could run at home is not kept; who cannot, or would rather wait, waits for the guests that are still to report.
+  const bool is_early =
+      decision.absent && is_young() && (decision.verdict == wire::Verdict::refused || asked.place.may_wait);
+  const bool waits = decision.verdict == wire::Verdict::wait || (is_early && asked.place.may_wait);
+  if ((waits && !is_first) || (is_early && !waits)) return false;
   wire::Placed placed;
   if (decision.verdict == wire::Verdict::guest) placed = admit_job(asked, decision);
   placed.request = asked.place.request;
-  placed.verdict = static_cast<std::uint8_t>(decision.verdict);
+  placed.verdict = static_cast<std::uint8_t>(waits ? wire::Verdict::wait : decision.verdict);
   placed.reason = decision.reason;
+  placed.before = asked.before;
   const auto where = placed.job ? "job=" + std::to_string(placed.job) + " guest=" + placed.guest : "no guest";
   log::info("{} user={} home={} command={}: {}", where, asked.user, asked.place.home, asked.place.command,
             decision.reason);
@@ -308,6 +354,19 @@ wire::Placed Service::admit_job(const Waiting& asked, const Decision& decision) 
 // In the order in which they came; who asked for little may overtake who cannot be served yet.
 void Service::retry_waiting() {
   std::erase_if(waiting_, [&](const Waiting& asked) { return answer(asked, false); });
+}
+
+void Service::tell_queue() {
+  std::uint32_t before = 0;
+  for (auto& asked : waiting_) {
+    if (asked.place.may_wait && asked.before != before)
+      server_->send(asked.peer.route, wire::Queued{asked.place.request, before});
+    asked.before = before++;
+  }
+}
+
+bool Service::is_young() const {
+  return now() - born_ < young_ms;
 }
 
 }  // namespace ssi

@@ -29,11 +29,13 @@ class Service {
   struct Waiting {
     ControlServer::Peer peer;
     wire::Place place;
-    std::string user;  // as admitted
+    std::string user;          // as admitted
+    std::int64_t since = 0;    // ms
+    std::uint32_t before = 0;  // how many wait before it, as it was told
   };
 
-  Service(Loop& loop, Identity self, Admission admission, Tokens tokens);
-  std::int64_t now() const;  // ms; does not jump
+  Service(Loop& loop, const std::string& address, Identity self, Admission admission, Tokens tokens);
+  static std::int64_t now();  // ms; does not jump
 
   void take(const ControlServer::Peer& peer, wire::Control&& message);
   void on(const ControlServer::Peer& peer, const Member& member, const wire::Report& report);
@@ -45,6 +47,8 @@ class Service {
   void on(const ControlServer::Peer& peer, const Member& member, const wire::Admit& admit);
   void on(const ControlServer::Peer& peer, const Member& member, const wire::TokenRequest& request);
   void on(const ControlServer::Peer& peer, const Member& member, const wire::JobsRequest& request);
+  void on(const ControlServer::Peer& peer, const Member& member, const wire::Drain& drain);
+  void on(const ControlServer::Peer& peer, const Member& member, const wire::Holding& holding);
   template <class Other>
   void on(const ControlServer::Peer& peer, const Member& member, const Other&);
 
@@ -55,14 +59,18 @@ class Service {
   bool answer(const Waiting& asked, bool is_first);  // false: it waits on
   wire::Placed admit_job(const Waiting& asked, const Decision& decision);
   void retry_waiting();
+  void tell_queue();
+  bool is_young() const;
 
   Identity self_;
   Admission admission_;
   Enrolment enrolment_;
   Allowance strangers_{20, 50};  // handshakes of unknown keys: a second, and at once
   Registry registry_;
-  std::deque<Waiting> waiting_;       // first come, first served
+  std::deque<Waiting> waiting_;       // first come, first served: by `since`
   std::set<std::string> complained_;  // refusals that were logged: a guest repeats its mistake twice a second
+  const std::int64_t born_ = now();  // ms
+  bool was_young_ = true;
   Timer sweep_;
   std::unique_ptr<ControlServer> server_;
 };

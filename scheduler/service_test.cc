@@ -162,10 +162,12 @@ TEST_CASE("a restarted scheduler knows its guests by their next report, and reus
   const auto before = deputy.place(deputy.question());
   pool.run_for(1'100);
   pool.start();
-  REQUIRE(pool.run_until([&] { return guest.socket->link() == ControlClient::Link::up; }));
-  pool.run_for(300);
-  guest.heard.clear();
-  CHECK(guest.tell() > epoch);
+  const auto taken = guest.next_after<wire::ReportTaken>([&] {
+    ++guest.report.sequence;
+    guest.socket->send(guest.report);
+  });
+  CHECK(taken.epoch > epoch);
+  deputy.next_after<wire::StatusReply>([&] { deputy.socket->send(wire::StatusRequest{1}); });
   CHECK(deputy.place(deputy.question()).job > before.job);
 }
 
@@ -184,4 +186,118 @@ TEST_CASE("a deputy sees the jobs that run, a guest does not") {
   CHECK(reply.jobs[0].use.command == "ffmpeg");
   guest.socket->send(wire::JobsRequest{6});
   CHECK(guest.next<wire::Refused>().reason == "a guest does not see the pool's jobs");
+}
+
+TEST_CASE("an administrator drains a guest and resumes it; nobody else does") {
+  Pool pool;
+  Guest guest(pool, "guest1");
+  guest.tell();
+  Deputy deputy(pool), admin(pool, "root", "admin");
+  deputy.socket->send(wire::Drain{7, "guest1", 0, 0});
+  const auto refused = deputy.next<wire::Refused>();
+  CHECK(refused.request == 7);
+  CHECK(refused.reason.starts_with("only an administrator may"));
+  CHECK(guest.hears_none<wire::Drain>());
+  const auto placed = deputy.place(deputy.question());
+  CHECK(verdict(placed) == wire::Verdict::guest);
+  deputy.socket->send(wire::JobEnded{placed.job, 1});
+  admin.socket->send(wire::Drain{8, "guest2", 0, 0});
+  CHECK(admin.next<wire::Refused>().reason == "no guest named guest2 is up");
+
+  admin.socket->send(wire::Drain{9, "guest1", 0, 1});
+  CHECK(admin.next<wire::Drained>().request == 9);
+  CHECK(guest.next<wire::Drain>().now == 1);
+  auto question = deputy.question();
+  CHECK(deputy.place(question).reason == "all guests are draining");
+  guest.tell();  // it missed that: it is told again
+  CHECK(guest.next<wire::Drain>().now == 1);
+  guest.report.draining = 1;
+  guest.tell();
+  CHECK(guest.hears_none<wire::Drain>());
+
+  auto waiting = deputy.question();
+  waiting.may_wait = true;
+  CHECK(verdict(deputy.place(waiting)) == wire::Verdict::wait);
+  admin.socket->send(wire::Drain{10, "guest1", 1, 0});
+  CHECK(admin.next<wire::Drained>().request == 10);
+  CHECK(guest.next<wire::Drain>().resume == 1);
+  CHECK(deputy.hears_none<wire::Placed>());
+  guest.report.draining = 0;
+  guest.tell();
+  CHECK(deputy.next<wire::Placed>().guest == "guest1");
+}
+
+TEST_CASE(
+    "who waits is told how many wait before it, and keeps its place at the next life of the scheduler") {
+  Pool pool;
+  Guest guest(pool, "guest1");
+  guest.report.draining = 1;
+  guest.tell();
+  Deputy deputy(pool);
+  const auto ask = [&](std::uint64_t waited_ms) {
+    auto question = deputy.question();
+    question.may_wait = true;
+    question.waited_ms = waited_ms;
+    const auto placed = deputy.place(question);
+    CHECK(verdict(placed) == wire::Verdict::wait);
+    return std::pair(question.request, placed.before);
+  };
+  const auto [first, none] = ask(0);
+  const auto [second, one] = ask(0);
+  CHECK(none == 0);
+  CHECK(one == 1);
+  const auto [elder, again_none] = ask(60'000);  // it waited elsewhere
+  CHECK(again_none == 0);
+  std::map<std::uint64_t, std::uint32_t> told;
+  for (int i = 0; i < 2; ++i) {
+    const auto queued = deputy.next<wire::Queued>();
+    told[queued.request] = queued.before;
+  }
+  CHECK(told == std::map<std::uint64_t, std::uint32_t>{{first, 1}, {second, 2}});
+  deputy.socket->send(wire::JobEnded{0, 0, elder});  // it does not wait any more
+  for (int i = 0; i < 2; ++i) {
+    const auto queued = deputy.next<wire::Queued>();
+    told[queued.request] = queued.before;
+  }
+  CHECK(told == std::map<std::uint64_t, std::uint32_t>{{first, 0}, {second, 1}});
+  guest.report.draining = 0;
+  guest.tell();
+  CHECK(deputy.next<wire::Placed>().request == first);
+}
+
+TEST_CASE("a young scheduler waits for guests on behalf of who cannot run at home") {
+  Pool pool;
+  Guest guest(pool, "guest1");
+  Deputy deputy(pool);
+  auto question = deputy.question();
+  question.never_home = false;
+  CHECK(verdict(deputy.place(question)) == wire::Verdict::home);
+  const auto remote = deputy.question();
+  deputy.socket->send(remote);
+  CHECK(deputy.next<wire::PlaceTaken>().request == remote.request);
+  CHECK(deputy.hears_none<wire::Placed>());
+  guest.tell();
+  const auto placed = deputy.next<wire::Placed>();
+  CHECK(placed.request == remote.request);
+  CHECK(verdict(placed) == wire::Verdict::guest);
+  auto named = deputy.question();
+  named.guest = "guest2";
+  deputy.socket->send(named);
+  const auto refused = deputy.next<wire::Placed>();  // when it is no longer young
+  CHECK(refused.reason == "no guest named guest2");
+}
+
+TEST_CASE("what a home holds counts at a scheduler that did not place it") {
+  Pool pool;
+  Guest guest(pool, "guest1");
+  guest.tell();
+  Deputy deputy(pool);
+  deputy.socket->send(wire::Holding{{{77, guest.self.public_key(), 4, 0}}});
+  guest.socket->send(wire::Holding{{{78, guest.self.public_key(), 4, 0}}});
+  CHECK(guest.next<wire::Refused>().reason == "a guest holds no jobs");
+  auto question = deputy.question();
+  question.may_wait = true;
+  CHECK(verdict(deputy.place(question)) == wire::Verdict::wait);
+  deputy.socket->send(wire::JobEnded{77, 1});
+  CHECK(deputy.next<wire::Placed>().request == question.request);
 }

@@ -100,6 +100,13 @@ struct Peer {
     REQUIRE(pool.run_until(look));
     return *found;
   }
+  // The same, sent for again and again: what is sent before a lost link has come back is lost too.
+  template <class Kind>
+  Kind next_after(const std::function<void()>& send) {
+    Timer again(pool.loop);
+    again.every(100, send);
+    return next<Kind>();
+  }
   template <class Kind>
   bool hears_none(std::uint64_t ms = 200) {
     pool.run_for(ms);

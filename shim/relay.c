@@ -159,7 +159,10 @@ static void job_set_modes(struct state* state) {
 }
 
 static void take_message(struct state* state) {
-  if (!receive(state->relay->link, &state->message)) return deputy_gone(state);
+  const bool is_there = receive(state->relay->link, &state->message);
+  if (is_there && state->message.kind == HANDOVER_WAITING) return say_for_now(state->message.body);
+  say_for_now("");
+  if (!is_there) return deputy_gone(state);
   switch (state->message.kind) {
     case HANDOVER_HOME:
       return go_home(state, state->message.body);
@@ -230,6 +233,7 @@ static void take_signal(struct state* state) {
   if (!state->started) take_messages(state);
   if (state->ended) return; /* too late for the job */
   if (is_ours(state, &info)) return;
+  if (!state->started) say_for_now("");
   if (!state->started)
     act_by_default((int)info.ssi_signo);
   else

@@ -2,6 +2,7 @@
 #include "shim/say.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -30,6 +31,18 @@ void say(const char* format, ...) {
   line[end++] = '\n';
   ssize_t written = write(own_stderr, line, (size_t)end);
   (void)written; /* nobody else to tell */
+}
+
+void say_for_now(const char* line) {
+  static bool shown;
+  if (!*line && !shown) return;
+  if (!isatty(2) || tcgetpgrp(2) != getpgrp()) return;
+  shown = *line;
+  char text[256];
+  int length = snprintf(text, sizeof text, "\r%s%s\033[K", shown ? "ssirun: " : "", line);
+  if (length >= (int)sizeof text) return;
+  ssize_t written = write(2, text, (size_t)length);
+  (void)written;
 }
 
 void because(struct reason* reason, const char* format, ...) {

@@ -14,6 +14,9 @@ struct reason {
 void say(const char* format, ...) __attribute__((format(printf, 1, 2)));
 void because(struct reason* reason, const char* format, ...) __attribute__((format(printf, 2, 3)));
 
+/* A line that is rewritten by the next one, and erased by "". Only on a terminal of whose foreground we are. */
+void say_for_now(const char* line);
+
 /* Lines go to `fd` from now on: the job's stderr is not ours once it has started. */
 void say_on(int fd);
 

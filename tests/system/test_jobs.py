@@ -405,18 +405,28 @@ class Diverted(JobCase):
 
 class Waiting(JobCase):
     def test_wait_ends(self):
-        """Both guests are filled; a job that may wait for a second gives up then, and one that waits longer runs."""
-        burn = "timeout 5 yes >/dev/null & timeout 5 yes >/dev/null; wait; exit 0"
-        busy = [self.popen("--cpus", "2", "--on", guest, "sh", "-c", burn) for guest in ("guest1", "guest2")]
-        time.sleep(0.5)
+        """Both guests have a job for each processor; one that may wait for a second gives up then, one that waits longer runs."""
+        fill = lambda guest: [self.popen("--cpus", "1", "--on", guest, "sh", "-c", "echo runs; exec sleep 60", stdout=subprocess.PIPE)
+                              for _ in range(pool.status()[guest]["cpus"])]
+        filling = {guest: fill(guest) for guest in ("guest1", "guest2")}
+        for job in filling["guest1"] + filling["guest2"]:
+            self.assertEqual(job.stdout.readline(), b"runs\n")
         began = time.monotonic()
-        done = pool.ssirun("--wait=1", "--cpus", "2", "--remote", "true")
+        done = pool.ssirun("--wait=1", "--remote", "true")
         self.assertEqual(done.returncode, 125)
         self.assertIn(b"no guest was free within 1 s", done.stderr)
-        self.assertLess(time.monotonic() - began, 2.5)
-        self.assertEqual(pool.ssirun("--wait", "--cpus", "2", "--remote", "echo", "ran").stdout, b"ran\n")
-        for job in busy:
-            self.assertEqual(job.wait(20), 0)
+        self.assertLess(time.monotonic() - began, 10)
+        waiting = self.popen("--wait", "echo", "ran", stdout=subprocess.PIPE)
+        time.sleep(1)
+        self.assertIsNone(waiting.poll())
+        for job in filling["guest2"]:
+            job.terminate()
+        self.assertEqual(waiting.communicate(timeout=20)[0], b"ran\n")
+        for job in filling["guest1"]:
+            self.assertIsNone(job.poll())
+            job.terminate()
+        for job in filling["guest1"] + filling["guest2"]:
+            job.communicate(timeout=20)
 
 
 if __name__ == "__main__":

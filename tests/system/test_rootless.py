@@ -376,7 +376,7 @@ class Life(unittest.TestCase):
                 lines = [job.stdout.readline().split() for _ in range(3)]
                 self.assertEqual(lines, [[str(UID).encode()], [str(UID).encode()], [str(UID).encode(), b"0", b"1"]])
                 self.assertTrue(wait_until(lambda: users_processes("4712"), 5))
-                agent.terminate()
+                agent.send_signal(signal.SIGINT)  # SIGTERM would let the job end
                 self.assertEqual(agent.wait(10), 0)
                 self.assertTrue(wait_until(lambda: not users_processes("4712"), 5), users_processes("4712"))
                 job.communicate(timeout=20)
