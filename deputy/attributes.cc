@@ -87,8 +87,8 @@ void FileService::serve(Id id, const wire::Setattr& m, std::string_view) {
   if (!held) return session_.fail(id, held.error());
   const auto file = m.handle ? handles_.find(m.handle) : nullptr;
   auto result = std::make_shared<int>(0);
-  const auto work = [result, path = held->path, file, m, rights = callers_.rights(m.caller)] {
-    *result = act_as(rights, [&] { return set_attributes(path->get(), file.get(), m); });
+  const auto set = [path = held->path, file, m, rights = callers_.rights(m.caller)] {
+    return act_as(rights, [&] { return set_attributes(path->get(), file.get(), m); });
   };
   const auto done = [result, id, number = m.node, path = held->path](FileService& self) {
     Node* node = self.nodes_.find(number);
@@ -98,18 +98,25 @@ void FileService::serve(Id id, const wire::Setattr& m, std::string_view) {
   };
   const bool resizes = m.fields & wire::Setattr::set_size;
   const auto job = m.caller.job == 0 && file ? file->job : m.caller.job;
-  const Change change{resizes ? Change::Kind::truncate : Change::Kind::attributes, job, held->node};
+  Change change{.kind = resizes ? Change::Kind::truncate : Change::Kind::attributes,
+                .job = job,
+                .node = held->node,
+                .fd = held->fd()};
   const int error = apply(change, [&] {
+    if (!resizes) return set();
     // Freeing a big file's blocks takes a disk's time; the rest is quick.
-    if (resizes && file)
+    const auto work = [undo = content(change), path = held->path, size = m.size, set, result] {
+      *result = undo.run(
+          path->get(), [&] { return UndoContent::Range{size}; }, set);
+    };
+    if (file)
       OpenFile::in_order(file, loop_, work, later(done));
-    else if (resizes)
-      loop_.queue_work(work, later(done));
     else
-      work(), done(*this);
+      loop_.queue_work(work, later(done));
     return 0;
   });
-  if (error) session_.fail(id, error);
+  if (error) return session_.fail(id, error);
+  if (!resizes) done(*this);
 }
 
 Answer<FileService::Body> FileService::serve(const wire::Readlink& m) {
@@ -155,11 +162,17 @@ void FileService::serve(Id id, const wire::Setxattr& m, std::string_view value) 
   if (!is_attribute_name(m.name)) return session_.fail(id, EINVAL);
   const ProcPath path(held->fd());
   const auto rights = callers_.rights(m.caller);
-  const int error = apply({Change::Kind::setxattr, m.caller.job, held->node}, [&] {
-    return act_as(rights, [&] {
-      return ::setxattr(path.c_str(), m.name.c_str(), value.data(), value.size(), m.flags);
-    });
-  });
+  const int error =
+      apply({.kind = Change::Kind::setxattr,
+             .job = m.caller.job,
+             .node = held->node,
+             .fd = held->fd(),
+             .attribute = m.name},
+            [&] {
+              return act_as(rights, [&] {
+                return ::setxattr(path.c_str(), m.name.c_str(), value.data(), value.size(), m.flags);
+              });
+            });
   if (!error) attribute_set_by_guest(*held->node, m.name);
   answer_errno(id, error);
 }
@@ -191,9 +204,13 @@ Answer<wire::None> FileService::serve(const wire::Removexattr& m) {
   if (!is_attribute_name(m.name)) return fails(EINVAL);
   const ProcPath path(held->fd());
   const auto rights = callers_.rights(m.caller);
-  const int error = apply({Change::Kind::removexattr, m.caller.job, held->node}, [&] {
-    return act_as(rights, [&] { return ::removexattr(path.c_str(), m.name.c_str()); });
-  });
+  const int error =
+      apply({.kind = Change::Kind::removexattr,
+             .job = m.caller.job,
+             .node = held->node,
+             .fd = held->fd(),
+             .attribute = m.name},
+            [&] { return act_as(rights, [&] { return ::removexattr(path.c_str(), m.name.c_str()); }); });
   if (error) return fails(error);
   attribute_set_by_guest(*held->node, m.name);
   return wire::None{};

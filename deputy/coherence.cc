@@ -52,7 +52,7 @@ wire::Attr FileService::attr_to_tell(Node& node, struct statx& status, bool hear
     heard = itself != Watch::Heard::no;
     if (itself == Watch::Heard::from_now) {
       const auto path = nodes_.descriptor(node);
-      heard = path && stat_of((*path)->get(), status) == 0;
+      heard = path && look_at((*path)->get(), status) == 0;
     }
   }
   auto attr = attr_of(status);
@@ -66,7 +66,7 @@ wire::Attr FileService::attr_to_tell(Node& node, struct statx& status, bool hear
 Answer<wire::Attr> FileService::tell_attr(Node& node, int fd) {
   const bool heard = listen(node) != Watch::Heard::no;
   struct statx status;
-  if (const int error = stat_of(fd, status)) return fails(error);
+  if (const int error = look_at(fd, status)) return fails(error);
   auto attr = attr_to_tell(node, status, heard);
   attr.acl = !S_ISLNK(node.id.type) && may_have_acl(fd);
   return attr;
@@ -91,9 +91,9 @@ void FileService::retimed_by_guest(std::initializer_list<Node*> nodes) {
     if (told == handed_out_.nodes().end()) continue;
     struct statx status;
     const auto path = nodes_.descriptor(*node);
-    const bool seen = path && stat_of((*path)->get(), status) == 0;
-    listen(*node, seen ? status.stx_nlink : 1);  // by another directory, perhaps
-    const auto now = seen ? attr_of(status) : told->second.attr;
+    const bool looked = path && look_at((*path)->get(), status) == 0;
+    listen(*node, looked ? status.stx_nlink : 1);  // by another directory, perhaps
+    const auto now = looked ? attr_of(status) : told->second.attr;
     told->second.attr.ctime = now.ctime;
     told->second.attr.nlink = now.nlink;
   }
@@ -114,7 +114,7 @@ std::optional<std::uint64_t> FileService::leads_to(std::uint64_t parent, const s
   const auto dir = hold(parent);
   if (!dir) return {};
   struct statx status;
-  const int error = stat_at(dir->fd(), name.c_str(), status);
+  const int error = look_at(dir->fd(), name, status);
   if (error) return error == ENOENT ? std::optional<std::uint64_t>(0) : std::nullopt;
   const Node* node = nodes_.find(id_of(status));
   if (node) seen.insert_or_assign(node->number, attr_of(status));
@@ -146,7 +146,7 @@ void FileService::note_if_stale(std::uint64_t number, Seen& seen, wire::Invalida
     if (found == seen.end()) {
       struct statx status;
       const auto held = hold(number);
-      if (held && stat_of(held->fd(), status) == 0) found = seen.emplace(number, attr_of(status)).first;
+      if (held && look_at(held->fd(), status) == 0) found = seen.emplace(number, attr_of(status)).first;
     }
     const bool same =
         found != seen.end() && !told->second.other && same_attr(told->second.attr, found->second);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Requests that move bytes. Only what the page cache holds is read on the loop.
 #include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -25,14 +27,13 @@ int read_fully(int fd, std::uint64_t offset, std::size_t done, std::string& byte
   return 0;
 }
 
-// As write(2): what was written counts, and the errno only when that is nothing. With O_APPEND the kernel
-// appends, whatever the offset.
+// Goes on behind what is written already. With O_APPEND the kernel appends, whatever the offset.
 int write_fully(int fd, std::uint64_t offset, std::string_view bytes, std::uint32_t& written) {
   while (written < bytes.size()) {
     const auto put =
         ::pwrite(fd, bytes.data() + written, bytes.size() - written, static_cast<off_t>(offset + written));
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return written ? 0 : errno;
+    if (put < 0) return errno;
     written += static_cast<std::uint32_t>(put);
   }
   return 0;
@@ -47,6 +48,18 @@ int set_append(OpenFile& file, bool appends) {
     return errno;
   file.appends = appends;
   return 0;
+}
+
+std::uint64_t size_of(int fd) {
+  struct stat status;
+  return ::fstat(fd, &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
+}
+
+// What of a file's content an fallocate(2) takes away or moves.
+UndoContent::Range loses(const wire::Fallocate& m) {
+  if (m.mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) return {m.offset};
+  if (m.mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) return {m.offset, m.offset + m.length};
+  return {0, 0};
 }
 
 bool at_end(int fd, std::uint64_t position) {
@@ -97,8 +110,9 @@ void FileService::read_description(Id id, const wire::Read& m, std::shared_ptr<O
       }));
 }
 
-void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handle, std::function<void()> work,
-                                   std::function<void(FileService&)> done) {
+void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handle,
+                                   std::function<UndoContent::Range()> range, std::function<int()> work,
+                                   std::function<void(FileService&, int error)> done) {
   const auto file = handles_.find(handle);
   const Node* node = file ? nodes_.find(file->node) : nullptr;
   if (!node || !file->fd) return session_.fail(id, EBADF);
@@ -113,16 +127,22 @@ void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handl
   const auto as_opener = [file, work = std::move(work)] {
     const ActAs as(file->rights);
     if (!as.done()) std::abort();  // it was done to open it
-    work();
+    return work();
   };
-  const int error = apply({kind, file->job, node}, [&] {
+  const Change change{.kind = kind, .job = file->job, .node = node, .fd = file->fd.get()};
+  const int error = apply(change, [&] {
     ++changing_[node->number];
-    OpenFile::in_order(file, loop_, as_opener,
-                       later([note, number = node->number, done = std::move(done)](FileService& self) {
-                         if (--self.changing_[number] == 0) self.changing_.erase(number);
-                         note(self);
-                         done(self);
-                       }));
+    auto result = std::make_shared<int>(0);
+    OpenFile::in_order(
+        file, loop_,
+        [undo = content(change), fd = file->fd.get(), range = std::move(range), as_opener, result] {
+          *result = undo.run(fd, range, as_opener);
+        },
+        later([note, number = node->number, result, done = std::move(done)](FileService& self) {
+          if (--self.changing_[number] == 0) self.changing_.erase(number);
+          note(self);
+          done(self, *result);
+        }));
     return 0;
   });
   if (error) session_.fail(id, error);
@@ -135,21 +155,25 @@ void FileService::serve(Id id, const wire::Write& m, std::string_view bytes) {
     std::string bytes;
     bool appends;
     std::uint32_t written = 0;
-    int error = 0;
   };
   auto job = std::make_shared<Job>(Job{handles_.find(m.handle), m.offset, std::string(bytes), m.append != 0});
   change_open_file(
       id, Change::Kind::write, m.handle,
       [job] {
-        if (const auto& description = job->file->description) {
-          job->error = description->write(job->offset, job->bytes, job->written);
-          return;
-        }
-        job->error = set_append(*job->file, job->appends);
-        if (!job->error) job->error = write_fully(job->file->fd.get(), job->offset, job->bytes, job->written);
+        const auto& description = job->file->description;
+        const auto at = description    ? description->place_of(job->offset)
+                        : job->appends ? size_of(job->file->fd.get())
+                                       : job->offset;
+        return UndoContent::Range{at, at + job->bytes.size()};
       },
-      [id, job](FileService& self) {
-        if (job->error) return self.session_.fail(id, job->error);
+      [job] {
+        if (const auto& description = job->file->description)
+          return description->write(job->offset, job->bytes, job->written);
+        if (const int error = set_append(*job->file, job->appends)) return error;
+        return write_fully(job->file->fd.get(), job->offset, job->bytes, job->written);
+      },
+      [id, job](FileService& self, int error) {
+        if (error && job->written == 0) return self.session_.fail(id, error);  // as write(2)
         self.bytes_written_ += job->written;
         self.session_.reply(id, wire::Written{job->written});
       });
@@ -185,16 +209,15 @@ void FileService::serve(Id id, const wire::Fsync& m, std::string_view) {
 }
 
 void FileService::serve(Id id, const wire::Fallocate& m, std::string_view) {
-  auto error = std::make_shared<int>(0);
   change_open_file(
-      id, Change::Kind::fallocate, m.handle,
-      [m, error, file = handles_.find(m.handle)] {
+      id, Change::Kind::fallocate, m.handle, [m] { return loses(m); },
+      [m, file = handles_.find(m.handle)] {
         // Not posix_fallocate(3), which writes where the file system cannot.
-        if (::fallocate(file->fd.get(), m.mode, static_cast<off_t>(m.offset), static_cast<off_t>(m.length)) !=
-            0)
-          *error = errno;
+        const int done =
+            ::fallocate(file->fd.get(), m.mode, static_cast<off_t>(m.offset), static_cast<off_t>(m.length));
+        return done == 0 ? 0 : errno;
       },
-      [id, error](FileService& self) { self.answer_errno(id, *error); });
+      [id](FileService& self, int error) { self.answer_errno(id, error); });
 }
 
 Answer<wire::Offset> FileService::serve(const wire::Seek& m) {
@@ -210,25 +233,28 @@ void FileService::serve(Id id, const wire::CopyRange& m, std::string_view) {
   struct Job {
     std::shared_ptr<OpenFile> from, to;
     std::uint32_t copied = 0;
-    int error = 0;
   };
   auto job = std::make_shared<Job>(Job{handles_.find(m.from), handles_.find(m.to)});
   if (!job->from || !job->from->fd) return session_.fail(id, EBADF);
   change_open_file(
       id, Change::Kind::copy_range, m.to,
       [m, job] {
+        const auto& description = job->to->description;
+        const auto at = description ? description->place_of(m.to_offset) : m.to_offset;
+        return UndoContent::Range{at, at + m.length};
+      },
+      [m, job] {
         auto from = static_cast<off64_t>(m.from_offset), to = static_cast<off64_t>(m.to_offset);
-        if (const auto& description = job->to->description) {
-          job->error = description->copy(job->from->fd.get(), from, m.to_offset, m.length, job->copied);
-          return;
-        }
+        if (const auto& description = job->to->description)
+          return description->copy(job->from->fd.get(), from, m.to_offset, m.length, job->copied);
         const auto copied =
             ::copy_file_range(job->from->fd.get(), &from, job->to->fd.get(), &to, m.length, 0);
-        if (copied < 0) job->error = errno;
-        job->copied = static_cast<std::uint32_t>(std::max<ssize_t>(copied, 0));
+        if (copied < 0) return errno;
+        job->copied = static_cast<std::uint32_t>(copied);
+        return 0;
       },
-      [id, job](FileService& self) {
-        if (job->error) return self.session_.fail(id, job->error);
+      [id, job](FileService& self, int error) {
+        if (error) return self.session_.fail(id, error);
         self.session_.reply(id, wire::Written{job->copied});
       });
 }

@@ -14,6 +14,14 @@
 namespace ssi {
 namespace {
 
+// Where what jobs change is kept; "" when it cannot be made: then that is elsewhere, or not.
+std::string undo_dir(const std::string& state) {
+  const auto path = state + "/undo";
+  const auto made = paths::make_private_dir(path);
+  if (!made) log::warning("{}", made.error().text());
+  return made ? path : "";
+}
+
 constexpr std::uint64_t listen_again_ms = 5'000, not_called_ms = 60'000;
 constexpr std::uint64_t set_aside_ms = 5 * 60 * 1000;
 constexpr std::uint64_t fence_ms = 10 * 60 * 1000;
@@ -29,7 +37,7 @@ Deputy::Deputy(Loop& loop, Fd listener, Watchdog watchdog, Identity identity, Co
       context_(std::move(context)),
       history_(loop, state + "/history.sqlite"),
       slots_(loop, std::max(1U, std::thread::hardware_concurrency())),
-      effects_(loop),
+      effects_(loop, undo_dir(state)),
       policy_(std::move(policy)),
       poll_(loop, listener_.get(), [this](int) { accept_callers(); }),
       idle_(loop) {

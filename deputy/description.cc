@@ -1,9 +1,22 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "deputy/description.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <cerrno>
 
 namespace ssi {
+
+std::uint64_t Description::place_of(std::uint64_t at) const {
+  const int flags = ::fcntl(fd_.get(), F_GETFL);
+  if (flags >= 0 && flags & O_APPEND) {
+    struct stat status;
+    if (::fstat(fd_.get(), &status) == 0) return static_cast<std::uint64_t>(status.st_size);
+  }
+  const auto here = at == next_ ? ::lseek(fd_.get(), 0, SEEK_CUR) : -1;
+  return here < 0 ? at : static_cast<std::uint64_t>(here);
+}
 
 // One who has seeked takes the description along, as it would at home.
 template <class Part>

@@ -23,6 +23,8 @@ class Description {
   std::uint64_t next() const { return next_; }  // the guest's offset where the last transfer ended
   void seek(std::uint64_t offset) { ::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_SET); }
 
+  // Where at home a transfer at the guest's offset `at` begins. On the thread pool, as these:
+  std::uint64_t place_of(std::uint64_t at) const;
   // On the thread pool, one after the other. `at`: the guest's offset. 0, or an errno when nothing was done.
   int read(std::uint64_t at, std::string& bytes);  // as many as it has room for; cut at the end of the file
   int write(std::uint64_t at, std::string_view bytes, std::uint32_t& written);

@@ -43,53 +43,112 @@ int Effects::apply(const ExportPolicy& policy, const Change& change, const std::
   for (const auto* place : {&change.place, &change.to})
     if (const auto kept = *place ? keeps(policy, change.kind, **place) : Kept::no; kept != Kept::no)
       return refuse(policy, path_of(*(*place)->dir, (*place)->name), kept);
-  if (const int error = note(change)) return error;
+  const auto journalled = this->journalled(change);
+  if (!journalled) return journalled.error();
   ++last_;
-  return perform();
+  const auto again = [&](int error) { return wants_room(error) && room_->make() ? perform() : error; };
+  if (!*journalled) return again(perform());
+  auto& journal = *(*journalled)->journal;
+  const auto files = journal.before(change);
+  const int error = again(perform());
+  journal.after(change, files, error);
+  return error;
 }
 
-// A change that nobody can tell whose it is may be any one's of that session.
-int Effects::note(const Change& change) {
-  const auto concerned = [&](const auto& each) {
-    const auto& [job, journal] = each;
-    return change.job ? job == change.job
-                      : !journal.fenced &&
-                            (!change.session || !journal.session || journal.session == change.session);
-  };
-  const auto count = std::ranges::count_if(journals_, concerned);
-  for (auto& each : journals_) {
-    if (!concerned(each)) continue;
-    auto& journal = each.second;
-    if (journal.fenced) return ESTALE;
-    journal.standing.clean = false;
-    journal.standing.not_rerunnable =
-        count > 1 ? "it cannot be told which job changed what" : "what it changed is not journalled yet";
+// ------------------------------------------------------------------------------------------------------ undo
+
+// Those who wait for the last change that a thread is at.
+struct Effects::UnderWay {
+  std::function<void()> then;
+  ~UnderWay() {
+    if (then) then();
   }
-  return 0;
+};
+
+Effects::Effects(Loop& loop, std::string state) : loop_(loop), state_(std::move(state)) {
+  if (!state_.empty()) UndoKeep::sweep(state_);
 }
 
-void Effects::begin(std::uint64_t job, UndoLimits, const void* session) {
-  journals_[job] = {session};
+// Null: of nobody that is known. A change that nobody can tell whose it is may be any one's of that session.
+Answer<Effects::Journalled*> Effects::journalled(const Change& change) {
+  std::vector<Journalled*> concerned;
+  for (auto& [job, each] : journals_)
+    if (change.job ? job == change.job
+                   : !each.fenced && (!change.session || !each.session || each.session == change.session))
+      concerned.push_back(&each);
+  if (concerned.empty()) return nullptr;
+  if (concerned.size() == 1 && concerned.front()->fenced) return fails(ESTALE);
+  if (concerned.size() == 1) {
+    drop_if_useless(*concerned.front());
+    return concerned.front();
+  }
+  for (auto* each : concerned) {
+    each->journal->blame();
+    each->journal->forfeit("it cannot be told which job changed what");
+  }
+  return nullptr;
+}
+
+void Effects::drop_if_useless(Journalled& journalled) {
+  if (journalled.journal->complete() || std::exchange(journalled.dropped, true)) return;
+  loop_.queue_work([journal = journalled.journal] { journal->give_up(); }, [] {});
+}
+
+UndoContent Effects::content(const Change& change) {
+  const auto found = journalled(change);
+  if (!found || !*found) return UndoContent(room_);
+  return (*found)->journal->content(room_, *change.node, change.fd, (*found)->under_way);
+}
+
+std::shared_ptr<void> Effects::opened(std::uint64_t job, const struct statx& status, bool made) {
+  const auto found = journals_.find(job);
+  if (found == journals_.end() || found->second.fenced) return {};
+  auto& journal = *found->second.journal;
+  return made ? journal.made(status) : journal.open(id_of(status));
+}
+
+std::uint32_t Effects::links_kept(const FileId& id) const {
+  std::uint32_t count = 0;
+  for (const auto& [job, each] : journals_) count += each.journal->links_kept(id);
+  return count;
+}
+
+void Effects::begin(std::uint64_t job, UndoLimits limits, const void* session) {
+  settle(job);
+  journals_[job] = {session, false, false, std::make_shared<UndoJournal>(state_, limits, room_),
+                    std::make_shared<UnderWay>()};
 }
 
 Effects::Standing Effects::standing(std::uint64_t job) const {
   const auto found = journals_.find(job);
-  return found == journals_.end() ? Standing{} : found->second.standing;
+  if (found == journals_.end()) return {};
+  const auto& journal = *found->second.journal;
+  return {journal.clean(), journal.clean() ? "" : journal.forfeited()};
 }
 
 void Effects::undo(std::uint64_t job, std::function<void(Status)> done) {
   const auto found = journals_.find(job);
-  Status status;
-  if (found != journals_.end()) {
-    found->second.fenced = true;
-    const auto& why = found->second.standing.not_rerunnable;
-    if (!why.empty()) status = failure(why);
-  }
-  loop_.defer([done = std::move(done), status] { done(status); });
+  if (found == journals_.end() || found->second.fenced)
+    return loop_.defer([done = std::move(done)] { done({}); });
+  auto& journalled = found->second;
+  journalled.fenced = true;
+  journalled.under_way->then = [&loop = loop_, journal = journalled.journal, done = std::move(done)] {
+    auto status = std::make_shared<Status>();
+    loop.queue_work([journal, status] { *status = journal->roll_back(); }, [status, done] { done(*status); });
+  };
+  journalled.under_way.reset();
 }
 
-void Effects::settle(std::uint64_t job) {
-  journals_.erase(job);
+// Freeing what was kept takes a disk's time.
+void Effects::settle(std::uint64_t job, std::function<void()> done) {
+  if (!done) done = [] {};
+  auto ended = journals_.extract(job);
+  if (!ended || ended.mapped().journal->keeps_nothing()) {
+    ended = {};
+    return done();
+  }
+  auto journal = std::make_shared<std::shared_ptr<UndoJournal>>(std::move(ended.mapped().journal));
+  loop_.queue_work([journal] { journal->reset(); }, std::move(done));
 }
 
 }  // namespace ssi

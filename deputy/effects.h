@@ -16,6 +16,7 @@
 #include "deputy/export_policy.h"
 #include "deputy/nodes.h"
 #include "deputy/text_uses.h"
+#include "deputy/undo_journal.h"
 #include "deputy/unlocks.h"
 
 namespace ssi {
@@ -44,28 +45,29 @@ struct Change {
     const Node* dir = nullptr;
     std::string_view name;
     std::optional<FileId> is;  // the file that has the name now, if any
+    int fd = -1;               // of the directory
   };
 
   Kind kind;
   std::uint64_t job = 0;  // whose change it is; 0: not known, or the only one's
   const Node* node = nullptr;
+  int fd = -1;  // of the node
   std::optional<Place> place{}, to{};
+  unsigned flags = 0;             // rename: those of renameat2(2); create: of open(2)
+  std::string_view attribute{};   // setxattr, removexattr: which
   const void* session = nullptr;  // see Effects::begin
-};
-
-// How much of what a job changes is kept, so that it can be undone.
-struct UndoLimits {
-  std::uint64_t bytes = 256 << 20;  // of content that it overwrites
-  std::size_t entries = 100'000;    // names and files
 };
 
 // Loop thread only.
 class Effects {
  public:
-  explicit Effects(Loop& loop) : loop_(loop) {}
+  // `state`: a directory of ours for what is kept of the files that jobs change; "": none. What a deputy that died has left there,
+  // or noted there, is removed.
+  explicit Effects(Loop& loop, std::string state = {});
 
   // EROFS, or wire::hidden, when the policy keeps jobs from it (logged); else the errno of `perform`, which does it, or queues
-  // it behind the earlier changes of the same handle and returns 0.
+  // it behind the earlier changes of the same handle and returns 0. It is called again when there was no room, and some could be
+  // made.
   int apply(const ExportPolicy& policy, const Change& change, const std::function<int()>& perform);
 
   // --- Undoing what a job has changed (deputy/undo_journal.h). Of jobs that are not known nothing is kept.
@@ -85,8 +87,16 @@ class Effects {
   // is found out before anything was restored, all is left as it was.
   void undo(std::uint64_t job, std::function<void(Status)> done);
 
-  // It ended, or was undone: drops its journal. Any number of times.
-  void settle(std::uint64_t job);
+  // It ended, or was undone: drops its journal. Any number of times. Calls `done`, if any, from the loop or from within, when nothing
+  // keeps a file system busy any more.
+  void settle(std::uint64_t job, std::function<void()> done = {});
+
+  // For `perform`, when it queues a change of content: what the thread needs to make that.
+  UndoContent content(const Change& change);
+  // A file without a name was made, or a file opened: what is given is to be kept for as long as it is open. Null: nothing.
+  std::shared_ptr<void> opened(std::uint64_t job, const struct statx& status, bool made);
+  // How many of the file's names are ours: no job is to see them.
+  std::uint32_t links_kept(const FileId& id) const;
 
   // Whether a change of the file would be refused, without one being made: open(2) for writing, access(2).
   static int may_change(const ExportPolicy& policy, const Node& node);
@@ -97,15 +107,21 @@ class Effects {
   TextUses& text_uses() { return text_uses_; }
 
  private:
-  int note(const Change& change);
-
+  struct UnderWay;
   struct Journalled {
     const void* session = nullptr;
     bool fenced = false;
-    Standing standing{};
+    bool dropped = false;  // what was kept, since it is not enough
+    std::shared_ptr<UndoJournal> journal;
+    std::shared_ptr<UnderWay> under_way;
   };
 
+  Answer<Journalled*> journalled(const Change& change);
+  void drop_if_useless(Journalled& journalled);
+
   Loop& loop_;
+  const std::string state_;
+  std::shared_ptr<UndoRoom> room_ = std::make_shared<UndoRoom>();
   std::uint64_t last_ = 0;
   std::map<std::uint64_t, Journalled> journals_;  // by job
   Unlocks unlocks_;

@@ -10,6 +10,7 @@
 
 #include "common/log.h"
 #include "common/printable.h"
+#include "deputy/undo_keep.h"
 
 namespace ssi {
 namespace {
@@ -142,6 +143,7 @@ Kept ExportPolicy::kept(const FileId& id) const {
 
 // The directory may be known by another path than the rule's (a bind mount of something above it).
 Kept ExportPolicy::kept(const Node& dir, std::string_view name) const {
+  if (name.starts_with(UndoKeep::prefix)) return Kept::absent;
   std::string path;
   return match(name, [&](const std::string& wanted) {
     if (const auto way = ways_.find(dir.id); way != ways_.end() && way->second == wanted) return true;

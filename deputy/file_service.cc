@@ -88,7 +88,7 @@ Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct
 
 Answer<wire::Entry> FileService::give_new(Node& dir, int dir_fd, const std::string& name) {
   struct statx status;
-  if (const int error = stat_at(dir_fd, name.c_str(), status)) return fails(error);
+  if (const int error = look_at(dir_fd, name, status)) return fails(error);
   return give(dir, name, status);
 }
 

@@ -90,7 +90,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Answer<wire::None> serve(const wire::Removexattr& m);
 
   // --- open files (open_files.cc, content.cc)
-  Answer<wire::Attr> serve(const wire::Open& m);
+  void serve(Id id, const wire::Open& m, std::string_view);
+  Answer<wire::Attr> open(const wire::Open& m);
   Answer<wire::Entry> serve(const wire::Create& m);
   Answer<wire::Entry> create_nameless(const wire::Create& m);
   bool looks_again(Node& dir, int fd);
@@ -167,7 +168,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   // Makes a name in a directory, as the caller: `make` is called with the directory's descriptor and its
   // errno decides.
   Answer<wire::Entry> make_name(Change::Kind kind, std::uint64_t parent, const std::string& name,
-                                const wire::Caller& caller, const Node* subject,
+                                const wire::Caller& caller, const Node* subject, int subject_fd,
                                 const std::function<int(int dir)>& make);
 
   int apply(Change change, const std::function<int()>& perform) {
@@ -177,10 +178,25 @@ class FileService : public std::enable_shared_from_this<FileService> {
       return perform();
     });
   }
+  UndoContent content(Change change) {
+    change.session = this;
+    return effects_.content(change);
+  }
+  // As stat_of(), without the names of the file that are the undo journal's.
+  int look_at(int fd, struct statx& status) const { return without_ours(stat_of(fd, status), status); }
+  int look_at(int dir, const std::string& name, struct statx& status) const {
+    return without_ours(stat_at(dir, name.c_str(), status), status);
+  }
+  int without_ours(int error, struct statx& status) const {
+    if (!error) status.stx_nlink -= effects_.links_kept(id_of(status));
+    return error;
+  }
 
   // Changes an open file on the thread pool in its order, and then replies.
-  void change_open_file(Id id, Change::Kind kind, std::uint64_t handle, std::function<void()> work,
-                        std::function<void(FileService&)> done);
+  // `range`: of the content that is overwritten; `work` returns an errno.
+  void change_open_file(Id id, Change::Kind kind, std::uint64_t handle,
+                        std::function<UndoContent::Range()> range, std::function<int()> work,
+                        std::function<void(FileService&, int error)> done);
   // Calls `f` with this service, if there still is one then.
   std::function<void()> later(std::function<void(FileService&)> f);
 

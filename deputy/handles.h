@@ -24,11 +24,12 @@ struct OpenFile {
   std::uint64_t node = 0;
   std::shared_ptr<Description> description;  // that it stands for: what is read and written goes there
   bool writable = false;
-  bool runs = false;      // opened by execve(2)
-  bool appends = false;   // what fcntl(2) last said of `fd`: O_APPEND
-  bool written = false;   // so close(2) may have something to report
-  Rights rights;          // of who opened it
-  std::uint64_t job = 0;  // that opened it: what is changed through it is that job's
+  bool runs = false;                 // opened by execve(2)
+  bool appends = false;              // what fcntl(2) last said of `fd`: O_APPEND
+  bool written = false;              // so close(2) may have something to report
+  Rights rights;                     // of who opened it
+  std::uint64_t job = 0;             // that opened it: what is changed through it is that job's
+  std::shared_ptr<void> journalled;  // what the undo journal knows of the file, for as long as it is open
   std::weak_ptr<const void>
       session;  // when it is gone, changes that have not begun are dropped: a lost guest is fenced
   std::int64_t position = 0;  // of a directory: where the next getdents64 reads

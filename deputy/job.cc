@@ -493,7 +493,6 @@ void Job::report_exit() {
   const auto moved = traffic();
   deputy_.log_end(place_, request_.command(), exited_);
   schedulers_->ended(place_.job, static_cast<double>(exited_.cpu_us) / 1e6);
-  deputy_.effects().settle(place_.job);
   // Only now it is known that it was the guest's fault.
   for (const auto& guest : failed_it_) deputy_.set_aside(guest);
   if (exited_.survivors == 0) {
@@ -502,12 +501,17 @@ void Job::report_exit() {
     files_ = {};
     guest_->detach(place_.job);
     guest_.reset();
-    caller_.exited(exited_.wait_status, terminal_taken(exited_), exited_.typed_ahead, line);
-    record_->exited(exited_, moved.in, moved.out);
-    return over();
   }
+  // And of what was kept to undo its changes.
+  deputy_.effects().settle(place_.job, [this, alive = alive_, line, moved] {
+    if (*alive && state_ == State::settling) tell_exit(line, moved);
+  });
+}
+
+void Job::tell_exit(const std::string& line, const Traffic& moved) {
   caller_.exited(exited_.wait_status, terminal_taken(exited_), exited_.typed_ahead, line);
   record_->exited(exited_, moved.in, moved.out);
+  if (exited_.survivors == 0) return over();
   streams_->caller_left();
   state_ = State::surviving;
   if (gone_) gone();

@@ -66,6 +66,7 @@ class Job {
     std::uint64_t in, out;
   };
   Traffic traffic() const;
+  void tell_exit(const std::string& line, const Traffic& moved);
   std::string summary() const;
 
   void home(const std::string& reason);        // falls home, unless that is forbidden

@@ -82,6 +82,7 @@ void Job::fail(const std::string& line) {
 
 // In the lane of Start, which it must not overtake.
 void Job::kill() {
+  if (!guest_) return;  // nothing of it is left
   guest_->session().post(wire::Kill{place_.job}, {}, Session::Lane::bulk);
 }
 

@@ -42,7 +42,7 @@ Answer<wire::Entry> FileService::serve(const wire::Lookup& m) {
   if (const auto kept = policy_.kept(*dir->node, m.name); kept >= Kept::absent)
     return fails(not_shown(*dir->node, m.name, kept));
   struct statx status;
-  if (const int failed = stat_of(fd.get(), status)) return fails(failed);
+  if (const int failed = look_at(fd.get(), status)) return fails(failed);
   auto entry = give(*dir->node, m.name, status, std::move(fd));
   if (entry) nodes_.find(entry->node)->looked_up = std::chrono::steady_clock::now();
   return entry;
@@ -65,12 +65,16 @@ Node* FileService::keep_reachable(const std::optional<FileId>& id) {
 }
 
 Answer<wire::Entry> FileService::make_name(Change::Kind kind, std::uint64_t parent, const std::string& name,
-                                           const wire::Caller& caller, const Node* subject,
+                                           const wire::Caller& caller, const Node* subject, int subject_fd,
                                            const std::function<int(int dir)>& make) {
   const auto dir = hold_dir(parent, name);
   if (!dir) return fails(dir.error());
   const auto rights = callers_.rights(caller);
-  const Change change{kind, caller.job, subject, Change::Place{dir->node, name, {}}};
+  const Change change{.kind = kind,
+                      .job = caller.job,
+                      .node = subject,
+                      .fd = subject_fd,
+                      .place = Change::Place{dir->node, name, {}, dir->fd()}};
   const int error = apply(change, [&] { return act_as(rights, [&] { return make(dir->fd()); }); });
   if (error) return fails(error);
   changed_by_guest({dir->node, subject});
@@ -88,19 +92,19 @@ Answer<wire::Entry> FileService::make_name(Change::Kind kind, std::uint64_t pare
 }
 
 Answer<wire::Entry> FileService::serve(const wire::Mknod& m) {
-  return make_name(Change::Kind::mknod, m.parent, m.name, m.caller, nullptr, [&](int dir) {
+  return make_name(Change::Kind::mknod, m.parent, m.name, m.caller, nullptr, -1, [&](int dir) {
     return ::mknodat(dir, m.name.c_str(), mode_in(dir, m.mode, m.umask), m.rdev);
   });
 }
 
 Answer<wire::Entry> FileService::serve(const wire::Mkdir& m) {
-  return make_name(Change::Kind::mkdir, m.parent, m.name, m.caller, nullptr,
+  return make_name(Change::Kind::mkdir, m.parent, m.name, m.caller, nullptr, -1,
                    [&](int dir) { return ::mkdirat(dir, m.name.c_str(), mode_in(dir, m.mode, m.umask)); });
 }
 
 Answer<wire::Entry> FileService::serve(const wire::Symlink& m) {
   if (m.target.find('\0') != m.target.npos) return fails(EINVAL);
-  return make_name(Change::Kind::symlink, m.parent, m.name, m.caller, nullptr,
+  return make_name(Change::Kind::symlink, m.parent, m.name, m.caller, nullptr, -1,
                    [&](int dir) { return ::symlinkat(m.target.c_str(), dir, m.name.c_str()); });
 }
 
@@ -110,7 +114,10 @@ Answer<wire::Entry> FileService::serve(const wire::Link& m) {
   const auto file = hold(m.node);
   if (!file) return fails(file.error());
   const ProcPath from(file->fd());
-  return make_name(Change::Kind::link, m.parent, m.name, m.caller, file->node, [&](int dir) {
+  struct statx status;
+  if (effects_.links_kept(file->node->id) != 0 && look_at(file->fd(), status) == 0 && status.stx_nlink == 0)
+    return fails(ENOENT);  // it has a name, but that is ours
+  return make_name(Change::Kind::link, m.parent, m.name, m.caller, file->node, file->fd(), [&](int dir) {
     return ::linkat(AT_FDCWD, from.c_str(), dir, m.name.c_str(), AT_SYMLINK_FOLLOW);
   });
 }
@@ -123,8 +130,9 @@ Answer<wire::None> FileService::remove_name(const wire::Unlink& m, bool director
     return fails(is ? not_shown(*dir->node, m.name, kept) : ENOENT);
   Node* node = keep_reachable(is);
   const auto rights = callers_.rights(m.caller);
-  const Change change{directory ? Change::Kind::rmdir : Change::Kind::unlink, m.caller.job, nullptr,
-                      Change::Place{dir->node, m.name, is}};
+  const Change change{.kind = directory ? Change::Kind::rmdir : Change::Kind::unlink,
+                      .job = m.caller.job,
+                      .place = Change::Place{dir->node, m.name, is, dir->fd()}};
   const bool meant = !directory || !is_stranger(is, node, *dir->node, m.name);
   const int error = apply(change, [&] {
     if (!meant) return ESTALE;
@@ -161,8 +169,11 @@ Answer<wire::None> FileService::serve(const wire::Rename& m) {
   const bool replaces = !exchanged && !(m.flags & RENAME_NOREPLACE);
   const bool meant = !replaces || !is_stranger(was, replaced, *to->node, m.new_name);
   const auto rights = callers_.rights(m.caller);
-  const Change change{Change::Kind::rename, m.caller.job, nullptr, Change::Place{dir->node, m.name, is},
-                      Change::Place{to->node, m.new_name, was}};
+  const Change change{.kind = Change::Kind::rename,
+                      .job = m.caller.job,
+                      .place = Change::Place{dir->node, m.name, is, dir->fd()},
+                      .to = Change::Place{to->node, m.new_name, was, to->fd()},
+                      .flags = m.flags};
   const int error = apply(change, [&] {
     if (!meant) return ESTALE;
     return act_as(rights, [&] {

@@ -33,7 +33,7 @@ bool may_run(int file, const Rights& rights) {
 }  // namespace
 
 void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights,
-                            std::uint64_t job, bool runs) {
+                           std::uint64_t job, bool runs) {
   auto file = std::make_shared<OpenFile>();
   file->node = node.number;
   file->fd = std::move(fd);
@@ -76,8 +76,20 @@ bool FileService::is_busy(const wire::Setattr& m) {
          effects_.text_uses().stands_against(node->id, this, TextUses::writes);
 }
 
+// What it takes away is kept first: of a big file that takes a while.
+void FileService::serve(Id id, const wire::Open& m, std::string_view) {
+  const auto held = m.flags & O_TRUNC ? hold(m.node) : fails(ENOENT);
+  if (!held) return answer(id, open(m));
+  const Change change{
+      .kind = Change::Kind::truncate, .job = m.caller.job, .node = held->node, .fd = held->fd()};
+  auto undo = content(change);
+  if (!undo.keeps_much()) return answer(id, open(m));
+  loop_.queue_work([undo = std::move(undo), path = held->path] { undo.keep(path->get()); },
+                   later([id, m](FileService& self) { self.answer(id, self.open(m)); }));
+}
+
 // Runs on the loop, so that a request that is pipelined behind it finds the handle.
-Answer<wire::Attr> FileService::serve(const wire::Open& m) {
+Answer<wire::Attr> FileService::open(const wire::Open& m) {
   const auto held = hold(m.node);
   if (!held) return fails(held.error());
   if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);
@@ -90,7 +102,7 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
   struct statx status;
   const auto now = std::chrono::steady_clock::now();
   const bool tries_again = node.looked_up > said_stale_ && now - said_stale_ < another_try;
-  if (node.opens == 0 && S_ISREG(node.id.type) && !tries_again && stat_of(held->fd(), status) == 0 &&
+  if (node.opens == 0 && S_ISREG(node.id.type) && !tries_again && look_at(held->fd(), status) == 0 &&
       status.stx_nlink == 0) {
     said_stale_ = now;
     return fails(ESTALE);
@@ -107,8 +119,12 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
   };
   const auto open = [&] { return open_as(rights); };
   int error = 0;
+  const Change change{.kind = Change::Kind::truncate, .job = m.caller.job, .node = &node, .fd = held->fd()};
   if (m.flags & O_TRUNC)
-    error = apply({Change::Kind::truncate, m.caller.job, &node}, open);
+    error = apply(change, [&] {
+      return content(change).run(
+          held->fd(), [] { return UndoContent::Range{}; }, open);
+    });
   else if (writes(m.flags) && S_ISREG(node.id.type))
     error = Effects::may_change(policy_, node);
   if (!error && !fd && !node.barred) error = open();
@@ -119,11 +135,12 @@ Answer<wire::Attr> FileService::serve(const wire::Open& m) {
   // Nothing that is believed: the guest's kernel does not hear of it.
   constexpr std::uint32_t itself = 2;
   const auto heard = listen(node, itself);
-  if (const int failed = stat_of(fd ? fd.get() : held->fd(), status)) return fails(failed);
+  if (const int failed = look_at(fd ? fd.get() : held->fd(), status)) return fails(failed);
   auto attr = attr_of(status);
   attr.brief = heard == Watch::Heard::no;
   if (m.flags & O_TRUNC) changed_by_guest({&node});
   add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.caller.job, m.exec != 0);
+  if (writes(m.flags)) handles_.find(m.handle)->journalled = effects_.opened(m.caller.job, status, false);
   return attr;
 }
 
@@ -147,19 +164,20 @@ Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
   if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);
   auto rights = callers_.rights(m.caller);
   Fd fd;
-  const int error = apply({Change::Kind::create, m.caller.job, dir->node}, [&] {
-    return with_room(nodes_, [&] {
-      return act_as(rights, [&] {
-        fd.reset(::openat(dir->fd(), ".", (m.flags & callers_flags) | O_TMPFILE | our_flags,
-                          mode_in(dir->fd(), m.mode & 07777, m.umask)));
-        return fd.get();
+  const int error =
+      apply({.kind = Change::Kind::create, .job = m.caller.job, .node = dir->node, .fd = dir->fd()}, [&] {
+        return with_room(nodes_, [&] {
+          return act_as(rights, [&] {
+            fd.reset(::openat(dir->fd(), ".", (m.flags & callers_flags) | O_TMPFILE | our_flags,
+                              mode_in(dir->fd(), m.mode & 07777, m.umask)));
+            return fd.get();
+          });
+        });
       });
-    });
-  });
   // What a file system has against a directory that is gone is its own (ext4: EPERM), and no answer to a path.
   if (error) return fails(looks_again(*dir->node, dir->fd()) ? ESTALE : error);
   struct statx status;
-  if (const int failed = stat_of(fd.get(), status)) return fails(failed);
+  if (const int failed = look_at(fd.get(), status)) return fails(failed);
   Fd path;  // the only way back to it
   if (const int failed = with_room(nodes_, [&] {
         path.reset(::open(ProcPath(fd.get()).c_str(), O_PATH | O_CLOEXEC));
@@ -172,6 +190,7 @@ Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
   auto attr = attr_to_tell(node, status, listen(node) != Watch::Heard::no);  // nobody else knows it
   attr.acl = may_have_acl(fd.get());
   add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.caller.job);
+  handles_.find(m.handle)->journalled = effects_.opened(m.caller.job, status, true);
   return wire::Entry{node.number, node.fs, attr};
 }
 
@@ -182,8 +201,10 @@ Answer<wire::Entry> FileService::serve(const wire::Create& m) {
   if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);
   auto rights = callers_.rights(m.caller);
   Fd fd;
-  const Change change{Change::Kind::create, m.caller.job, nullptr,
-                      Change::Place{dir->node, m.name, file_at(dir->fd(), m.name)}};
+  const Change change{.kind = Change::Kind::create,
+                      .job = m.caller.job,
+                      .place = Change::Place{dir->node, m.name, file_at(dir->fd(), m.name), dir->fd()},
+                      .flags = static_cast<unsigned>(m.flags)};
   const int error = apply(change, [&] {
     return with_room(nodes_, [&] {
       return act_as(rights, [&] {
@@ -196,7 +217,7 @@ Answer<wire::Entry> FileService::serve(const wire::Create& m) {
   });
   if (error) return fails(error);
   struct statx status;
-  if (const int failed = stat_of(fd.get(), status)) return fails(failed);
+  if (const int failed = look_at(fd.get(), status)) return fails(failed);
   if (!S_ISREG(status.stx_mode)) return fails(ENXIO);  // without O_EXCL, something else that was there
   changed_by_guest({dir->node, nodes_.find(id_of(status))});
   // The name may be taken away at home at any time; the descriptor still leads to this file.
@@ -204,6 +225,7 @@ Answer<wire::Entry> FileService::serve(const wire::Create& m) {
   if (!entry) return entry;
   Node& node = *nodes_.find(entry->node);
   add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.caller.job);
+  handles_.find(m.handle)->journalled = effects_.opened(m.caller.job, status, false);
   listen(node);
   watch_.keep(node.number, true);
   written_.insert(node.number);
@@ -269,6 +291,7 @@ Answer<wire::DirPage> FileService::serve(const wire::Readdir& m) {
       });
       if (!error && policy_.hides(id_of(status))) return true;
       if (!error) entry.type = status.stx_mode & static_cast<unsigned>(S_IFMT);
+      without_ours(error, status);
       if (!error && m.plus)
         if (const auto given = give(*dir, entry.name, status)) entry.entry = *given;
     }

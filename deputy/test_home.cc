@@ -22,6 +22,7 @@ std::string make_directory() {
   char path[] = "/tmp/ssi-files-XXXXXX";
   REQUIRE(::mkdtemp(path));
   ::chmod(path, 0755);
+  ::mkdir((std::string(path) + "-undo").c_str(), 0700);
   return path;
 }
 
@@ -75,6 +76,7 @@ TestHome::~TestHome() {
   if (mounted_) ::umount2(path_.c_str(), MNT_DETACH);
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
+  std::filesystem::remove_all(path_ + "-undo", ignored);
 }
 
 void TestHome::hear(const Session::Incoming& frame) {

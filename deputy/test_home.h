@@ -98,7 +98,7 @@ class TestHome {
   std::string path_;
   bool mounted_ = false;
   Loop loop_;
-  Effects effects_{loop_};
+  Effects effects_{loop_, path_ + "-undo"};
   std::unique_ptr<ExportPolicy> policy_;
   Identity home_key_ = Identity::generate(), guest_key_ = Identity::generate();
   std::unique_ptr<Session> home_, guest_;

@@ -13,6 +13,10 @@ from pool import Pool, SSIRUN, wait_until
 FAST = "[defaults]\ngrace = 2\n"
 
 
+def tree(directory):
+    return {str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None for path in directory.rglob("*")}
+
+
 class Again(unittest.TestCase):
     def setUp(self):
         self.pool = Pool(2)
@@ -57,6 +61,22 @@ class Again(unittest.TestCase):
         self.assertEqual((status, out), (0, b"done\n"), errors)
         self.assertRegex(errors, rf"^ssirun: guest{3 - lost}: .*, run again: guest{lost} was lost while the job ran")
 
+    def test_what_it_had_changed_is_undone_first(self):
+        work, copy = self.pool.work, self.pool.dir / "copy"
+        (work / "edited").write_text("one\ntwo\n")
+        (work / "removed").write_text("was there\n")
+        os.link(work / "removed", work / "other name")
+        (work / "log").write_text("before\n")
+        (work / "twice").write_text("x" * 300_000)
+        script = ("sed -i s/one/1/ edited; rm removed; mv 'other name' moved; echo line >>log; echo short >twice; mkdir d; echo new >d/new; "
+                  "echo more >>edited; pause; cat edited; ls; cat log")
+        subprocess.run(["cp", "-a", work, copy], check=True)
+        expected = subprocess.run(["sh", "-c", script.replace("pause; ", "")], cwd=copy, capture_output=True).stdout
+        job = self.start(script)
+        self.lose()
+        self.assertEqual(self.ended(job), (0, expected, ""))
+        self.assertEqual(tree(work), tree(copy))
+
     def test_output_that_was_delivered_is_not_repeated(self):
         job = self.start("seq 50000; pause; seq 50001 100000")
         self.lose()
@@ -93,6 +113,27 @@ class Again(unittest.TestCase):
             self.lose()
             self.assertEqual(self.ended(job), (0, b"a\nb\n", ""))
 
+    def test_output_into_a_file(self):
+        with open(self.pool.work / "out", "w") as into, open(self.pool.work / "appended", "a") as log:
+            log.write("before\n")
+            log.flush()
+            job = self.start("echo one; echo two >&2; pause; echo three; echo four >&2", stdout=into, stderr=log)
+            self.lose()
+            self.assertEqual(job.wait(40), 0)
+        self.assertEqual((self.pool.work / "out").read_text(), "one\nthree\n")
+        self.assertEqual((self.pool.work / "appended").read_text(), "before\ntwo\nfour\n")
+
+    def test_at_home_when_there_is_no_other_guest(self):
+        self.assertTrue(wait_until(lambda: self.pool.status()["guest1"]["state"] == "up", 5))
+        os.kill(self.pool.guest_pid(2), signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: self.pool.status()["guest2"]["state"] == "gone", 8))
+        self.pool.configure(FAST + 'policy = "remote"\n')
+        job = self.start("echo x >made; pause; cat made; echo y >>made", "-v")
+        self.lose()
+        status, out, errors = self.ended(job)
+        self.assertEqual((status, out), (0, b"x\n"), errors)
+        self.assertEqual((self.pool.work / "made").read_text(), "x\ny\n")
+
     def test_not_again(self):
         """Each with one line that says why, and what it had written left as it is."""
         for options, script, why in ((("--on", "guest1"), "echo x >made; pause", "--on names its guest"),
@@ -108,6 +149,19 @@ class Again(unittest.TestCase):
                 self.assertEqual((self.pool.work / "made").read_text(), "x\n")
             self.doCleanups()
             self.setUp()
+
+    def test_somebody_else_has_changed_it_too(self):
+        path = self.pool.work / "shared"
+        path.write_text("before\n")
+        job = self.start("echo line >>shared; pause")
+        self.assertTrue(wait_until(self.where, 20))
+        with open(path, "a") as shared:
+            shared.write("mine\n")
+        self.lose()
+        status, out, errors = self.ended(job)
+        self.assertEqual(status, 125, errors)
+        self.assertIn(f"{path} is not as the job left it", errors)
+        self.assertEqual(path.read_text(), "before\nline\nmine\n")
 
 
 if __name__ == "__main__":

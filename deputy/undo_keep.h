@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What is kept of files that a job removes or overwrites, so that it can be undone: second names in a directory of ours on the
+// same file system, and copies of content in a nameless file. One for each job. Any thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/fd.h"
+#include "common/result.h"
+#include "deputy/file_id.h"
+
+namespace ssi {
+
+class UndoRoom;
+
+class UndoKeep {
+ public:
+  // Names of our directories, which no guest is shown. They lie in the deputy's state directory, or when that is on another
+  // file system in the topmost directory that the user may write to: no job can remove that one.
+  static constexpr std::string_view prefix = ".ssi-undo-";
+
+  // `state`: a directory of ours that exists; "": none. `bytes`: of content that is copied, at most.
+  UndoKeep(std::string state, std::uint64_t bytes, std::shared_ptr<UndoRoom> room);
+  ~UndoKeep();  // removes all that is kept, which may take a disk's time
+  UndoKeep(const UndoKeep&) = delete;
+  UndoKeep& operator=(const UndoKeep&) = delete;
+
+  // Removes what a deputy that died has left behind, and nothing else.
+  static void sweep(const std::string& state);
+
+  // From now on it is not complete, for that reason (the first one counts), and nothing more is kept.
+  void forfeit(const std::string& why);
+  std::string forfeited() const;  // "": it is complete
+  bool complete() const { return !over_; }
+  bool removed() const { return removed_; }
+  bool empty() const;
+
+  // Removes what is kept, since its space is needed: it is forfeited.
+  bool give_up();
+
+  struct Link {
+    int dir = -1;  // of ours
+    std::string name;
+  };
+  Result<Link> link(int dir, const std::string& name, const FileId& is);
+  void unlink(const Link& link);
+
+  // Content as it was, from `from` to `to`: in `store` at `at`; a hole, when there is none.
+  struct Piece {
+    std::uint64_t from = 0, to = 0;
+    int store = -1;
+    std::uint64_t at = 0;
+  };
+  // Keeps a part of the file (also of an O_PATH descriptor), and adds where.
+  Status save(int file, std::uint64_t from, std::uint64_t to, std::vector<Piece>& pieces);
+  // Keeps all of it without a copy. False: its file system cannot do that.
+  bool clone(int file, std::uint64_t size, std::vector<Piece>& pieces);
+  static Status restore(int file, const Piece& piece);
+
+  UndoRoom& room() { return *room_; }
+
+ private:
+  struct Shelf;  // on one mount
+  Shelf& shelf_for(int fd);
+  Shelf* make_shelf(std::uint64_t mount, int fd);
+  Status make_store(Shelf& shelf);
+  bool take(std::uint64_t bytes);
+  Status copy(int from, Piece whole, std::vector<Piece>& pieces);
+  void remove_all();
+
+  const std::string state_;
+  std::shared_ptr<UndoRoom> room_;
+  mutable std::mutex mutex_;  // its users are threads that change different files
+  std::vector<std::unique_ptr<Shelf>> shelves_;
+  std::uint64_t bytes_, links_ = 0;
+  const std::uint64_t most_;
+  std::string forfeited_;
+  std::atomic<bool> over_ = false;  // it is
+  std::atomic<bool> removed_ = false;
+};
+
+// All that is kept takes space that jobs may need: then it goes.
+class UndoRoom {
+ public:
+  void add(UndoKeep& keep);
+  void remove(UndoKeep& keep);
+  // After ENOSPC or EDQUOT. False: nothing was kept.
+  bool make();
+
+ private:
+  std::mutex mutex_;
+  std::vector<UndoKeep*> keeps_;
+};
+
+inline bool wants_room(int error) {
+  return error == ENOSPC || error == EDQUOT;
+}
+
+}  // namespace ssi
