@@ -62,6 +62,7 @@ std::optional<std::size_t> Schedulers::next(const Question& question) const {
 void Schedulers::ask(std::uint64_t id) {
   auto& question = questions_.at(id);
   question.asked = next(question).value_or(current_);
+  question.was_current = current_;
   question.tried.insert(question.asked);
   if (question.waits_since) question.place.waited_ms = uv_now(loop_.uv()) - *question.waits_since;
   auto& member = members_[question.asked];
@@ -72,20 +73,25 @@ void Schedulers::ask(std::uint64_t id) {
         auto& waiting = questions_.at(id);
         if (!waiting.waits_since) waiting.waits_since = uv_now(loop_.uv());
         waiting.lost_at = 0;
-        current_ = waiting.asked;
+        answers(waiting);
         const auto tell = waiting.queued;  // it may cancel the question
         tell(before);
       });
+}
+
+// A preferred one may have come back since it was asked.
+void Schedulers::answers(const Question& question) {
+  if (current_ == question.was_current) current_ = question.asked;
 }
 
 void Schedulers::answered(std::uint64_t id, Result<wire::Placed> answer) {
   if (!answer) return failed(id, answer.error());
   const auto node = questions_.extract(id);
   const auto& question = node.mapped();
-  current_ = question.asked;
+  answers(question);
   if (answer->job != 0) {
     held_[answer->job] = {answer->job, answer->guest_key, question.place.cpus, question.place.memory};
-    members_[current_].knows.insert(answer->job);
+    members_[question.asked].knows.insert(answer->job);
   }
   question.answer(std::move(answer));
 }

@@ -48,7 +48,8 @@ class Schedulers {
     Answer answer;
     Queued queued;
     std::set<std::size_t> tried;
-    std::size_t asked = 0;  // the member that has it now
+    std::size_t asked = 0;        // the member that has it now
+    std::size_t was_current = 0;  // when it was asked
     std::optional<Error> why;
     std::optional<std::uint64_t> waits_since;  // loop time, ms
     std::uint64_t lost_at = 0;                 // its queue; 0: it is in one, or never was
@@ -58,6 +59,7 @@ class Schedulers {
   Schedulers(Loop& loop);
   void ask(std::uint64_t id);
   std::optional<std::size_t> next(const Question& question) const;
+  void answers(const Question& question);
   void answered(std::uint64_t id, Result<wire::Placed> answer);
   void failed(std::uint64_t id, const Error& why);
   void tell_holding(Member& member);

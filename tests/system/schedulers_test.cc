@@ -32,13 +32,16 @@ struct Guest2 {
   Guest first;
   wire::Report report;
   std::unique_ptr<ControlClient> second;
+  std::uint64_t second_has = 0;  // which epoch
   Timer again;
   Guest2(Pool& pool, const Spare& spare) : first(pool, "guest1"), report(first.report), again(pool.loop) {
     second =
         std::move(*ControlClient::connect(pool.loop, spare.address, spare.self.public_key(), first.self,
                                           {[this](wire::Control&& message) {
-                                             if (const auto* taken = std::get_if<wire::ReportTaken>(&message))
+                                             if (const auto* taken = std::get_if<wire::ReportTaken>(&message)) {
+                                               second_has = taken->epoch;
                                                report.epoch = std::max(report.epoch, taken->epoch);
+                                             }
                                            },
                                            {}}));
     again.every(100, [this] {
@@ -46,6 +49,12 @@ struct Guest2 {
       first.socket->send(report);
       second->send(report);
     });
+  }
+  // Both have the guest, with one epoch.
+  bool agreed() const {
+    if (first.heard.empty()) return false;
+    const auto* taken = std::get_if<wire::ReportTaken>(&first.heard.back());
+    return taken && taken->epoch == second_has && second_has != 0;
   }
 };
 
@@ -63,7 +72,8 @@ struct World {
         pool.loop, {{pool.address, pool.self.public_key()}, {spare.address, spare.self.public_key()}}, home);
     REQUIRE(made);
     schedulers = std::move(*made);
-    pool.run_for(500);
+    REQUIRE(pool.run_until([&] { return guest.agreed(); }));
+    pool.run_for(500);  // the deputy's own links
   }
   wire::Place question(bool may_wait = false) const {
     wire::Place place;

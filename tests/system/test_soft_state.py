@@ -255,6 +255,20 @@ class TwoSchedulers(Jobs, unittest.TestCase):
         self.schedulers[0].kill(signal.SIGCONT)
         self.assertTrue(wait_until(lambda: self.asked(0), 20), "the first one is asked again")
 
+    def test_what_one_that_hung_places_late_is_given_back(self):
+        """Else it would count there as a job that is about to start, for 35 s."""
+        self.assertTrue(self.asked(0))
+        self.schedulers[0].kill(signal.SIGSTOP)
+        done = self.pool.ssirun("--remote", "sh", "-c", "echo x >>ran")
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        placed = lambda: self.schedulers[0].log.read_text().count("is expected to end first")
+        before = placed()
+        self.schedulers[0].kill(signal.SIGCONT)
+        self.assertTrue(wait_until(lambda: placed() > before, 10), "it answers what it was asked")
+        for agent in self.agents:  # waits for what is placed there too
+            self.assertEqual(self.pool.ssi("drain", agent.name, timeout=20).returncode, 0)
+        self.assertEqual((self.pool.work / "ran").read_text(), "x\n")
+
     def test_who_waits_goes_on_waiting_at_the_second(self):
         for agent in self.agents:
             self.assertEqual(self.pool.ssi("drain", agent.name).returncode, 0)
