@@ -271,7 +271,8 @@ class TwoSchedulers(Jobs, unittest.TestCase):
 
     def test_who_waits_goes_on_waiting_at_the_second(self):
         for agent in self.agents:
-            self.assertEqual(self.pool.ssi("drain", agent.name).returncode, 0)
+            done = self.pool.ssi("drain", agent.name)
+            self.assertEqual(done.returncode, 0, done.stderr)
         job = self.start("--wait", "--remote", "echo", "ran")
         time.sleep(1)
         self.schedulers[0].kill()
