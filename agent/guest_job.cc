@@ -162,6 +162,7 @@ void GuestJob::on_control() {
     if (!started_) return events_.failed(ECHILD);  // its init died before it could say anything
     inside::FromInit killed{};
     killed.wait_status = SIGKILL;
+    exited_.unseen = !ended_;
     if (!ended_) leader_ended(killed);
     return when_quiet();
   }

@@ -19,7 +19,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto unknown_for = std::chrono::seconds(5);  // a scheduler that was restarted has yet to hear of it
+// A scheduler that was restarted has yet to hear of the guest; another one than took the order, of its draining.
+constexpr auto unknown_for = std::chrono::seconds(5);
 constexpr int resumed_ms = 5'000;
 constexpr int for_ever_ms = std::numeric_limits<int>::max();
 
@@ -98,8 +99,14 @@ int drain_command(int argc, char** argv) {
   if (now) return fmt::print("{} is draining; its jobs were ended\n", printable(*guest)), 0;
   {
     Progress progress(*guest);
+    const auto began = Clock::now();
+    bool was_draining = false;
     const auto empty = watch_guest(*guest, for_ever_ms, [&](const wire::GuestStatus& is) -> Result<bool> {
-      if (is.state != "draining") return failure(*guest + " was resumed");
+      if (is.state != "draining") {
+        if (!was_draining && Clock::now() - began < unknown_for) return false;
+        return failure(*guest + " was resumed");
+      }
+      was_draining = true;
       const auto jobs = is.jobs.size() + is.promised;
       if (jobs > 0) progress.show(jobs);
       return jobs == 0;

@@ -561,8 +561,9 @@ struct Exited {
   std::int32_t spoiled_by = 0;  // with that errno
   std::vector<StreamRecord> outputs;  // what the job has said, when nothing of it survives: all of that must be home
   std::uint8_t out_of_memory = 0;     // 1: the guest's kernel killed it for want of memory
+  std::uint8_t unseen = 0;  // 1: nobody saw how it ended; it was killed, and its init with it
   SSI_FIELDS(job, wait_status, cpu_us, max_rss, positions, survivors, typed_ahead, spoiled, spoiled_by, outputs,
-             out_of_memory)
+             out_of_memory, unseen)
 };
 
 // The job has, or has not, the foreground of its terminal: as its caller has at home. Who reads in the background is stopped.

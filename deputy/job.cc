@@ -468,7 +468,13 @@ void Job::stopped(const wire::Stopped& how) {
 void Job::exited(const wire::Exited& how) {
   if (state_ != State::running) return;
   if (!needs_.empty()) return recall();
-  if (how.out_of_memory && !std::exchange(out_of_memory_, true) && why_not_again().empty()) return ran_out_of_memory();
+  if (how.out_of_memory && !std::exchange(out_of_memory_, true) && why_not_again().empty())
+    return failed_by_guest(place_.guest + " ran out of memory");
+  if (how.unseen) {
+    const auto what = place_.guest + " killed the job's first process";
+    if (const auto not_again = why_not_again(); !not_again.empty()) return fail_not_again(what, not_again);
+    return failed_by_guest(what);
+  }
   state_ = State::settling;
   exited_ = how;
   streams_->keep_no_more();

@@ -75,7 +75,8 @@ class Job {
   void needs_home(const std::string& reason);  // the job met what only home has
   void recall();                               // it has ended for that
   void lost(const Error& why);
-  void ran_out_of_memory();
+  void failed_by_guest(const std::string& what);
+  void fail_not_again(const std::string& what, const std::string& why);
   std::string why_not_again() const;           // "": it can be rolled back and run once more
   void roll_back(const std::string& after, std::function<void()> then);
   void run_again(const std::string& after);    // elsewhere, else at home

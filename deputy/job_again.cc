@@ -24,13 +24,16 @@ void Job::lost(const Error& why) {
   if (state_ != State::running && !may_have_run) return home(place_.guest + " was lost: " + why.text());
   const auto what = place_.guest + " was lost while the job ran (" + why.text() + ")";
   if (const auto not_again = may_have_run ? "its start was not acknowledged" : why_not_again(); !not_again.empty())
-    return fail(what + "; it is not run again, since " + not_again + "; what it had written stays as it is");
+    return fail_not_again(what, not_again);
   roll_back(what, [this, what] { needs_.empty() ? run_again(what) : go_home_again(what); });
 }
 
-// Killed for want of the guest's own memory: home may have more, or another guest.
-void Job::ran_out_of_memory() {
-  const auto what = place_.guest + " ran out of memory";
+void Job::fail_not_again(const std::string& what, const std::string& why) {
+  fail(what + "; it is not run again, since " + why + "; what it had written stays as it is");
+}
+
+// It has killed the job, for want of memory or for nothing that the job did: home may do better, or another guest.
+void Job::failed_by_guest(const std::string& what) {
   kill();
   roll_back(what, [this, what] { run_again(what); });
 }

@@ -174,12 +174,14 @@ struct World {
   }
   void check_as_before() {
     const auto now = look();
-    for (const auto& [path, text] : before) {
+    for (const auto& entry : before) {
+      const auto &path = entry.first, &text = entry.second;
       CAPTURE(path);
       const auto found = now.find(path);
       CHECK((found == now.end() ? "gone" : found->second) == text);
     }
-    for (const auto& [path, text] : now) {
+    for (const auto& entry : now) {
+      const auto &path = entry.first, &text = entry.second;
       CAPTURE(path);
       CHECK(before.contains(path));
     }

@@ -50,6 +50,15 @@ class Again(unittest.TestCase):
         os.kill(self.pool.guest_pid(guest), signal.SIGKILL)
         return guest
 
+    def kill_init(self):
+        """Kills the first process of the job's own when it has come to its pause, and so all of them."""
+        self.assertTrue(wait_until(self.where, 20))
+        self.mark.write_text("")
+        pid = subprocess.check_output(["pgrep", "-fx", "--ns", str(self.pool.guest_pid(self.where())), "--nslist", "net", self.sleep], text=True)
+        for _ in range(2):  # sleep, sh
+            pid = subprocess.check_output(["ps", "-o", "ppid=", "-p", pid.strip()], text=True)
+        os.kill(int(pid), signal.SIGKILL)
+
     def ended(self, job, timeout=40):
         out, errors = job.communicate(timeout=timeout)
         return job.returncode, out, errors.decode()
@@ -76,6 +85,18 @@ class Again(unittest.TestCase):
         self.lose()
         self.assertEqual(self.ended(job), (0, expected, ""))
         self.assertEqual(tree(work), tree(copy))
+
+    def test_its_first_process_is_killed(self):
+        """No status of its own: nobody knows how far it has come."""
+        job = self.start("echo x >>made; pause; echo y >>made", stdout=subprocess.DEVNULL)
+        self.kill_init()
+        status, _, errors = self.ended(job)
+        self.assertEqual((status, (self.pool.work / "made").read_text()), (0, "x\ny\n"), errors)
+        job = self.start("pause", "--remote", "--retries", "0")
+        self.kill_init()
+        status, _, errors = self.ended(job)
+        self.assertEqual(status, 125)
+        self.assertRegex(errors, r"^ssirun: guest\d killed the job's first process; it is not run again, since [^\n]*\n$")
 
     def test_output_that_was_delivered_is_not_repeated(self):
         job = self.start("seq 50000; pause; seq 50001 100000")
