@@ -181,7 +181,7 @@ struct World {
       CHECK((found == now.end() ? "gone" : found->second) == text);
     }
     for (const auto& entry : now) {
-      const auto &path = entry.first, &text = entry.second;
+      const auto& path = entry.first;
       CAPTURE(path);
       CHECK(before.contains(path));
     }
