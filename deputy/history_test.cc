@@ -27,6 +27,7 @@ struct Folder {
   std::string read(const std::string& sql) const {
     sqlite3* database = nullptr;
     REQUIRE(::sqlite3_open_v2(file.c_str(), &database, SQLITE_OPEN_READONLY, nullptr) == SQLITE_OK);
+    ::sqlite3_busy_timeout(database, 5'000);
     std::string text;
     const auto take = [](void* into, int, char** values, char**) {
       auto& joined = *static_cast<std::string*>(into);
@@ -186,6 +187,8 @@ TEST_CASE("while the file hangs, no more than the newest changes are kept") {
   for (std::uint64_t id = 1; id <= 12'500; ++id) history.ended(history.began(job(id)), "k", false, end(3));
   answers.set_value();
   run_for(loop, 1000);
+  for (int tries = 0; tries < 20 && folder.read("SELECT MAX(id) FROM jobs") != "12500"; ++tries)
+    run_for(loop, 500);
   CHECK(folder.read("SELECT COUNT(*) FROM jobs") == "2500");
   CHECK(folder.read("SELECT MAX(id) FROM jobs") == "12500");
 }
