@@ -101,6 +101,7 @@ class OneScheduler(Jobs, unittest.TestCase):
     def test_a_job_placed_before_it_died_counts_for_the_next_one(self):
         """Its home says so: no report lists what has not begun."""
         self.assertEqual(self.pool.ssirun("--remote", "true").returncode, 0)
+        self.assertTrue(wait_until(lambda: not any(guest["jobs"] for guest in self.pool.status().values()), 10))
         stopped = self.pool.guest_pid(1)
         os.kill(stopped, signal.SIGSTOP)  # takes no session, while its reporter goes on
         self.addCleanup(os.kill, stopped, signal.SIGCONT)
