@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 #include <cstring>
 
+#include "cli/become.h"
 #include "cli/options.h"
 #include "cli/status_query.h"
 #include "common/identity.h"
@@ -18,7 +18,7 @@
 namespace ssi {
 namespace {
 
-constexpr char help[] =
+constexpr char guest_build_help[] =
     "usage: ssi guest build DIR [--scheduler HOST:PORT[#KEY],...] [--token TOKEN]\n"
     "Makes DIR: kernel, initramfs, xl configurations and README. Copy it to a Xen host and start it there.\n"
     "  --scheduler HOST:PORT   where guests reach the scheduler, or several; else those known here. Without "
@@ -53,20 +53,11 @@ Result<SchedulerList> schedulers_for_guests(const std::string& named) {
   return schedulers;
 }
 
-int become(const std::vector<std::string>& words) {
-  std::vector<char*> argv;
-  for (const auto& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  std::fflush(stdout);
-  ::execv(argv[0], argv.data());
-  return errno;
-}
-
 }  // namespace
 
 int guest_command(int argc, char** argv) {
   std::string named, token;
-  Options options("ssi guest build", help);
+  Options options("ssi guest build", guest_build_help);
   options.value("scheduler", [&](const std::string& text) { return !(named = text).empty(); });
   options.value("token", [&](const std::string& text) { return is_token(token = text); });
   if (auto status = options.parse(argc, argv)) return *status;
@@ -93,8 +84,7 @@ int guest_command(int argc, char** argv) {
   }
   // The script shall not take a directory for an option of the tools that it calls.
   const auto directory = words[1][0] == '-' ? "./" + words[1] : words[1];
-  const int error = become({*script, directory, *agent, addresses, keys, token});
-  return options.failed(*script + ": " + std::strerror(error));
+  return options.failed(become({*script, directory, *agent, addresses, keys, token}).text());
 }
 
 }  // namespace ssi

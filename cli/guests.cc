@@ -17,7 +17,7 @@
 namespace ssi {
 namespace {
 
-constexpr char help[] =
+constexpr char guests_help[] =
     "usage: ssi guests list [--json]\n"
     "       ssi guests token [--for TIME]\n"
     "       ssi guests approve FINGERPRINT\n"
@@ -100,7 +100,7 @@ std::string guests_json(const std::vector<wire::GuestEntry>& guests) {
 }
 
 int guests_command(int argc, char** argv) {
-  Options options("ssi guests", help);
+  Options options("ssi guests", guests_help);
   bool json = false, timed = false;
   std::uint32_t seconds = 30 * 60;
   options.flag("json", json);

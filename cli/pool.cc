@@ -17,7 +17,7 @@ namespace ssi {
 namespace {
 
 constexpr int max_guests = 64;
-constexpr char help[] =
+constexpr char pool_help[] =
     "usage: ssi pool up [--guests N] [--scheduler-only] [--listen HOST:PORT]\n"
     "       ssi pool down\n"
     "The embedded pool: a scheduler and guests on this machine, each guest in namespaces of its own.\n"
@@ -114,7 +114,7 @@ int pool_command(int argc, char** argv) {
   int guests = -1;
   bool scheduler_only = false;
   std::string listen;
-  Options options("ssi pool", help);
+  Options options("ssi pool", pool_help);
   options.value("guests", [&](const std::string& text) { return take_guests(text, guests); });
   options.flag("scheduler-only", scheduler_only);
   options.value("listen", [&](const std::string& text) { return !(listen = text).empty(); });

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/allow.h"
+#include "cli/become.h"
 #include "cli/options.h"
 #include "common/paths.h"
 
@@ -43,14 +44,6 @@ std::vector<std::string> command_line(const std::vector<std::string>& words) {
   return line;
 }
 
-Status become(std::vector<std::string> line) {
-  std::vector<char*> argv;
-  for (auto& word : line) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  ::execv(argv[0], argv.data());
-  return os_error(line[0]);
-}
-
 }  // namespace
 
 int shell_command(int argc, char** argv) {
@@ -67,7 +60,7 @@ int shell_command(int argc, char** argv) {
   const std::vector<std::string> words(argv + (has_option ? 2 : 1), argv + argc);
   if (auto compiled = compile_allow_list(); !compiled) return options.failed(compiled.error().text());
   if (auto preloaded = preload_shim(); !preloaded) return options.failed(preloaded.error().text());
-  return options.failed(become(command_line(words)).error().text());
+  return options.failed(become(command_line(words)).text());
 }
 
 }  // namespace ssi
