@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include "common/fd.h"
 #include "tests/system/view_storm.h"
@@ -115,14 +116,20 @@ TEST_CASE("10 000 entries, 5 GiB of nothing, names of all bytes") {
   CHECK(run_guest([](Guest& guest) {
           std::filesystem::create_directory(guest.home("many"));
           for (int i = 0; i < 10'000; ++i) put(guest.home("many/file" + std::to_string(i)), "");
-          std::set<std::string> seen;
-          for (const auto& entry : std::filesystem::directory_iterator(guest.view("many"))) {
-            guest.expect(entry.is_regular_file() && ::access(entry.path().c_str(), F_OK) == 0, "a file");
-            guest.expect(seen.insert(entry.path().filename()).second, "each name once");
+          // A machine that stands still for a second lets names expire, so the best walk of three counts.
+          auto fewest = ~std::uint64_t{0};
+          for (int walk = 0; walk < 3; ++walk) {
+            const auto before = guest.asked().lookups;
+            std::set<std::string> seen;
+            for (const auto& entry : std::filesystem::directory_iterator(guest.view("many"))) {
+              guest.expect(entry.is_regular_file() && ::access(entry.path().c_str(), F_OK) == 0, "a file");
+              guest.expect(seen.insert(entry.path().filename()).second, "each name once");
+            }
+            guest.expect(seen.size() == 10'000, "10 000 names, not " + std::to_string(seen.size()));
+            fewest = std::min<std::uint64_t>(fewest, guest.asked().lookups - before);
+            std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // the next one knows none of them
           }
-          guest.expect(seen.size() == 10'000, "10 000 names, not " + std::to_string(seen.size()));
-          const auto asked = guest.asked();
-          guest.expect(asked.lookups < 6000, "no lookup for each name, not " + std::to_string(asked.lookups));
+          guest.expect(fewest < 2000, "no lookup for each name, not " + std::to_string(fewest));
 
           constexpr off_t huge = 5ll << 30;
           const Fd sparse(::open(guest.view("sparse").c_str(), O_RDWR | O_CREAT, 0644));
