@@ -65,23 +65,27 @@ struct Effects::UnderWay {
   }
 };
 
-Effects::Effects(Loop& loop, std::string state) : loop_(loop), state_(std::move(state)) {
-  if (!state_.empty()) UndoKeep::sweep(state_);
-}
+Effects::Effects(Loop& loop, std::string state)
+    : loop_(loop), state_(std::move(state)), claim_(state_.empty() ? Fd() : UndoKeep::claim(state_)) {}
 
 // Null: of nobody that is known. A change that nobody can tell whose it is may be any one's of that session.
 Answer<Effects::Journalled*> Effects::journalled(const Change& change) {
+  const auto only = [this](Journalled& one) {
+    drop_if_useless(one);
+    return &one;
+  };
+  if (change.job) {
+    const auto found = journals_.find(change.job);
+    if (found == journals_.end()) return nullptr;
+    if (found->second.fenced) return fails(ESTALE);
+    return only(found->second);
+  }
   std::vector<Journalled*> concerned;
   for (auto& [job, each] : journals_)
-    if (change.job ? job == change.job
-                   : !each.fenced && (!change.session || !each.session || each.session == change.session))
+    if (!each.fenced && (!change.session || !each.session || each.session == change.session))
       concerned.push_back(&each);
   if (concerned.empty()) return nullptr;
-  if (concerned.size() == 1 && concerned.front()->fenced) return fails(ESTALE);
-  if (concerned.size() == 1) {
-    drop_if_useless(*concerned.front());
-    return concerned.front();
-  }
+  if (concerned.size() == 1) return only(*concerned.front());
   for (auto* each : concerned) {
     each->journal->blame();
     each->journal->forfeit("it cannot be told which job changed what");

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The one door through which jobs change home's files. It numbers each change; what must happen before a
-// change (the policy's word today; the undo journal, notices to other holders of a lease) happens here and
-// nowhere else.
+// change (the policy's word, and the undo journal's look at how all was) happens here and nowhere else.
 #pragma once
 
 #include <cstdint>
@@ -61,8 +60,7 @@ struct Change {
 // Loop thread only.
 class Effects {
  public:
-  // `state`: a directory of ours for what is kept of the files that jobs change; "": none. What a deputy that died has left there,
-  // or noted there, is removed.
+  // `state`: a directory of ours for what is kept of the files that jobs change; "": none. See UndoKeep::claim().
   explicit Effects(Loop& loop, std::string state = {});
 
   // EROFS, or wire::hidden, when the policy keeps jobs from it (logged); else the errno of `perform`, which does it, or queues
@@ -121,6 +119,7 @@ class Effects {
 
   Loop& loop_;
   const std::string state_;
+  const Fd claim_;
   std::shared_ptr<UndoRoom> room_ = std::make_shared<UndoRoom>();
   std::uint64_t last_ = 0;
   std::map<std::uint64_t, Journalled> journals_;  // by job

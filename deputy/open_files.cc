@@ -88,7 +88,7 @@ void FileService::serve(Id id, const wire::Open& m, std::string_view) {
                    later([id, m](FileService& self) { self.answer(id, self.open(m)); }));
 }
 
-// Runs on the loop, so that a request that is pipelined behind it finds the handle.
+// Runs on the loop, so that a request that is pipelined behind it finds the handle; but for O_TRUNC, for which a guest waits.
 Answer<wire::Attr> FileService::open(const wire::Open& m) {
   const auto held = hold(m.node);
   if (!held) return fails(held.error());

@@ -14,8 +14,7 @@ namespace {
 
 using Kind = Change::Kind;
 
-constexpr std::size_t most_held = 1000;  // descriptors, of one journal
-constexpr std::uint64_t block = 4096;    // small changes of a file share what is kept
+constexpr std::uint64_t block = 4096;  // small changes of a file share what is kept
 constexpr auto changed_too = "a file that it changed was changed by somebody else too";
 
 void note(UndoFile& file, const wire::Attr& attr) {
@@ -134,6 +133,7 @@ std::optional<std::string> UndoJournal::xattr_of(int fd, const std::string& name
 
 // Files lead to each other: those above, as it was and as it is.
 UndoJournal::~UndoJournal() {
+  keep_->room().let_go(held_);
   for (auto& [id, weak] : by_id_)
     if (const auto file = weak.lock()) file->was = file->is = {};
 }
@@ -171,8 +171,17 @@ void UndoJournal::touch(const UndoFilePtr& file, int fd) {
   struct statx status;
   if (stat_of(fd, status) != 0) return forfeit("a file that it changed cannot be looked at");
   file->original = attr_of(status);
-  if (file->is.name.empty()) file->held.reset(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (file->is.name.empty() && !hold(*file, Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 3))))
+    forfeit("it changed more files without a name than can be held");
   touched_.push_back(file);
+}
+
+bool UndoJournal::hold(UndoFile& file, Fd fd) {
+  if (file.held) return true;
+  if (!keep_->room().hold()) return false;
+  ++held_;
+  file.held = std::move(fd);
+  return true;
 }
 
 void UndoJournal::keep_xattr(const UndoFilePtr& file, int fd, const std::string& name) {
@@ -191,10 +200,7 @@ bool UndoJournal::keep_name(const UndoFilePtr& file, int dir, std::string_view n
     return false;
   }
   struct statx status;
-  if (stat_of(fd.get(), status) == 0 && status.stx_nlink > 1 && (file->held || held_ < most_held)) {
-    if (!file->held) ++held_, file->held = std::move(fd);
-    return false;
-  }
+  if (stat_of(fd.get(), status) == 0 && status.stx_nlink > 1 && hold(*file, std::move(fd))) return false;
   const auto link = keep_->link(dir, std::string(name), file->id);
   if (!link) {
     forfeit("it removed " + std::string(name) + ", which could not be kept: " + link.error().text());

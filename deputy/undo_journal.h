@@ -141,6 +141,7 @@ class UndoJournal {
   UndoFilePtr know(const Node& node);
   UndoFilePtr know(const UndoFilePtr& dir, std::string_view name, const FileId& id);
   void touch(const UndoFilePtr& file, int fd);
+  bool hold(UndoFile& file, Fd fd);
   bool keep_name(const UndoFilePtr& file, int dir, std::string_view name);
   void keep_xattr(const UndoFilePtr& file, int fd, const std::string& name);
   void bind(const UndoFilePtr& dir, std::string_view name, const UndoFilePtr& was, const UndoFilePtr& is);
@@ -155,7 +156,7 @@ class UndoJournal {
   std::size_t prune_at_ = 1024;
   std::vector<UndoFilePtr> touched_;  // those that have an original
   std::vector<UndoFilePtr> parted_;   // those that have a link
-  std::size_t held_ = 0;              // descriptors
+  std::size_t held_ = 0;              // descriptors, of those that all journals may hold
   Names names_;                       // that do not mean what they did
 };
 

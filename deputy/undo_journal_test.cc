@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -313,6 +314,27 @@ TEST_CASE("each kind of change is undone") {
   world.check_undone();
 }
 
+TEST_CASE("a file that the job has replaced is never missing while that is undone") {
+  World world;
+  world.put("new", "text");
+  CHECK(world.rename("new", "a") == 0);
+  const Fd seen(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  REQUIRE(::inotify_add_watch(seen.get(), world.home.path().c_str(), IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO) >= 0);
+  world.check_undone();
+  alignas(inotify_event) char events[4096];
+  const auto size = ::read(seen.get(), events, sizeof events);
+  bool came = false;
+  for (ssize_t at = 0; at < size;) {
+    const auto* event = reinterpret_cast<const inotify_event*>(events + at);
+    if (std::string_view(event->name) == "a") {
+      CHECK(event->mask == IN_MOVED_TO);
+      came = true;
+    }
+    at += static_cast<ssize_t>(sizeof *event + event->len);
+  }
+  CHECK(came);
+}
+
 TEST_CASE("what somebody else has changed since is left as it is, and all the rest") {
   World world;
   const auto later = [&](const std::string& name, const std::string& content) {
@@ -434,9 +456,9 @@ TEST_CASE("what is kept makes room when the disk is full") {
 }
 
 TEST_CASE("what a deputy that died has left is removed, and nothing else") {
-  char path[] = "/tmp/ssi-undo-test-XXXXXX";
-  REQUIRE(::mkdtemp(path));
-  const std::string state = path, mine = std::string(UndoKeep::prefix) + std::to_string(::geteuid()) + "-1";
+  const TestHome home;
+  const std::string state = home.path("undo"),
+                    mine = std::string(UndoKeep::prefix) + std::to_string(::geteuid()) + "-1";
   fs::create_directories(state + "/state/" + mine);
   fs::create_directories(state + "/" + mine);
   fs::create_directories(state + "/other");
@@ -445,11 +467,17 @@ TEST_CASE("what a deputy that died has left is removed, and nothing else") {
   std::ofstream(state + "/other/1") << "mine";
   fs::create_symlink(state + "/" + mine, state + "/state/" + mine + "2");
   fs::create_symlink(state + "/other", state + "/state/" + mine + "3");
-  UndoKeep::sweep(state + "/state");
+  {
+    const Fd claimed = UndoKeep::claim(state + "/state");
+    CHECK(fs::is_empty(state + "/state"));
+    CHECK_FALSE(fs::exists(state + "/" + mine));
+    CHECK(fs::exists(state + "/other/1"));
+    fs::create_directories(state + "/state/" + mine);
+    const Fd another = UndoKeep::claim(state + "/state");
+    CHECK(fs::exists(state + "/state/" + mine));  // of one that lives
+  }
+  const Fd next = UndoKeep::claim(state + "/state");
   CHECK(fs::is_empty(state + "/state"));
-  CHECK_FALSE(fs::exists(state + "/" + mine));
-  CHECK(fs::exists(state + "/other/1"));
-  fs::remove_all(state);
 }
 
 // Random sequences. On failure the seed is shown, and SSI_UNDO_SEED runs it alone.

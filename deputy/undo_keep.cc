@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
@@ -126,16 +127,14 @@ bool UndoKeep::empty() const {
 }
 
 bool UndoKeep::give_up() {
-  const std::lock_guard lock(mutex_);
-  if (forfeited_.empty()) forfeited_ = "what was kept to undo its changes had to make room on the disk";
-  over_ = true;
-  const bool any = std::ranges::any_of(
-      shelves_, [](const auto& shelf) { return (shelf->links || shelf->store) && !shelf->removed; });
+  forfeit("what was kept to undo its changes had to make room on the disk");
   remove_all();
-  return any;
+  return !empty();
 }
 
+// Nobody adds a shelf, or to one, when it is forfeited.
 void UndoKeep::remove_all() {
+  const std::lock_guard lock(removing_);
   removed_ = true;
   for (const auto& shelf : shelves_) {
     if (shelf->store) (void)::ftruncate(shelf->store.get(), 0);
@@ -144,6 +143,14 @@ void UndoKeep::remove_all() {
     unnoticed(shelf->place.get(), [&] { ::unlinkat(shelf->place.get(), shelf->name.c_str(), AT_REMOVEDIR); });
     if (!shelf->record.empty()) ::unlink(shelf->record.c_str());
   }
+}
+
+Fd UndoKeep::claim(const std::string& state) {
+  Fd claimed(::open(state.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!claimed) return claimed;
+  if (::flock(claimed.get(), LOCK_EX | LOCK_NB) == 0) sweep(state);
+  ::flock(claimed.get(), LOCK_SH);  // another one's sweep is soon over
+  return claimed;
 }
 
 void UndoKeep::sweep(const std::string& state) {
@@ -182,8 +189,8 @@ UndoKeep::Shelf& UndoKeep::shelf_for(int fd) {
 
 Result<UndoKeep::Link> UndoKeep::link(int dir, const std::string& name, const FileId& is) {
   const std::lock_guard lock(mutex_);
-  auto& shelf = shelf_for(dir);
   if (!forfeited_.empty()) return failure(forfeited_);
+  auto& shelf = shelf_for(dir);
   if (!shelf.place) return os_error("no place to keep it", EACCES);
   if (!shelf.links) {
     shelf.name = our_name();
@@ -229,16 +236,23 @@ Status UndoKeep::make_store(Shelf& shelf) {
 }
 
 bool UndoKeep::clone(int file, std::uint64_t size, std::vector<Piece>& pieces) {
-  const std::lock_guard lock(mutex_);
-  auto& shelf = shelf_for(file);
-  if (!forfeited_.empty() || !make_store(shelf) || !shelf.clones) return false;
   const Fd source(::open(ProcPath(file).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  file_clone_range range{source.get(), 0, 0, (shelf.end + aligned - 1) / aligned * aligned};
-  shelf.clones = source && ::ioctl(shelf.store.get(), FICLONERANGE, &range) == 0;
-  if (!shelf.clones) return false;
-  pieces.push_back({0, size, shelf.store.get(), range.dest_offset});
-  shelf.end = range.dest_offset + size;
-  return true;
+  std::unique_lock lock(mutex_);
+  if (!source || !forfeited_.empty()) return false;
+  auto& shelf = shelf_for(file);
+  if (!make_store(shelf) || !shelf.clones) return false;
+  const auto place = (shelf.end + aligned - 1) / aligned * aligned;
+  shelf.end = place + size;
+  const int store = shelf.store.get();
+  lock.unlock();  // it may wait for what is dirty of the file
+  file_clone_range range{source.get(), 0, 0, place};
+  if (::ioctl(store, FICLONERANGE, &range) == 0) {
+    pieces.push_back({0, size, store, place});
+    return true;
+  }
+  lock.lock();
+  shelf.clones = false;
+  return false;
 }
 
 Status UndoKeep::save(int file, std::uint64_t from, std::uint64_t to, std::vector<Piece>& pieces) {
@@ -300,9 +314,10 @@ Status UndoKeep::restore(int file, const Piece& piece) {
   std::string buffer(std::min<std::size_t>(buffer_size, length), '\0');
   for (std::uint64_t done = 0; done < length;) {
     const auto part = std::min<std::size_t>(buffer.size(), length - done);
-    if (piece.store >= 0 && ::pread(piece.store, buffer.data(), part, static_cast<off_t>(piece.at + done)) !=
-                                static_cast<ssize_t>(part))
-      return os_error("read what was kept", errno ? errno : EIO);
+    const auto got =
+        piece.store < 0 ? static_cast<ssize_t>(part)
+                        : ::pread(piece.store, buffer.data(), part, static_cast<off_t>(piece.at + done));
+    if (got != static_cast<ssize_t>(part)) return os_error("read what was kept", got < 0 ? errno : EIO);
     const auto put = ::pwrite(file, buffer.data(), part, static_cast<off_t>(piece.from + done));
     if (put <= 0) return os_error("write", put < 0 ? errno : EIO);
     done += static_cast<std::size_t>(put);

@@ -32,8 +32,9 @@ class UndoKeep {
   UndoKeep(const UndoKeep&) = delete;
   UndoKeep& operator=(const UndoKeep&) = delete;
 
-  // Removes what a deputy that died has left behind, and nothing else.
-  static void sweep(const std::string& state);
+  // Makes `state` ours for as long as what it returns is open. Whoever does so while nobody else has it removes what deputies
+  // that died have left there, and nothing else. (One user may have several deputies, one for each XDG_RUNTIME_DIR.)
+  static Fd claim(const std::string& state);
 
   // From now on it is not complete, for that reason (the first one counts), and nothing more is kept.
   void forfeit(const std::string& why);
@@ -42,7 +43,8 @@ class UndoKeep {
   bool removed() const { return removed_; }
   bool empty() const;
 
-  // Removes what is kept, since its space is needed: it is forfeited.
+  // Removes what is kept, since its space is needed: it is forfeited. Takes a disk's time, for which nothing else here waits. False:
+  // nothing was ever kept.
   bool give_up();
 
   struct Link {
@@ -74,10 +76,12 @@ class UndoKeep {
   bool take(std::uint64_t bytes);
   Status copy(int from, Piece whole, std::vector<Piece>& pieces);
   void remove_all();
+  static void sweep(const std::string& state);
 
   const std::string state_;
   std::shared_ptr<UndoRoom> room_;
-  mutable std::mutex mutex_;  // its users are threads that change different files
+  std::mutex removing_;       // held by who removes all; taken before the other one
+  mutable std::mutex mutex_;  // its users are threads that change different files, and the loop, which waits for none of them
   std::vector<std::unique_ptr<Shelf>> shelves_;
   std::uint64_t bytes_, links_ = 0;
   const std::uint64_t most_;
@@ -86,9 +90,15 @@ class UndoKeep {
   std::atomic<bool> removed_ = false;
 };
 
-// All that is kept takes space that jobs may need: then it goes.
+// What all journals share. All that is kept takes space that jobs may need: then it goes.
 class UndoRoom {
  public:
+  static constexpr std::size_t most_held = 1000;  // descriptors of files whose names are gone
+
+  // Loop thread. False: there are as many as there may be.
+  bool hold() { return held_ < most_held && ++held_; }
+  void let_go(std::size_t count) { held_ -= count; }
+
   void add(UndoKeep& keep);
   void remove(UndoKeep& keep);
   // After ENOSPC or EDQUOT. False: nothing was kept.
@@ -97,6 +107,7 @@ class UndoRoom {
  private:
   std::mutex mutex_;
   std::vector<UndoKeep*> keeps_;
+  std::atomic<std::size_t> held_ = 0;  // a journal may end on another thread
 };
 
 inline bool wants_room(int error) {

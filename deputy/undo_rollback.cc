@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Restores what a journal knows. First all is looked at: what is not as the job left it stays, and so does all the rest. Then
-// directories that were there come back to their places, those above first, then names of files; what the job made is removed; and
-// at last come content and attributes.
+// directories that were there come back to their places, those above first, then names of files; what the job made is removed, or
+// replaced in one step, so that no name is ever without a file; and at last come content and attributes.
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -79,6 +79,7 @@ class UndoRollback {
   std::set<const UndoFile*> remade_;
   std::set<std::pair<UndoFilePtr, std::string>> free_;  // names whose file has been moved to where it was
   std::vector<Placed> placed_;
+  std::set<std::pair<UndoFilePtr, std::string>> replaced_;  // names whose file goes when another one comes back
   std::size_t count_ = 0;
 };
 
@@ -221,6 +222,7 @@ Status UndoRollback::put_back(const UndoFilePtr& file, const UndoFilePtr& dir, c
     at = std::string(UndoKeep::prefix) + std::to_string(::getpid()) + "-" + std::to_string(++count_);
     if (put((*fd)->get(), at.c_str()) != 0) return os_error(printable(path_of({dir, at})));
     placed_.push_back({file, dir, at, name});
+    if (!is_directory(*file)) replaced_.insert({dir, name});
   }
   file->is = {dir, at};
   return {};
@@ -307,7 +309,7 @@ Status UndoRollback::clear() {
     if (!binding.is || free_.contains(place)) continue;
     if (is_directory(*binding.is))
       directories.emplace_back(depth(*binding.is, &UndoFile::is), &place);
-    else if (auto done = remove(place, 0); !done)
+    else if (auto done = replaced_.contains(place) ? Status() : remove(place, 0); !done)
       return done;
     if (auto& is = binding.is->is;
         is.dir == place.first && is.name == place.second && !is_directory(*binding.is))
@@ -323,7 +325,8 @@ Status UndoRollback::name_finally() {
   for (const auto& [file, dir, at, name] : placed_) {
     const auto fd = directory(dir);
     if (!fd) return tl::make_unexpected(fd.error());
-    if (::renameat2((*fd)->get(), at.c_str(), (*fd)->get(), name.c_str(), RENAME_NOREPLACE) != 0)
+    const unsigned flags = replaced_.contains({dir, name}) ? 0 : RENAME_NOREPLACE;
+    if (::renameat2((*fd)->get(), at.c_str(), (*fd)->get(), name.c_str(), flags) != 0)
       return os_error(printable(path_of({dir, name})));
     if (file->is.dir == dir && file->is.name == at) file->is.name = name;
   }
