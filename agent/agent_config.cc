@@ -3,6 +3,7 @@
 
 #include "common/config.h"
 #include "common/identity.h"
+#include "common/printable.h"
 #include "common/toml_table.h"
 
 namespace ssi {
@@ -58,6 +59,8 @@ Status check_complete(const AgentOptions& options) {
     return failure(
         "name, scheduler, scheduler key and key file are all needed, by options or --config; try 'ssi-agent "
         "--help'");
+  for (const auto& address : options.schedulers)
+    if (!is_address(address)) return failure("the scheduler must be HOST:PORT, not '" + printable(address) + "'");
   if (options.scheduler_keys.size() > 1 && options.scheduler_keys.size() != options.schedulers.size())
     return failure("the scheduler keys must be one for all schedulers, or one for each");
   if (options.listen.empty() == !options.dials_out)

@@ -56,13 +56,16 @@ TEST_CASE("several schedulers: as arrays, or as the lists that a guest's setting
       "scheduler = [\"a:1\", \"b:2\"]\nscheduler_key = [\"" + key_text(a) + "\", \"" + key_text(b) + "\"]\n",
       arrays));
   REQUIRE(
-      load("scheduler = \"a:1,b:2\"\nscheduler_key = \"" + key_text(a) + "," + key_text(b) + "\"\n", lists));
+      load("scheduler = \"a:1, b:2\"\nscheduler_key = \"" + key_text(a) + "," + key_text(b) + "\"\n", lists));
   for (auto* options : {&arrays, &lists}) {
     CHECK(options->schedulers == std::vector<std::string>{"a:1", "b:2"});
     CHECK(options->scheduler_keys == std::vector{a, b});
     options->name = options->key_file = "x";
     options->dials_out = true;
     CHECK(check_complete(*options));
+    options->schedulers.back() = "b";
+    CHECK(check_complete(*options).error().text() == "the scheduler must be HOST:PORT, not 'b'");
+    options->schedulers.back() = "b:2";
     options->schedulers.emplace_back("c:3");
     CHECK_FALSE(check_complete(*options));
     options->scheduler_keys.resize(1);

@@ -46,7 +46,7 @@ std::int64_t now_ms() {
 class HomeProcess {
  public:
   HomeProcess(Loop& loop, const AgentOptions& options, const Identity& self, Fd connection, Fd parent);
-  void end_if_idle();  // no job is here, and all that was said of the last ones is on its way
+  void end_if_idle();  // no job is here, and home has all that was said of the last ones
   void end(const std::string& why);
 
  private:
@@ -139,7 +139,7 @@ void HomeProcess::end(const std::string& why) {
 }
 
 void HomeProcess::end_if_idle() {
-  const bool said = session_.connected() && session_.unsent() == 0;
+  const bool said = session_.kept() == 0;
   if (!admitted_ || (jobs_.empty() && waiting_.empty() && said)) end("this guest ends");
 }
 

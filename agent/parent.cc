@@ -263,10 +263,10 @@ void Parent::drain(bool yes) {
   send_packet(reporter_.get(), inside::Draining{drained_ || end_before_ms_ != 0});
 }
 
-// As if this guest had died; but their homes hear it at once.
+// As if this guest had died; but their homes hear it at once. Homes without a job too: one may be about to start.
 void Parent::end_jobs() {
   for (auto& home : homes_) {
-    if (home.jobs.empty() || home.kill_at_ms != 0) continue;
+    if (home.kill_at_ms != 0) continue;
     ::kill(home.pid, SIGINT);
     home.kill_at_ms = now_ms() + abort_ms;
   }
@@ -386,7 +386,7 @@ void Parent::begin_to_end(bool now) {
   drain(drained_);
 }
 
-// The sessions end when what was said last has gone out, since a job's end is to be heard of; or because time is up. They say
+// The sessions end when home has what was said last, since a job's end is to be heard of; or because time is up. They say
 // so to their homes.
 bool Parent::may_end() {
   const auto now = now_ms();

@@ -46,10 +46,15 @@ int list(const Options& options, bool json) {
   return 0;
 }
 
+// At all schedulers: one that still admits a guest would place jobs there.
 int admit(const Options& options, const std::string& who, bool revoke) {
-  const auto reply = ask_known<wire::Admitted>(wire::Admit{1, who, revoke});
-  if (!reply) return options.failed(reply.error().text());
-  fmt::print("{} {}\n", printable(reply->name), revoke ? "is revoked" : "is admitted");
+  std::string name;
+  const auto all = ask_all<wire::Admitted>(wire::Admit{1, who, revoke},
+                                           [&](const wire::Admitted& reply) { name = reply.name; });
+  if (!all && name.empty()) return options.failed(all.error().text());
+  const auto done = printable(name) + (revoke ? " is revoked" : " is admitted");
+  if (!all) return options.failed(done + ", but not everywhere: " + all.error().text());
+  fmt::print("{}\n", done);
   return 0;
 }
 

@@ -43,6 +43,23 @@ Result<Reply> ask_known(const wire::Control& question) {
   return ask<Reply>(*scheduler, *self, question, 2'000);
 }
 
+// The same of all that are known here, in turn: each decides by itself. Calls `reply` for each that answers; an error is that of
+// the first that did not.
+template <class Reply>
+Status ask_all(const wire::Control& question, const std::function<void(const Reply&)>& reply) {
+  const auto schedulers = known_schedulers();
+  if (!schedulers) return tl::make_unexpected(schedulers.error());
+  const auto self = deputy_identity();
+  if (!self) return tl::make_unexpected(self.error());
+  Status all;
+  for (const auto& one : *schedulers) {
+    const auto answer = ask<Reply>(one, *self, question, 2'000);
+    if (answer) reply(*answer);
+    if (!answer && all) all = tl::make_unexpected(answer.error());
+  }
+  return all;
+}
+
 // Asks again and again, over one connection and whatever becomes of the link, until `enough` says true or it
 // returns an error, or `timeout_ms` have passed; then the error is why the link is down, or that there was no
 // answer, if that is so.

@@ -84,15 +84,6 @@ Read patterns_by_name(std::vector<std::pair<std::string, std::string>>& into) {
   };
 }
 
-bool is_address(std::string_view address) {
-  const auto colon = address.rfind(':');
-  if (colon == std::string_view::npos || colon == 0) return false;
-  unsigned port = 0;
-  const auto* end = address.data() + address.size();
-  const auto read = std::from_chars(address.data() + colon + 1, end, port);
-  return read.ec == std::errc() && read.ptr == end && port >= 1 && port <= 65535;
-}
-
 // Numeric, since it is for guests, which may know no names.
 Read numeric_address(std::string& into) {
   return [&into](const toml::node& node) -> Status {
@@ -285,11 +276,22 @@ Result<SchedulerAddress> parse_scheduler(const std::string& text) {
 
 }  // namespace
 
+bool is_address(std::string_view address) {
+  const auto colon = address.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return false;
+  unsigned port = 0;
+  const auto* end = address.data() + address.size();
+  const auto read = std::from_chars(address.data() + colon + 1, end, port);
+  return read.ec == std::errc() && read.ptr == end && port >= 1 && port <= 65535;
+}
+
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> parts;
   for (std::size_t at = 0; at <= text.size();) {
     const auto end = std::min(text.find(',', at), text.size());
-    parts.push_back(text.substr(at, end - at));
+    auto part = std::string_view(text).substr(at, end - at);
+    part.remove_prefix(std::min(part.find_first_not_of(' '), part.size()));
+    parts.emplace_back(part.substr(0, part.find_last_not_of(' ') + 1));
     at = end + 1;
   }
   return parts;

@@ -77,7 +77,9 @@ Result<SchedulerList> parse_schedulers(const std::string& text);
 // comes later and names the same address. None: no pool is known.
 Result<SchedulerList> find_schedulers(const Config& config, const std::string& from_environment);
 
-// "a,b": {"a", "b"}.
+bool is_address(std::string_view address);  // "HOST:PORT"
+
+// "a, b": {"a", "b"}.
 std::vector<std::string> split_list(const std::string& text);
 
 // "4G", "512M", "1024": bytes.

@@ -68,7 +68,8 @@ class Session {
   void resume(Fd socket, std::string preface = {});
   void not_connected(const Error& why);  // home's side, instead of resume()
   bool connected() const { return link_ && link_->established() && !link_->closed(); }
-  std::size_t unsent() const { return outbox_.unsent(); }  // bytes that the kernel has not got
+  std::size_t kept() const { return outbox_.kept(); }  // bytes that the peer has not acknowledged
+  void acknowledge();  // what has come, now: after what the peer waits to know here; else that is done in time
 
   template <class M>
   void post(const M& message, std::string_view body = {}, Lane lane = Lane::small) {
@@ -118,7 +119,6 @@ class Session {
   bool take_unnumbered(const Connection::Frame& frame);
   bool deliver(const Connection::Frame& frame);
   bool take_candidate(const Connection::Frame& frame);
-  void acknowledge();
   void lost(const Error& why);
   void candidate_ready();
   void candidate_lost(const Error& why);

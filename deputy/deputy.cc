@@ -146,7 +146,12 @@ void Deputy::await_guest(GuestLink& link, std::uint64_t job, Schedulers& schedul
 
 std::shared_ptr<GuestLink> Deputy::guest(const wire::Placed& placed, Schedulers& schedulers,
                                          std::uint64_t grace_ms) {
-  const auto name = placed.guest_key + std::to_string(placed.epoch);
+  const auto name = std::pair(placed.guest_key, placed.epoch);
+  // A new epoch needs not mean that the session of the one before is over.
+  std::erase_if(guests_, [&](const auto& other) {
+    return other.first.first == name.first && other.first.second < name.second && other.second &&
+           other.second->jobs() == 0;
+  });
   auto& link = guests_[name];
   if (link && link->jobs() == 0 && link->outdated()) link.reset();
   if (link) return link;

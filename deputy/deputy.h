@@ -80,7 +80,7 @@ class Deputy {
   Load load_{0};
   double home_speed_ = 0;
   std::map<std::string, std::unique_ptr<Schedulers>> schedulers_;  // by addresses and keys
-  std::map<std::string, std::shared_ptr<GuestLink>> guests_;          // by key and epoch
+  std::map<std::pair<std::string, std::uint64_t>, std::shared_ptr<GuestLink>> guests_;  // by key and epoch
   std::list<std::unique_ptr<Fence>> fences_;
   std::unique_ptr<Callbacks> callbacks_;
   HomeAddress called_at_;                                  // where callbacks_ listens, and how guests name it

@@ -200,8 +200,10 @@ void GuestLink::take(const Session::Incoming& frame) {
   } else if (const auto* end = std::get_if<wire::End>(&*message)) {
     if (const auto* job = find(end->job)) job->end(end->stream);
   } else if (const auto* gone = std::get_if<wire::Gone>(&*message)) {
+    session_->acknowledge();  // a guest that is to end waits for that
     if (const auto* job = find(gone->job)) job->gone();
   } else if (const auto* exited = std::get_if<wire::Exited>(&*message)) {
+    session_->acknowledge();
     if (const auto* job = find(exited->job)) job->exited(*exited);
   } else if (const auto* stopped = std::get_if<wire::Stopped>(&*message)) {
     if (const auto* job = find(stopped->job)) job->stopped(*stopped);

@@ -470,7 +470,8 @@ void Job::exited(const wire::Exited& how) {
   if (!needs_.empty()) return recall();
   if (how.out_of_memory && !std::exchange(out_of_memory_, true) && why_not_again().empty())
     return failed_by_guest(place_.guest + " ran out of memory");
-  if (how.unseen) {
+  schedulers_->ended(place_.job, static_cast<double>(how.cpu_us) / 1e6);  // whoever reads its output may take his time
+  if (how.unseen && !how.out_of_memory) {
     const auto what = place_.guest + " killed the job's first process";
     if (const auto not_again = why_not_again(); !not_again.empty()) return fail_not_again(what, not_again);
     return failed_by_guest(what);
@@ -498,7 +499,6 @@ void Job::report_exit() {
   const auto line = request_.has(HANDOVER_VERBOSE) ? summary() : std::string();
   const auto moved = traffic();
   deputy_.log_end(place_, request_.command(), exited_);
-  schedulers_->ended(place_.job, static_cast<double>(exited_.cpu_us) / 1e6);
   // Only now it is known that it was the guest's fault.
   for (const auto& guest : failed_it_) deputy_.set_aside(guest);
   if (exited_.survivors == 0) {

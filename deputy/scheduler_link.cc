@@ -37,17 +37,25 @@ void SchedulerLink::place(const wire::Place& question, Answer answer, Queued que
   const auto request = question.request;
   auto& pending = questions_[request];
   pending = {std::move(answer), std::move(queued), std::make_unique<Timer>(loop_)};
-  // It may be back, and the client's own next try later than our deadline.
-  if (client_->link() == ControlClient::Link::down) (void)dial();
   pending.deadline->once(acknowledge_ms, [this, request] {
     silent_ = true;
+    forget(request);
     settle(request, failure("the scheduler at " + scheduler_.address + " did not acknowledge within 300 ms"));
   });
   client_->send(question);
 }
 
 void SchedulerLink::cancel(std::uint64_t request) {
-  if (questions_.erase(request)) client_->send(wire::JobEnded{0, 0, request});
+  if (questions_.erase(request)) forget(request);
+}
+
+// Behind the question: one that was stopped and goes on shall not keep it in its queue.
+void SchedulerLink::forget(std::uint64_t request) {
+  client_->send(wire::JobEnded{0, 0, request});
+}
+
+void SchedulerLink::redial_if_down() {
+  if (client_->link() == ControlClient::Link::down) (void)dial();
 }
 
 void SchedulerLink::probe() {
@@ -83,7 +91,10 @@ void SchedulerLink::take(wire::Control&& message) {
 void SchedulerLink::take(wire::Placed&& placed) {
   const auto found = questions_.find(placed.request);
   if (found == questions_.end()) {  // nobody waits for it any more
-    if (placed.job != 0) client_->send(wire::JobEnded{placed.job, 0});
+    if (placed.job != 0)
+      client_->send(wire::JobEnded{placed.job, 0});
+    else if (placed.verdict == static_cast<std::uint8_t>(wire::Verdict::wait))
+      forget(placed.request);
   } else if (placed.verdict == static_cast<std::uint8_t>(wire::Verdict::wait)) {
     found->second.deadline->stop();
     found->second.queued(placed.before);

@@ -32,6 +32,8 @@ class SchedulerLink {
   // within 300 ms, is known to be unreachable, or was lost. `question.request` is unique among all questions.
   void place(const wire::Place& question, Answer answer, Queued queued);
   void cancel(std::uint64_t request);
+  // It may be back, and the next try to connect by itself later than the deadline of a question.
+  void redial_if_down();
   void send(const wire::Control& message) { client_->send(message); }
   void probe();
 
@@ -47,6 +49,7 @@ class SchedulerLink {
   SchedulerLink(Loop& loop, SchedulerAddress scheduler, const Identity& self, Events events)
       : loop_(loop), scheduler_(std::move(scheduler)), self_(self), events_(std::move(events)) {}
   Status dial();
+  void forget(std::uint64_t request);
   void take(wire::Control&& message);
   void take(wire::Placed&& placed);
   void settle(std::uint64_t request, Result<wire::Placed> answer);

@@ -66,6 +66,7 @@ void Schedulers::ask(std::uint64_t id) {
   question.tried.insert(question.asked);
   if (question.waits_since) question.place.waited_ms = uv_now(loop_.uv()) - *question.waits_since;
   auto& member = members_[question.asked];
+  member.link->redial_if_down();  // before anything is said, or it would be said to the old connection
   tell_holding(member);
   member.link->place(
       question.place, [this, id](Result<wire::Placed> answer) { answered(id, std::move(answer)); },

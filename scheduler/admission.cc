@@ -207,6 +207,9 @@ Result<Member> Admission::revoke_guest(const std::string& who) {
   std::vector<Member> found;
   for (const auto& guest : guests())
     if (guest.name == who || names_key(who, guest.key)) found.push_back(guest);
+  if (found.empty())
+    for (const auto& guest : revoked())  // by another scheduler with this directory, perhaps
+      if (guest.name == who || names_key(who, guest.key)) return guest;
   if (found.empty()) return failure("no guest '" + who + "' is admitted; 'ssi guests list' shows all");
   if (found.size() > 1) return failure("'" + who + "' means several guests; 'ssi guests list' shows all");
   const auto guest = found.front();

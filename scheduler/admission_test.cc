@@ -141,6 +141,7 @@ TEST_CASE("guests are admitted under a name of their own, revoked, and admitted 
   CHECK(admission->revoke_guest("nobody").error().text() ==
         "no guest 'nobody' is admitted; 'ssi guests list' shows all");
   REQUIRE(admission->revoke_guest(fingerprint(a.public_key())));
+  CHECK(admission->revoke_guest(fingerprint(a.public_key())));  // a second scheduler with this directory
   CHECK_FALSE(admission->find(a.curve_public()));
   REQUIRE(admission->find_revoked(a.curve_public()));
   // Another scheduler, or this one after a restart, knows it too; and its name stays its own.

@@ -94,7 +94,7 @@ Result<Registry::Taken> Registry::take(const wire::Report& report, const std::st
 void Registry::settle(Guest& guest, Time now) {
   for (auto at = guest.reserved.begin(); at != guest.reserved.end();) {
     auto& reserved = at->second;
-    const bool is_listed = contains(guest.report.jobs, at->first);
+    const bool is_listed = contains(guest.report.jobs, at->first.first);
     if (is_listed && !reserved.listed) reserved.listed = now;
     const bool over = !is_listed && (reserved.listed || now - reserved.promised >= unlisted_ms);
     at = over ? guest.reserved.erase(at) : std::next(at);
@@ -118,8 +118,8 @@ std::vector<Machine> Registry::machines(Time now) const {
                     report.dials_out != 0,
                     guest.draining()};
     std::set<std::uint64_t> jobs(report.jobs.begin(), report.jobs.end());
-    for (const auto& [job, reserved] : guest.reserved) {
-      jobs.insert(job);
+    for (const auto& [whose, reserved] : guest.reserved) {
+      jobs.insert(whose.first);
       if (reserved.listed && now - *reserved.listed >= shown_ms) continue;
       machine.reserved += std::min(report.cpus, reserved.cpus == 0 ? report.cpus : reserved.cpus);
       machine.memory_free -= std::min(machine.memory_free, reserved.memory);
@@ -136,7 +136,7 @@ std::vector<wire::GuestStatus> Registry::status(Time now) const {
     const auto& report = guest.report;
     const auto silent = now - guest.heard;
     const auto promised = std::ranges::count_if(
-        guest.reserved, [&](const auto& reserved) { return !contains(report.jobs, reserved.first); });
+        guest.reserved, [&](const auto& reserved) { return !contains(report.jobs, reserved.first.first); });
     const auto* state = silent >= gone_ms ? "gone" : guest.draining() ? "draining" : "up";
     all.push_back({name, state, report.key, report.address, report.cpus, report.speed, report.busy,
                    report.steal, report.memory_total, report.memory_free, report.jobs, report.version,
@@ -159,7 +159,7 @@ Registry::Promise Registry::promise(const std::string& name, const std::string& 
                                     std::uint64_t memory, Time now) {
   auto& guest = guests_.at(name);
   const auto job = next_job_++;
-  guest.reserved[job] = {home_key, cpus, memory, now, std::nullopt};
+  guest.reserved[{job, home_key}] = {cpus, memory, now, std::nullopt};
   return {job,
           guest.epoch,
           guest.report.address,
@@ -169,17 +169,18 @@ Registry::Promise Registry::promise(const std::string& name, const std::string& 
 }
 
 void Registry::hold(const std::vector<wire::HeldJob>& jobs, const std::string& home_key, Time now) {
+  std::map<std::string_view, Guest*> known;
+  for (auto& [name, guest] : guests_) known[guest.report.key] = &guest;
   for (const auto& held : jobs) {
-    const auto found = std::ranges::find_if(
-        guests_, [&](const auto& guest) { return guest.second.report.key == held.guest_key; });
-    const bool is_known = found != guests_.end();
-    if (!is_known && early_.size() >= max_reserved) continue;
-    auto& reserved = is_known ? found->second.reserved : early_[held.guest_key];
+    const auto found = known.find(held.guest_key);
+    const auto* guest = found == known.end() ? nullptr : found->second;
+    auto& reserved = guest ? found->second->reserved : early_[held.guest_key];
     if (reserved.size() >= max_reserved) continue;
     // What the guest's report lists, it shows too.
-    const bool is_listed = is_known && contains(found->second.report.jobs, held.job);
-    reserved.try_emplace(held.job, Reserved{home_key, std::min(held.cpus, 4096U), held.memory, now,
-                                            is_listed ? std::optional(now - shown_ms) : std::nullopt});
+    const bool is_listed = guest && contains(guest->report.jobs, held.job);
+    reserved.try_emplace({held.job, home_key},
+                         Reserved{std::min(held.cpus, 4096U), held.memory, now,
+                                  is_listed ? std::optional(now - shown_ms) : std::nullopt});
   }
 }
 
@@ -200,17 +201,15 @@ Result<std::string> Registry::drain(const wire::Drain& order) {
 
 std::string Registry::route_of(std::uint64_t job, const std::string& home_key) const {
   for (const auto& [name, guest] : guests_)
-    if (const auto found = guest.reserved.find(job); found != guest.reserved.end())
-      return found->second.home_key == home_key ? guest.route : std::string();
+    if (guest.reserved.contains({job, home_key})) return guest.route;
   return {};
 }
 
 bool Registry::end(std::uint64_t job, const std::string& home_key) {
+  for (auto& [key, reserved] : early_)
+    if (reserved.erase({job, home_key})) return true;
   for (auto& [name, guest] : guests_) {
-    const auto found = guest.reserved.find(job);
-    if (found == guest.reserved.end()) continue;
-    if (found->second.home_key != home_key) return false;
-    guest.reserved.erase(found);
+    if (!guest.reserved.erase({job, home_key})) continue;
     // Its next report would say so; until then the number of jobs, which spreads equal jobs, is already
     // right.
     std::erase(guest.report.jobs, job);

@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/result.h"
@@ -63,7 +64,7 @@ class Registry {
                   std::uint64_t memory, Time now);
 
   // The same for jobs that another scheduler, or another life of this one, has promised there to a home; for a guest that
-  // has not reported yet, until it does.
+  // has not reported yet, until it does. Their guests must be admitted ones.
   void hold(const std::vector<wire::HeldJob>& jobs, const std::string& home_key, Time now);
 
   // The connection of the guest where this job of `home_key` is promised; empty: there is none.
@@ -78,8 +79,9 @@ class Registry {
   std::vector<std::string> sweep(Time now);
 
  private:
+  // Two homes may have jobs of one number, placed by two schedulers; and none speaks for another's.
+  using Whose = std::pair<std::uint64_t, std::string>;  // the job's number, its home's key
   struct Reserved {
-    std::string home_key;
     std::uint32_t cpus = 0;  // as asked
     std::uint64_t memory = 0;
     Time promised = 0;  // or told by its home
@@ -95,14 +97,14 @@ class Registry {
     bool gone = false;
     std::optional<wire::Drain> order;  // that its reports do not show yet
     bool draining() const { return report.draining != 0 || (order && order->resume == 0); }
-    std::map<std::uint64_t, Reserved> reserved;  // by job
+    std::map<Whose, Reserved> reserved;
   };
 
   static constexpr std::size_t max_reserved = 4'096;  // of one guest
   static void settle(Guest& guest, Time now);
 
   std::map<std::string, Guest> guests_;
-  std::map<std::string, std::map<std::uint64_t, Reserved>> early_;  // of guests to come, by key and job
+  std::map<std::string, std::map<Whose, Reserved>> early_;  // of guests to come, by key
   std::map<std::string, std::uint64_t> fenced_;  // by key: the next epoch of guests that were forgotten
   std::uint64_t next_job_;
   const std::uint64_t first_epoch_;

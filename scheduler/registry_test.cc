@@ -312,11 +312,22 @@ TEST_CASE("a restarted scheduler hears from homes what is promised, before or af
   CHECK(machine(after, 10).reserved == 2);
   CHECK(machine(after, 10).memory_free == 700);
   CHECK(machine(after, 10).jobs == 2);
-  after.hold(held, std::string(32, 'x'), 20);  // of another home: they are known
-  CHECK_FALSE(after.end(7, std::string(32, 'x')));
+  // Another home that says the same speaks for itself only, whoever came first.
+  const std::string other(32, 'x');
+  after.hold({held[0]}, other, 20);
+  CHECK(machine(after, 20).reserved == 4);
+  CHECK(after.end(7, other));
+  CHECK_FALSE(after.end(7, other));
+  CHECK(after.route_of(7, other).empty());
   CHECK(after.route_of(7, home) == "route");
   CHECK(after.end(7, home));
   CHECK(machine(after, 20).reserved == 0);
+  // One that ended before its guest has reported.
+  Registry later(100, 1'000);
+  later.hold(held, home, 0);
+  CHECK(later.end(7, home));
+  guest.to(later, 10);
+  CHECK(machine(later, 10).reserved == 2);
   // Of a guest that never comes they are forgotten, as all that is promised.
   Registry alone(100, 1'000);
   alone.hold(held, home, 0);

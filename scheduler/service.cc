@@ -200,7 +200,8 @@ void Service::on(const ControlServer::Peer& peer, const Member& member, const wi
   });
   const auto at = std::ranges::upper_bound(waiting_, asked.since, {}, &Waiting::since);
   asked.before = static_cast<std::uint32_t>(at - waiting_.begin());
-  if (answer(asked, true)) return;
+  auto machines = registry_.machines(now());
+  if (answer(asked, true, machines)) return;
   if (waiting_.size() >= max_waiting) return refuse(peer, member.name, place.request, "too many jobs wait");
   waiting_.insert(at, std::move(asked));
 }
@@ -289,7 +290,11 @@ void Service::on(const ControlServer::Peer& peer, const Member& member, const wi
 
 void Service::on(const ControlServer::Peer& peer, const Member& member, const wire::Holding& holding) {
   if (!places_jobs(member)) return refuse(peer, member.name, 0, "a guest holds no jobs");
-  registry_.hold(holding.jobs, member.key, now());
+  std::set<std::string> admitted;
+  for (const auto& guest : admission_.guests()) admitted.insert(guest.key);
+  auto jobs = holding.jobs;
+  std::erase_if(jobs, [&](const auto& job) { return !admitted.contains(job.guest_key); });
+  registry_.hold(jobs, member.key, now());
 }
 
 template <class Other>
@@ -304,16 +309,18 @@ void Service::refuse(const ControlServer::Peer& peer, const std::string& name, s
   server_->send(peer.route, wire::Refused{request, std::move(reason)});
 }
 
-bool Service::answer(const Waiting& asked, bool is_first) {
-  const auto decision =
-      placement::place(demand_of(asked.place), home_of(asked.place), registry_.machines(now()));
+bool Service::answer(const Waiting& asked, bool is_first, std::vector<Machine>& machines) {
+  const auto decision = placement::place(demand_of(asked.place), home_of(asked.place), machines);
   // Who could run at home is not kept; who cannot, or would rather wait, waits for the guests that are still to report.
   const bool is_early =
       decision.absent && is_young() && (decision.verdict == wire::Verdict::refused || asked.place.may_wait);
   const bool waits = decision.verdict == wire::Verdict::wait || (is_early && asked.place.may_wait);
   if ((waits && !is_first) || (is_early && !waits)) return false;
   wire::Placed placed;
-  if (decision.verdict == wire::Verdict::guest) placed = admit_job(asked, decision);
+  if (decision.verdict == wire::Verdict::guest) {
+    placed = admit_job(asked, decision);
+    machines = registry_.machines(now());
+  }
   placed.request = asked.place.request;
   placed.verdict = static_cast<std::uint8_t>(waits ? wire::Verdict::wait : decision.verdict);
   placed.reason = decision.reason;
@@ -353,7 +360,9 @@ wire::Placed Service::admit_job(const Waiting& asked, const Decision& decision) 
 
 // In the order in which they came; who asked for little may overtake who cannot be served yet.
 void Service::retry_waiting() {
-  std::erase_if(waiting_, [&](const Waiting& asked) { return answer(asked, false); });
+  if (waiting_.empty()) return;
+  auto machines = registry_.machines(now());
+  std::erase_if(waiting_, [&](const Waiting& asked) { return answer(asked, false, machines); });
 }
 
 void Service::tell_queue() {

@@ -56,7 +56,8 @@ class Service {
               std::string reason);
   bool is_admin(const ControlServer::Peer& peer, const Member& member, std::uint64_t request);
   void turn_away(const ControlServer::Peer& peer, const wire::Control& message);
-  bool answer(const Waiting& asked, bool is_first);  // false: it waits on
+  // False: it waits on. `machines`: the registry's, kept true.
+  bool answer(const Waiting& asked, bool is_first, std::vector<Machine>& machines);
   wire::Placed admit_job(const Waiting& asked, const Decision& decision);
   void retry_waiting();
   void tell_queue();

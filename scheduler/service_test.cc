@@ -287,6 +287,19 @@ TEST_CASE("a young scheduler waits for guests on behalf of who cannot run at hom
   CHECK(refused.reason == "no guest named guest2");
 }
 
+TEST_CASE("what a home says that it holds at a guest that is not admitted is not kept") {
+  Pool pool;
+  Deputy deputy(pool);
+  Guest guest(pool, "guest1", "");
+  deputy.socket->send(wire::Holding{{{77, guest.self.public_key(), 4, 0}}});
+  CHECK(deputy.hears_none<wire::Refused>());
+  pool.admit("guest1", "guest", guest.self);
+  guest.next_after<wire::ReportTaken>([&] { ++guest.report.sequence, guest.socket->send(guest.report); });
+  auto question = deputy.question();
+  question.may_wait = true;
+  CHECK(verdict(deputy.place(question)) == wire::Verdict::guest);
+}
+
 TEST_CASE("what a home holds counts at a scheduler that did not place it") {
   Pool pool;
   Guest guest(pool, "guest1");

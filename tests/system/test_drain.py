@@ -118,6 +118,17 @@ class Draining(unittest.TestCase):
         self.assertEqual((self.pool.work / "result").read_text(), "done\n")
         self.assertTrue(self.ends(1, 3))
 
+    def test_it_waits_until_home_has_heard_the_end(self):
+        """Which the kernel has had for long: the cable is cut meanwhile."""
+        device = f"{self.pool.record['bridge']}-g1"
+        job = self.start("sleep 1.5; echo done", "--on", "guest1")
+        os.kill(self.pool.guest_pid(1), signal.SIGTERM)
+        subprocess.run(["ip", "link", "set", device, "down"], check=True)
+        time.sleep(3.5)
+        subprocess.run(["ip", "link", "set", device, "up"], check=True)
+        self.assertEqual(self.ended(job, 0, b"done\n"), b"")
+        self.assertTrue(self.ends(1, 5))
+
     def test_an_agent_without_jobs_ends_at_once(self):
         self.assertEqual(self.where("--on", "guest1"), "guest1")  # it has a session
         began = time.monotonic()

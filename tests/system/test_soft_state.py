@@ -270,6 +270,13 @@ class TwoSchedulers(Jobs, unittest.TestCase):
             self.assertEqual(self.pool.ssi("drain", agent.name, timeout=20).returncode, 0)
         self.assertEqual((self.pool.work / "ran").read_text(), "x\n")
 
+    def test_a_guest_is_revoked_at_all_of_them(self):
+        self.assertEqual(self.pool.ssi("guests", "revoke", "one").stdout, b"one is revoked\n")
+        self.schedulers[1].kill()
+        done = self.pool.ssi("guests", "revoke", "two")
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertRegex(done.stderr, rb"^ssi guests: two is revoked, but not everywhere: scheduler 127.0.0.1:\d+: [^\n]*\n$")
+
     def test_who_waits_goes_on_waiting_at_the_second(self):
         for agent in self.agents:
             done = self.pool.ssi("drain", agent.name)
