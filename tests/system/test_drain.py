@@ -119,12 +119,13 @@ class Draining(unittest.TestCase):
         self.assertTrue(self.ends(1, 3))
 
     def test_it_waits_until_home_has_heard_the_end(self):
-        """Which the kernel has had for long: the cable is cut meanwhile."""
+        """Its kernel has the words for long, but the cable is cut; and a guest that is shut down takes its kernel along."""
         device = f"{self.pool.record['bridge']}-g1"
         job = self.start("sleep 1.5; echo done", "--on", "guest1")
         os.kill(self.pool.guest_pid(1), signal.SIGTERM)
         subprocess.run(["ip", "link", "set", device, "down"], check=True)
         time.sleep(3.5)
+        self.assertFalse(is_zombie(self.pool.guest_pid(1)))
         subprocess.run(["ip", "link", "set", device, "up"], check=True)
         self.assertEqual(self.ended(job, 0, b"done\n"), b"")
         self.assertTrue(self.ends(1, 5))
