@@ -121,7 +121,9 @@ class Draining(unittest.TestCase):
     def test_it_waits_until_home_has_heard_the_end(self):
         """Its kernel has the words for long, but the cable is cut; and a guest that is shut down takes its kernel along."""
         device = f"{self.pool.record['bridge']}-g1"
-        job = self.start("sleep 1.5; echo done", "--on", "guest1")
+        self.ended(self.start("sleep 0.1; echo done", "--on", "guest1"), 0, b"done\n")  # so its programs' pages are there
+        job = self.start("sleep 2; echo done", "--on", "guest1")
+        time.sleep(0.5)
         os.kill(self.pool.guest_pid(1), signal.SIGTERM)
         subprocess.run(["ip", "link", "set", device, "down"], check=True)
         time.sleep(3.5)
