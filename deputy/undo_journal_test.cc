@@ -455,31 +455,6 @@ TEST_CASE("what is kept makes room when the disk is full") {
   CHECK(world.home.effects().standing(job).not_rerunnable != "");
 }
 
-TEST_CASE("what a deputy that died has left is removed, and nothing else") {
-  const TestHome home;
-  const std::string state = home.path("undo"),
-                    mine = std::string(UndoKeep::prefix) + std::to_string(::geteuid()) + "-1";
-  fs::create_directories(state + "/state/" + mine);
-  fs::create_directories(state + "/" + mine);
-  fs::create_directories(state + "/other");
-  std::ofstream(state + "/" + mine + "/1") << "kept";
-  std::ofstream(state + "/state/" + mine + "/1") << "kept";
-  std::ofstream(state + "/other/1") << "mine";
-  fs::create_symlink(state + "/" + mine, state + "/state/" + mine + "2");
-  fs::create_symlink(state + "/other", state + "/state/" + mine + "3");
-  {
-    const Fd claimed = UndoKeep::claim(state + "/state");
-    CHECK(fs::is_empty(state + "/state"));
-    CHECK_FALSE(fs::exists(state + "/" + mine));
-    CHECK(fs::exists(state + "/other/1"));
-    fs::create_directories(state + "/state/" + mine);
-    const Fd another = UndoKeep::claim(state + "/state");
-    CHECK(fs::exists(state + "/state/" + mine));  // of one that lives
-  }
-  const Fd next = UndoKeep::claim(state + "/state");
-  CHECK(fs::is_empty(state + "/state"));
-}
-
 // Random sequences. On failure the seed is shown, and SSI_UNDO_SEED runs it alone.
 TEST_CASE("whatever a job does is undone") {
   const auto* only = ::getenv("SSI_UNDO_SEED");
