@@ -38,9 +38,9 @@ build() {
 }
 
 # build_sanitized DIR: by clang, with AddressSanitizer and UndefinedBehaviorSanitizer, whose first report ends a process.
-# Not optimised and a unity build: a third of the seconds. b_lundef: the sanitizers' symbols come with the programs.
+# Not optimised, a unity build, and linked by lld: so it takes four minutes and not seven. b_lundef: the sanitizers' symbols come with the programs.
 build_sanitized() (
-  export CC=clang-14 CXX=clang++-14
+  export CC=clang-14 CXX=clang++-14 CC_LD=lld-14 CXX_LD=lld-14
   build "$1" -Doptimization=0 -Ddebug=false -Db_sanitize=address,undefined -Db_lundef=false -Dunity=on -Dunity_size=6 \
     '-Dc_args=-g1 -fno-sanitize-recover=undefined' '-Dcpp_args=-g1 -fno-sanitize-recover=undefined'
 )
