@@ -26,6 +26,9 @@ Result<Pipe> make_pipe() {
   return Pipe{Fd(ends[0]), Fd(ends[1])};
 }
 
+// A job that ends closes its streams, and only then is it known that it has ended.
+constexpr std::uint64_t end_ms = 50;
+
 // Or its last command was, as shells say it.
 bool was_killed(int wait_status) {
   return WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) == SIGKILL
@@ -105,10 +108,12 @@ Result<Fd> GuestJob::make_stream(const wire::Descriptor& descriptor) {
   if (input) JobInput::let_us_read(pipe->read);
   auto ours = StreamFd::own(std::move(input ? pipe->write : pipe->read));
   if (!ours) return tl::make_unexpected(ours.error());
-  if (input)
+  if (input) {
     inputs_[stream] = std::make_unique<JobInput>(loop_, session_, id_, stream, std::move(*ours));
-  else
+  } else {
     outputs_[stream] = std::make_unique<Source>(loop_, session_, id_, stream, std::move(*ours));
+    outputs_[stream]->linger(end_ms);
+  }
   return std::move(input ? pipe->read : pipe->write);
 }
 
@@ -124,6 +129,7 @@ void GuestJob::take_terminal(Fd master) {
   typed_ = std::make_unique<Sink>(loop_, session_, id_, stream, std::move(*write));
   outputs_[stream] = std::make_unique<Source>(loop_, session_, id_, stream, std::move(*read));
   outputs_[stream]->narrow(terminal_window);
+  outputs_[stream]->linger(end_ms);
   outputs_[stream]->before_sending([this] {
     if (terminal_) terminal_->look();
   });
@@ -234,6 +240,11 @@ void GuestJob::report_exit() {
     for (const auto& [stream, output] : outputs_)
       exited_.outputs.push_back({stream, output->bytes(), output->sum().digest()});
   session_.post(exited_, {}, Session::Lane::bulk);
+  const auto alive = alive_;
+  for (const auto& [stream, output] : outputs_) {
+    output->end_now();
+    if (!*alive) return;  // that was the last of it
+  }
 }
 
 bool GuestJob::spoiled(const std::string& path, int error) {

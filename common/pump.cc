@@ -38,7 +38,7 @@ void Source::begin() {
 }
 
 void Source::update() {
-  if (ended() || !begun_) return;
+  if (ended() || !begun_ || lingers_) return;
   if (poll_ && first_done_ == first_.size())
     poll_->want(credit_ > 0 ? UV_READABLE : 0);
   else if (credit_ > 0)
@@ -49,7 +49,7 @@ void Source::update() {
 
 // One frame a call: the loop stays responsive, and the poll calls again.
 void Source::pump() {
-  if (ended() || credit_ == 0) return;
+  if (ended() || lingers_ || credit_ == 0) return;
   static thread_local std::array<char, wire::max_body> buffer;
   const bool is_first = first_done_ < first_.size();
   const auto got = read({buffer.data(), std::min<std::size_t>(buffer.size(), credit_)});
@@ -74,13 +74,28 @@ Result<std::size_t> Source::read(std::span<char> into) {
 
 // A poll tells only when there is something to read; that there is nothing more must be asked.
 void Source::chase() {
-  if (!drained_ || ended() || credit_ == 0) return;
+  if (!drained_ || ended() || lingers_ || credit_ == 0) return;
   loop_.defer([this, alive = alive_] {
     if (*alive && drained_) pump();
   });
 }
 
 void Source::finish() {
+  if (linger_ms_ == 0) return say_end();
+  if (poll_) poll_->want(0);
+  lingers_ = std::make_unique<Timer>(loop_);
+  // Twice: a process that was stopped hears first that time is up, and then what came meanwhile.
+  lingers_->once(linger_ms_, [this] { lingers_->once(1, [this] { say_end(); }); });
+  tell_drained();
+}
+
+void Source::end_now() {
+  linger_ms_ = 0;
+  if (lingers_) say_end();
+}
+
+void Source::say_end() {
+  lingers_.reset();
   if (before_sending_) before_sending_();
   session_.post(wire::End{job_, stream_}, {}, Session::Lane::bulk);
   if (!from_->peeks()) return stop();
@@ -92,6 +107,7 @@ void Source::finish() {
 
 void Source::stop() {
   if (from_) taken_at_end_ = taken();
+  lingers_.reset();
   poll_.reset();
   from_.reset();
   say_ended();
@@ -131,7 +147,7 @@ void Source::tell_drained() {
 
 void Source::drained(std::function<void()> f) {
   drained_ = std::move(f);
-  if (ended()) return tell_drained();
+  if (ended() || lingers_) return tell_drained();
   chase();
 }
 

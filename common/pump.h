@@ -38,6 +38,10 @@ class Source {
   void before_sending(std::function<void()> f) {
     before_sending_ = std::move(f);
   }                                          // called before each Data and End
+  // Before begin(): End is said only so much after the end, or when end_now() is called. What is to be said behind all Data and
+  // before End, and becomes known at the end only, has that time.
+  void linger(std::uint64_t ms) { linger_ms_ = ms; }
+  void end_now();                            // as soon as it is at its end
   void drained(std::function<void()> f);     // calls `f` once all that the descriptor holds now has been sent
   void when_ended(std::function<void()> f);  // calls `f` once End has been sent, or stop() called
   bool ended() const { return !from_ || at_end_; }
@@ -49,6 +53,7 @@ class Source {
   void pump();
   Result<std::size_t> read(std::span<char> into);
   void finish();
+  void say_end();
   void say_ended();
   void update();
   void tell_drained();
@@ -67,6 +72,8 @@ class Source {
   StreamSum sum_;
   std::function<void(std::string_view)> record_;
   bool begun_ = false, at_end_ = false;  // at its end: End has been sent
+  std::uint64_t linger_ms_ = 0;
+  std::unique_ptr<Timer> lingers_;  // set: at the end, and End is to be sent
   std::function<void()> drained_, when_ended_, before_sending_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 

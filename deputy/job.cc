@@ -246,6 +246,7 @@ void Job::send_strings(const std::string& strings, std::uint8_t environment) {
 
 void Job::start() {
   state_ = State::starting;
+  early_ends_.clear();
   served_before_ = guest_->files().bytes_read();
   stored_before_ = guest_->files().bytes_written();
   guest_->attach(place_.job, grace_ms_, events());
@@ -303,7 +304,7 @@ GuestLink::JobEvents Job::events() {
           [this](std::uint8_t stream) {
             if (streams_)
               stream_ended(stream);
-            else
+            else if (state_ == State::starting)
               early_ends_.insert(stream);
           },
           [this](const wire::Exited& how) { exited(how); },

@@ -191,13 +191,15 @@ static void list(const char* path) {
   size_t count = 0;
   DIR* dir = opendir(path);
   CHECK(dir);
-  for (struct dirent* entry; (entry = readdir(dir));) {
+  errno = 0;
+  for (struct dirent* entry; (entry = readdir(dir)); errno = 0) {
     if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
     char* name = malloc(strlen(path) + strlen(entry->d_name) + 2);
     CHECK(name && count < 1000);
     sprintf(name, "%s/%s", path, entry->d_name);
     names[count++] = name;
   }
+  CHECK(errno == 0);
   CHECK(closedir(dir) == 0);
   qsort(names, count, sizeof *names, by_name);
   for (size_t i = 0; i < count; free(names[i++])) list(names[i]);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A guest that kills a job for want of memory says so."""
+"""A guest that kills a job for want of memory says so, and the job is run where there is more."""
 import os
 import pathlib
 import subprocess
@@ -14,20 +14,20 @@ GROUPS = pathlib.Path("/sys/fs/cgroup/memory")
 class Memory(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.pool = Pool(1).__enter__()
+        cls.pool = Pool(2).__enter__()
         cls.addClassCleanup(cls.pool.__exit__, None)
 
     def blamed(self):
         log = self.pool.dir / "state/ssi/deputy.log"
         return log.read_text().count("killed by a guest without memory") if log.exists() else 0
 
-    def limited(self, script):
-        """A job that waits for its limit, 32 MiB, then runs `script`."""
+    def limited(self, script, *options):
+        """A job that waits for its limit, 32 MiB, then runs `script`. The limit is not there when the job is run again."""
         group = GROUPS / f"ssi-test-{os.getpid()}"
         group.mkdir()
         try:
             (group / "memory.limit_in_bytes").write_text(str(32 << 20))
-            job = subprocess.Popen([SSIRUN, "--on", "guest1", "sh", "-c", f"read go; {script}"], cwd=self.pool.work,
+            job = subprocess.Popen([SSIRUN, *(options or ("--on", "guest1")), "sh", "-c", f"read go; {script}"], cwd=self.pool.work,
                                    env={**self.pool.env, "SSI_MEMORY_TEST": "1"},
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             home = os.readlink("/proc/self/ns/pid")
@@ -58,6 +58,12 @@ class Memory(unittest.TestCase):
         self.assertEqual(self.blamed(), before + 1)
         self.limited(eats.replace("exec ", "") + "; exit $?")  # a shell that says so of its command
         self.assertEqual(self.blamed(), before + 2)
+
+    def test_it_is_run_again_elsewhere(self):
+        """Although its death closes its streams, as an end of its own would."""
+        status, out, errors = self.limited("echo begun; python3 -c 'print(len(bytearray(200 << 20)))'; exit $?", "--remote", "-v")
+        self.assertEqual((status, out), (0, b"begun\n209715200\n"), errors)
+        self.assertRegex(errors.decode(), r"run again: guest\d ran out of memory")
 
     def test_killed_otherwise(self):
         before = self.blamed()
