@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <memory>
 #include <utility>
 
 namespace ssi {
@@ -36,5 +37,8 @@ class Fd {
  private:
   int fd_ = -1;
 };
+
+// Shared, so that who closes it to make room never pulls it from under a request or a thread.
+using Descriptor = std::shared_ptr<const Fd>;
 
 }  // namespace ssi

@@ -17,9 +17,6 @@
 
 namespace ssi {
 
-// Shared, so that closing a node's descriptor to make room never pulls it from under a request or a thread.
-using Descriptor = std::shared_ptr<const Fd>;
-
 struct Node {
   std::uint64_t number = 0;
   FileId id;

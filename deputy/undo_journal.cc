@@ -3,11 +3,11 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <sys/xattr.h>
 
 #include <algorithm>
 
 #include "deputy/effects.h"
+#include "deputy/file_copy.h"
 
 namespace ssi {
 namespace {
@@ -44,15 +44,6 @@ bool unchanged(UndoFile& file, int fd) {
   const auto now = attr_of(status);
   const auto* left = file.left ? &*file.left : file.original ? &*file.original : nullptr;
   return !left || (left->mtime == now.mtime && left->size == now.size);
-}
-
-std::vector<std::string> xattrs_of(int fd) {
-  std::string list(65536, '\0');
-  const auto size = ::listxattr(ProcPath(fd).c_str(), list.data(), list.size());
-  std::vector<std::string> names;
-  for (std::size_t at = 0; size > 0 && at < static_cast<std::size_t>(size); at += names.back().size() + 1)
-    names.emplace_back(list.c_str() + at);
-  return names;
 }
 
 // Of a file that the job has made.
@@ -123,14 +114,6 @@ void UndoContent::save(int file, Range range) const {
 
 // --------------------------------------------------------------------------------------------------- journal
 
-std::optional<std::string> UndoJournal::xattr_of(int fd, const std::string& name) {
-  std::string value(65536, '\0');
-  const auto size = ::getxattr(ProcPath(fd).c_str(), name.c_str(), value.data(), value.size());
-  if (size < 0) return {};
-  value.resize(static_cast<std::size_t>(size));
-  return value;
-}
-
 // Files lead to each other: those above, as it was and as it is.
 UndoJournal::~UndoJournal() {
   keep_->room().let_go(held_);
@@ -188,8 +171,8 @@ void UndoJournal::keep_xattr(const UndoFilePtr& file, int fd, const std::string&
   if (!file->made && !file->xattrs.contains(name)) file->xattrs[name] = xattr_of(fd, name);
 }
 
-// A name of it is about to go: of a directory all is remembered, any other file gets a name of ours when it is the last one. (Before,
-// a descriptor does, which nobody sees.) True: just now.
+// A name of it is about to go: of a directory all is remembered, any other file is kept when it is the last one. (Before, a descriptor
+// does, since it has others.) True: just now.
 bool UndoJournal::keep_name(const UndoFilePtr& file, int dir, std::string_view name) {
   if (file->made || file->link) return false;
   Fd fd(::openat(dir, std::string(name).c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
@@ -343,8 +326,9 @@ void UndoJournal::after(const Change& change, const Concerned& files, int error)
     note(*made, attr_of(*status));
   }
   for (const auto& file : {files.file, files.to_file}) {
-    if (file && file->link)
-      note(*file, file->link->dir, file->link->name);
+    const auto kept = file && file->link ? file->link->reach() : nullptr;
+    if (kept)
+      note(*file, kept->get());
     else if (file && file->held)
       note(*file, file->held.get());
   }
@@ -372,7 +356,7 @@ UndoContent UndoJournal::content(std::shared_ptr<UndoRoom> room, const Node& nod
 
 std::uint32_t UndoJournal::links_kept(const FileId& id) const {
   const auto file = parted_.empty() || keep_->removed() ? nullptr : find(id);
-  return file && file->link ? 1 : 0;
+  return file && file->link && file->link->dir >= 0 ? 1 : 0;
 }
 
 }  // namespace ssi

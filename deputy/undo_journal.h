@@ -135,7 +135,6 @@ class UndoJournal {
   };
   using Names = std::map<std::pair<UndoFilePtr, std::string>, Binding>;
 
-  static std::optional<std::string> xattr_of(int fd, const std::string& name);  // none: it has no such
   UndoFilePtr find(const FileId& id) const;
   UndoFilePtr add(const FileId& id, UndoFile::Spot spot);
   UndoFilePtr know(const Node& node);

@@ -423,6 +423,7 @@ TEST_CASE("what is kept is not to be seen") {
   REQUIRE(attr);
   CHECK(attr->nlink == 0);
   CHECK(world.home.error(wire::Link{node, world.home.root(), "a2", world.me}) == ENOENT);
+  CHECK(world.remove("l") == 0);  // of this one a name is kept
   CHECK(world.remove("b") == 0);
   CHECK(world.home.look(world.node("e"), "b").attr.nlink == 1);
   CHECK(fs::hard_link_count(world.home.path("e/b")) == 1);  // nor at home, as long as it has a name
@@ -442,6 +443,34 @@ TEST_CASE("what is kept is not to be seen") {
     while (!done) world.home.loop().run();
     for (const auto& [path, text] : world.look()) CHECK(path.find(UndoKeep::prefix) == path.npos);
   }
+}
+
+TEST_CASE("who has a file open at home finds it without a name when a job has removed it") {
+  World world;
+  const auto links = [](const Fd& file) {
+    struct stat status;
+    return ::fstat(file.get(), &status) == 0 ? static_cast<int>(status.st_nlink) : -1;
+  };
+  const Fd a(::open(world.home.path("a").c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd b(::open(world.home.path("e/a").c_str(), O_RDONLY | O_CLOEXEC));
+  CHECK(world.remove("a") == 0);
+  CHECK(links(a) == 0);
+  world.put("new", "text");
+  CHECK(world.rename("new", "e/a") == 0);
+  CHECK(links(b) == 0);
+  world.check_undone();
+}
+
+TEST_CASE("of what is too much to be copied a name is kept") {
+  World world;
+  world.home.effects().begin(job, {.bytes = 80'000}, world.home.server().session());
+  CHECK(world.remove("e/a") == 0);  // 70 000
+  const Fd sparse(::open(world.home.path("c").c_str(), O_RDONLY | O_CLOEXEC));
+  CHECK(world.remove("c") == 0);  // 1 MiB
+  struct stat status;
+  CHECK(::fstat(sparse.get(), &status) == 0);
+  CHECK(status.st_nlink == 1);
+  world.check_undone();
 }
 
 TEST_CASE("what is kept makes room when the disk is full") {

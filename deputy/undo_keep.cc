@@ -97,6 +97,7 @@ struct UndoKeep::Shelf {
   Fd store;
   std::uint64_t end = 0;  // of the store
   bool clones = true;     // as far as is known
+  bool nameless = false;  // files without a name can be made there
   bool removed = false;   // what it had; descriptors stay for those who use them now
 };
 
@@ -136,6 +137,12 @@ bool UndoKeep::give_up() {
 void UndoKeep::remove_all() {
   const std::lock_guard lock(removing_);
   removed_ = true;
+  {
+    std::unique_lock list(mutex_);
+    const auto files = std::exchange(files_, {});
+    list.unlock();
+    room_->let_go(files.size());
+  }
   for (const auto& shelf : shelves_) {
     if (shelf->store) (void)::ftruncate(shelf->store.get(), 0);
     if (!shelf->links || std::exchange(shelf->removed, true)) continue;
@@ -192,6 +199,7 @@ Result<UndoKeep::Link> UndoKeep::link(int dir, const std::string& name, const Fi
   if (!forfeited_.empty()) return failure(forfeited_);
   auto& shelf = shelf_for(dir);
   if (!shelf.place) return os_error("no place to keep it", EACCES);
+  if (const auto file = hold(shelf, dir, name, is)) return Link{file, -1, {}};
   if (!shelf.links) {
     shelf.name = our_name();
     const auto path = path_of_fd(shelf.place.get());
@@ -210,7 +218,7 @@ Result<UndoKeep::Link> UndoKeep::link(int dir, const std::string& name, const Fi
         ::openat(shelf.place.get(), shelf.name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!shelf.links) return os_error(path + "/" + shelf.name);
   }
-  Link link{shelf.links.get(), std::to_string(++links_)};
+  Link link{{}, shelf.links.get(), std::to_string(++links_)};
   if (::linkat(dir, name.c_str(), link.dir, link.name.c_str(), 0) != 0)
     return os_error("a second name for it");
   struct statx status;
@@ -219,7 +227,32 @@ Result<UndoKeep::Link> UndoKeep::link(int dir, const std::string& name, const Fi
   return os_error("a second name for it", ESTALE);
 }
 
+// If a copy of it, which its user can make, would be the same.
+Descriptor UndoKeep::hold(Shelf& shelf, int dir, const std::string& name, const FileId& is) {
+  if (!S_ISREG(is.type) || !make_store(shelf) || !shelf.nameless) return {};
+  const auto file = std::make_shared<const Fd>(
+      ::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct statx status;
+  if (!*file || stat_of(file->get(), status) != 0 || !(id_of(status) == is)) return {};
+  const bool ours = ::geteuid() == 0 || (status.stx_uid == ::geteuid() && status.stx_gid == ::getegid());
+  if (!ours || status.stx_size > most_ - held_bytes_ || !room_->hold()) return {};
+  held_bytes_ += status.stx_size;
+  files_.push_back(file);
+  return file;
+}
+
+Descriptor UndoKeep::Link::reach() const {
+  if (dir < 0) return file.lock();
+  auto fd = std::make_shared<const Fd>(::openat(dir, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  return *fd ? fd : nullptr;
+}
+
 void UndoKeep::unlink(const Link& link) {
+  if (link.dir < 0) {
+    const std::lock_guard lock(mutex_);
+    const auto gone = std::erase(files_, link.file.lock());
+    return room_->let_go(gone);
+  }
   ::unlinkat(link.dir, link.name.c_str(), 0);
 }
 
@@ -227,6 +260,7 @@ Status UndoKeep::make_store(Shelf& shelf) {
   if (shelf.store) return {};
   if (shelf.place) {
     shelf.store.reset(::openat(shelf.place.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    shelf.nameless = static_cast<bool>(shelf.store);
     if (shelf.store) return {};
   }
   // There only copies can be kept.

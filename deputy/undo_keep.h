@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What is kept of files that a job removes or overwrites, so that it can be undone: second names in a directory of ours on the
-// same file system, and copies of content in a nameless file. One for each job. Any thread.
+// What is kept of files that a job removes or overwrites, so that it can be undone: descriptors, second names in a directory of ours
+// on the same file system, and copies of content in a nameless file. One for each job. Any thread.
 #pragma once
 
 #include <atomic>
@@ -47,9 +47,14 @@ class UndoKeep {
   // nothing was ever kept.
   bool give_up();
 
+  // What is left of a file that loses its last name. Itself, open: who has it open at home as well is to find it without a
+  // name. It cannot be given another one, only copied; so all others have a second name.
   struct Link {
+    std::weak_ptr<const Fd> file;
     int dir = -1;  // of ours
     std::string name;
+
+    Descriptor reach() const;  // none: it is kept no more
   };
   Result<Link> link(int dir, const std::string& name, const FileId& is);
   void unlink(const Link& link);
@@ -74,6 +79,7 @@ class UndoKeep {
   Shelf* make_shelf(std::uint64_t mount, int fd);
   Status make_store(Shelf& shelf);
   bool take(std::uint64_t bytes);
+  Descriptor hold(Shelf& shelf, int dir, const std::string& name, const FileId& is);
   Status copy(int from, Piece whole, std::vector<Piece>& pieces);
   void remove_all();
   static void sweep(const std::string& state);
@@ -83,7 +89,8 @@ class UndoKeep {
   std::mutex removing_;       // held by who removes all; taken before the other one
   mutable std::mutex mutex_;  // its users are threads that change different files, and the loop, which waits for none of them
   std::vector<std::unique_ptr<Shelf>> shelves_;
-  std::uint64_t bytes_, links_ = 0;
+  std::vector<Descriptor> files_;
+  std::uint64_t bytes_, links_ = 0, held_bytes_ = 0;
   const std::uint64_t most_;
   std::string forfeited_;
   std::atomic<bool> over_ = false;  // it is

@@ -13,6 +13,7 @@
 
 #include "common/file_time.h"
 #include "common/printable.h"
+#include "deputy/file_copy.h"
 #include "deputy/undo_journal.h"
 
 namespace ssi {
@@ -66,6 +67,7 @@ class UndoRollback {
   template <class Put>
   Status put_back(const UndoFilePtr& file, const UndoFilePtr& dir, const std::string& name, const Put& put);
   Status place_directories();
+  Status remake(const UndoFilePtr& file, const UndoFilePtr& dir);
   Status place_files();
   Status clear();
   Status name_finally();
@@ -109,7 +111,7 @@ Result<Descriptor> UndoRollback::reach(const UndoFilePtr& file) {
     if (!dir) return dir;
     fd.reset(::openat(*dir ? (*dir)->get() : AT_FDCWD, file->is.name.c_str(), path_flags));
   } else if (file->link) {
-    fd.reset(::openat(file->link->dir, file->link->name.c_str(), path_flags));
+    if (const auto kept = file->link->reach()) fd = kept->duplicate();
   } else {
     fd = file->held.duplicate();
   }
@@ -261,6 +263,22 @@ Status UndoRollback::place_directories() {
   return {};
 }
 
+// It has no name left, and none can be given to it.
+Status UndoRollback::remake(const UndoFilePtr& file, const UndoFilePtr& dir) {
+  const auto name = printable(path_of(file->was));
+  const auto kept = file->link->reach();
+  const auto fd = directory(dir);
+  if (!fd) return tl::make_unexpected(fd.error());
+  Fd made(::openat((*fd)->get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  struct statx status;
+  if (!kept || !made || stat_of(made.get(), status) != 0) return os_error(name);
+  if (auto copied = copy_file(kept->get(), made.get()); !copied) return because(name, copied.error());
+  file->id = id_of(status);
+  file->held = std::move(made);
+  file->link.reset();
+  return {};
+}
+
 Status UndoRollback::place_files() {
   std::map<UndoFilePtr, std::vector<std::pair<UndoFilePtr, std::string>>> now;
   for (const auto& [place, binding] : journal_.names_)
@@ -280,6 +298,8 @@ Status UndoRollback::place_files() {
       });
       free_.insert(from);
     } else {
+      if (file->link && file->link->dir < 0)
+        if (done = remake(file, place.first); !done) return done;
       const auto known = file->link || !file->is.dir ? Result<Descriptor>(nullptr) : directory(file->is.dir);
       if (!known) return tl::make_unexpected(known.error());
       const ProcPath itself(file->held.get());
@@ -362,7 +382,7 @@ Status UndoRollback::restore_attributes(const UndoFilePtr& file) {
   if (status.stx_uid != original.uid || status.stx_gid != original.gid)
     if (::fchownat((*fd)->get(), "", original.uid, original.gid, AT_EMPTY_PATH) != 0) return os_error(name);
   for (const auto& [xattr, value] : file->xattrs) {
-    if (UndoJournal::xattr_of((*fd)->get(), xattr) == value) continue;
+    if (xattr_of((*fd)->get(), xattr) == value) continue;
     const int done = value ? ::setxattr(path.c_str(), xattr.c_str(), value->data(), value->size(), 0)
                            : ::removexattr(path.c_str(), xattr.c_str());
     if (done != 0) return os_error(name + ": " + xattr);
