@@ -159,6 +159,7 @@ Status read_app(const std::string& file, const toml::table& table, Rule& rule) {
                             {"min_input_mb", number(rule.min_input_mb)},
                             {"min_seconds", number(rule.min_seconds)},
                             {"grace", number(rule.grace)},
+                            {"undo", bytes(rule.undo)},
                             {"policy", policy(rule.policy)},
                             {"fallback", fallback(rule.fallback)},
                             {"resources", resources},
@@ -180,6 +181,7 @@ Status overlay(const std::string& file, const toml::table& table, Config& config
                       {"fallback", fallback(config.fallback)},
                       {"min_seconds", number(config.min_seconds)},
                       {"grace", number(config.grace)},
+                      {"undo", bytes(config.undo)},
                       {"shipped", flag(config.shipped)}};
   const Keys exports{{"hidden", texts(config.exports.hidden)},
                      {"read_only", texts(config.exports.read_only)}};
@@ -223,6 +225,7 @@ Status read_apps(const std::string& file, const toml::table& table, const Config
     rule.fallback = config.fallback;
     rule.min_seconds = config.min_seconds;
     rule.grace = config.grace;
+    rule.undo = config.undo;
     if (auto status = read_app(file, *element.as_table(), rule); !status) return status;
     into.push_back(std::move(rule));
   }

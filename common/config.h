@@ -27,6 +27,7 @@ struct Rule {                                                 // one [[app]]
   Fallback fallback = Fallback::local;
   double min_seconds = 2;             // predicted below this: stays home
   double grace = 60;                  // seconds for which its guest may be out of reach before it counts as lost
+  std::uint64_t undo = 256 << 20;     // bytes of what it overwrites that are kept, so that it can be run again
   bool gui = false;                   // shows windows: stays home
   bool pipes = true;                  // false: with a pipe above fd 2 it stays home
   std::vector<std::string> env_drop;  // globs of variables that do not go to a guest
@@ -57,6 +58,7 @@ struct Config {
   Fallback fallback = Fallback::local;
   double min_seconds = 2;
   double grace = 60;
+  std::uint64_t undo = 256 << 20;
   bool shipped = true;  // the rules that come with ssi hold, after all others
   ExportRules exports;
   HomeAddress home;

@@ -79,6 +79,7 @@ policy = "remote"
 fallback = "wait"
 min_seconds = 3
 grace = 20
+undo = "1G"
 shipped = false
 [export]
 hidden = ["~/secret"]
@@ -102,6 +103,7 @@ detach = false
 match = "cc1plus"
 min_seconds = 0.5
 grace = 7.5
+undo = "5M"
 policy = "local"
 fallback = "fail"
 )");
@@ -133,11 +135,13 @@ fallback = "fail"
   CHECK(ffmpeg.fallback == Fallback::wait);
   CHECK(ffmpeg.min_seconds == 3);
   CHECK(ffmpeg.grace == 20);
+  CHECK(ffmpeg.undo == std::uint64_t{1} << 30);
   CHECK(ffmpeg.number == 1);
   CHECK(config->apps[1].file == file);
   CHECK(config->apps[1].number == 2);
   CHECK(config->apps[1].min_seconds == 0.5);
   CHECK(config->apps[1].grace == 7.5);
+  CHECK(config->apps[1].undo == 5 << 20);
   CHECK_FALSE(config->apps[1].gui);
   CHECK(config->apps[1].pipes);
   CHECK(config->apps[1].match == std::vector<std::string>{"cc1plus"});
@@ -183,7 +187,7 @@ match = ["two"]
 
 TEST_CASE("what is wrong is said with its line") {
   CHECK(error_of("[defaults]\npolciy = \"auto\"\n") ==
-        "2: unknown key 'polciy' (known: policy, fallback, min_seconds, grace, shipped)");
+        "2: unknown key 'polciy' (known: policy, fallback, min_seconds, grace, undo, shipped)");
   CHECK(error_of("\n\nschduler = 1\n") ==
         "3: unknown key 'schduler' (known: scheduler, scheduler_key, defaults, export, home, app)");
   CHECK(error_of("[deffaults]\n") ==

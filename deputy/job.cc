@@ -251,7 +251,7 @@ void Job::start() {
   stored_before_ = guest_->files().bytes_written();
   guest_->attach(place_.job, grace_ms_, events());
   guest_->validate();
-  deputy_.effects().begin(place_.job, {}, guest_->files().session());
+  deputy_.effects().begin(place_.job, {.bytes = undo_bytes_}, guest_->files().session());
   files_ = PassedFiles(request_.descriptors, descriptors_);
   files_.offer(guest_->files());
   send_strings(request_.arguments, 0);

@@ -99,7 +99,7 @@ class Job {
   bool never_home_ = false, prefers_guest_ = false, may_wait_ = false, waits_ = false;
   bool remarked_ = false;
   double min_seconds_ = 0;  // its rule's, or the default
-  std::uint64_t grace_ms_ = 0;
+  std::uint64_t grace_ms_ = 0, undo_bytes_ = 0;
   std::uint64_t broken_ms_ = 0;  // its guest's link, in all
   bool pipes_ = true;       // above fd 2 may go to a guest
   std::shared_ptr<JobRecord> record_;

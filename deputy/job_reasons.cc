@@ -38,6 +38,7 @@ Result<std::string> Job::reason_for_home(const Config& config) {
     record_->under(*ruling.rule);
     min_seconds_ = ruling.rule->min_seconds;
     grace_ms_ = to_ms(ruling.rule->grace);
+    undo_bytes_ = ruling.rule->undo;
     if (auto reason = ssi::reason_for_home(*ruling.rule); !reason.empty() && !never_home_) return reason;
     obey(*ruling.rule);
     return std::string();
@@ -52,6 +53,7 @@ Result<std::string> Job::reason_for_home(const Config& config) {
   prefers_guest_ = config.policy == Policy::remote;
   min_seconds_ = config.min_seconds;
   grace_ms_ = to_ms(config.grace);
+  undo_bytes_ = config.undo;
   return std::string();
 }
 

@@ -157,7 +157,15 @@ class Pool(Home):
             self.close()
             raise AssertionError(f"ssi pool up: {(done.stdout + done.stderr).decode(errors='replace')}")
         self.record = json.loads((self.dir / "state/ssi/pool/pool.json").read_text())
+        self.bridge = self.bridge_index()
         return self
+
+    def bridge_index(self):
+        """Of root's pool's bridge, whose name another pool takes when it is gone; None: it has none."""
+        try:
+            return int(pathlib.Path(f"/sys/class/net/{self.record['bridge']}/ifindex").read_text())
+        except OSError:
+            return None
 
     def guest_pid(self, number):
         """The pid at home of guest K's first process: look into the guest with nsenter -t."""
@@ -187,8 +195,7 @@ class Pool(Home):
                 assert done.returncode == 0, said
                 for process in [self.record["scheduler"], *self.record["guests"]]:
                     assert not pathlib.Path(f"/proc/{process['pid']}").exists() or is_zombie(process["pid"]), said
-                if self.record["bridge"]:  # root's
-                    assert not pathlib.Path(f"/sys/class/net/{self.record['bridge']}").exists(), said
+                assert self.bridge is None or self.bridge_index() != self.bridge, said
                 assert not (self.dir / "state/ssi/pool/pool.json").exists(), said
         finally:
             self.close()

@@ -3,13 +3,16 @@
 """Runs the system tests: run.py RESULT [NAME...]
 
 Every test_*.py (unittest) and test_*.sh (one test, by its exit status) beside this file, each in a process of its own
-with a time limit (a test_*.py's variable TIMEOUT, in seconds). One line for each test. Then looks that nothing was left behind.
+with a time limit (a test_*.py's variable TIMEOUT, in seconds). One line for each test. Those with a line "BESIDE = True" mostly wait,
+and run two at a time. Then looks that nothing was left behind.
 Writes "PASSED FAILED" to the file RESULT. NAME: only files and tests whose name has it.
 """
+import concurrent.futures
 import importlib.util
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -153,7 +156,10 @@ class TimeLimit:
         end(self.child)
 
 
-def run_file(path, names):
+running = set()
+
+
+def run_file(path, names, say=lambda line: print(line, end="", flush=True)):
     """(passed, failed) of one file, run in a session of its own."""
     is_shell = path.suffix == ".sh"
     command = ["bash", str(path)] if is_shell else [sys.executable, __file__, "--one", str(path), *names]
@@ -161,6 +167,7 @@ def run_file(path, names):
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              text=True, errors="replace", start_new_session=True)
     limit = TimeLimit(child)
+    running.add(child)
 
     def read():
         nonlocal counted
@@ -172,7 +179,7 @@ def run_file(path, names):
             elif is_shell:
                 said.append(line)
             else:
-                print(line, end="", flush=True)
+                say(line)
 
     # Read until the child ends, not until end of file: a daemon that it leaks may hold the pipe open.
     reader = threading.Thread(target=read, daemon=True)
@@ -182,6 +189,8 @@ def run_file(path, names):
     except KeyboardInterrupt:  # the child has a session of its own: the terminal's Ctrl-C has not reached it
         end(child)
         raise
+    finally:
+        running.discard(child)
     reader.join(2)
     limit.cancel()
     seconds = time.monotonic() - began
@@ -193,6 +202,26 @@ def run_file(path, names):
     why = f"took longer than {limit.seconds:.0f} s" if limit.over else f"ended with status {status}"
     report("FAIL", path.name, seconds, why)
     return (counted or [0, 0])[0], (counted or [0, 0])[1] + 1
+
+
+def run_two_at_a_time(work):
+    """[(passed, failed)] of (path, names). What a file says comes when it has ended."""
+    def run(path, names):
+        lines = []
+        try:
+            return run_file(path, names, lines.append)
+        finally:
+            print("".join(lines), end="", flush=True)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(run, *each) for each in work]
+        try:
+            return [each.result() for each in ends]
+        except KeyboardInterrupt:  # Ctrl-C: as in run_file
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in [*running]:
+                end(child)
+            raise
 
 
 def traces():
@@ -229,13 +258,15 @@ def main():
     if sys.argv[1] == "--one":
         return run_one(pathlib.Path(sys.argv[2]), sys.argv[3:])
     result, names = pathlib.Path(sys.argv[1]), sys.argv[2:]
-    before, passed, failed = traces(), 0, 0
+    before, alone, beside = traces(), [], []
     for path in sorted([*HERE.glob("test_*.py"), *HERE.glob("test_*.sh")]):
         text = path.read_text(errors="replace")
         if names and not any(name in path.name or name in text for name in names):
             continue
-        good, bad = run_file(path, [] if any(name in path.name for name in names) else names)
-        passed, failed = passed + good, failed + bad
+        waits = re.search(r"^BESIDE = True$", text, re.M)
+        (beside if waits else alone).append((path, [] if any(name in path.name for name in names) else names))
+    counts = [run_file(*each) for each in alone] + run_two_at_a_time(beside)
+    passed, failed = (sum(count[i] for count in counts) for i in (0, 1))
     if not passed + failed:
         failed = 1
         report("FAIL", " ".join(["no test ran:", *names]), 0)

@@ -10,6 +10,8 @@ import unittest
 
 from pool import Pool, SSIRUN, wait_until
 
+BESIDE = True
+
 FAST = "[defaults]\ngrace = 2\n"
 
 
@@ -170,6 +172,16 @@ class Again(unittest.TestCase):
                 self.assertEqual((self.pool.work / "made").read_text(), "x\n")
             self.doCleanups()
             self.setUp()
+
+    def test_it_overwrites_more_than_its_rule_keeps(self):
+        self.pool.configure(FAST + 'undo = "1M"\n')
+        (self.pool.work / "big").write_bytes(b"x" * 3_000_000)
+        job = self.start("head -c 2000000 /dev/zero 1<>big; pause")
+        self.lose()
+        status, out, errors = self.ended(job)
+        self.assertEqual((status, errors.count("\n")), (125, 1), errors)
+        self.assertIn("it changed more than can be undone (1 MiB)", errors)
+        self.assertEqual((self.pool.work / "big").read_bytes()[:2_000_000].count(0), 2_000_000)
 
     def test_somebody_else_has_changed_it_too(self):
         path = self.pool.work / "shared"

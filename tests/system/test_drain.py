@@ -9,6 +9,8 @@ import unittest
 from pool import Pool, SSI, SSIRUN, is_zombie, wait_until
 from terminal import Line
 
+BESIDE = True
+
 
 class Draining(unittest.TestCase):
     def setUp(self):

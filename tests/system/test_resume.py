@@ -13,6 +13,8 @@ import unittest
 from pool import Pool, SSIRUN, wait_until
 from test_losses import processes_of_jobs
 
+BESIDE = True
+
 # Reads its input to the end, and meanwhile appends, writes, renames and locks: requests of which none may be done twice or not at all.
 WORK = r"""
 import fcntl, hashlib, os, sys

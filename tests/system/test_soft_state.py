@@ -15,6 +15,8 @@ from pool import BUILD, Pool, SSI, SSIRUN, wait_until
 from terminal import Line
 from test_joining import VIEW, Agent, free_port
 
+BESIDE = True
+
 
 class Scheduler:
     """One that a test starts and kills by itself."""
