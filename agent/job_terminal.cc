@@ -51,8 +51,9 @@ std::string JobTerminal::unread() const {
   modes.c_cc[VMIN] = modes.c_cc[VTIME] = 0;
   ::tcsetattr(slave_.get(), TCSANOW, &modes);
   char bytes[4096];
-  const auto got = ::read(slave_.get(), bytes, sizeof bytes);
-  if (got > 0) typed.assign(bytes, static_cast<std::size_t>(got));
+  // Until there is nothing: only then the kernel looks for what was written a moment ago.
+  for (ssize_t got = 0; (got = ::read(slave_.get(), bytes, sizeof bytes)) > 0;)
+    typed.append(bytes, static_cast<std::size_t>(got));
   return typed;
 }
 

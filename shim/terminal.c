@@ -41,7 +41,7 @@ static void set_modes(struct handover_modes* to, const struct termios* from) {
 
 void terminal_open(struct terminal* terminal, const struct descriptors* descriptors) {
   terminal->tty = terminal->channel = terminal->peer = -1;
-  terminal->held = terminal->after_cr = false;
+  terminal->held = terminal->after_cr = terminal->refused = false;
   terminal->witness = NULL;
   terminal->typed = terminal->sent = terminal->shown = terminal->written = 0;
   int number = terminal_number(descriptors), ends[2];
@@ -133,7 +133,7 @@ int terminal_wants(struct terminal* terminal, struct pollfd wants[2]) {
   const short input = to_read ? POLLIN : 0, output = terminal->written < terminal->shown ? POLLOUT : 0;
   wants[0] = (struct pollfd){terminal->tty, (short)(input | output), 0};
   wants[1] = (struct pollfd){terminal->channel,
-                             (short)((terminal->sent < terminal->typed ? POLLOUT : 0) |
+                             (short)((terminal->sent < terminal->typed && !terminal->refused ? POLLOUT : 0) |
                                      (terminal->written == terminal->shown ? POLLIN : 0)),
                              0};
   if (!wants[1].events) wants[1].fd = -1;
@@ -197,10 +197,10 @@ static bool read_in(struct terminal* terminal) {
 }
 
 static void send_in(struct terminal* terminal) {
-  if (terminal->sent == terminal->typed || terminal->channel < 0) return;
+  if (terminal->sent == terminal->typed || terminal->channel < 0 || terminal->refused) return;
   ssize_t done = send(terminal->channel, terminal->in + terminal->sent, terminal->typed - terminal->sent,
                       MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (done < 0 && errno != EAGAIN && errno != EINTR) terminal->sent = terminal->typed;
+  if (done < 0 && errno != EAGAIN && errno != EINTR) terminal->refused = true;
   for (ssize_t i = 0; i < done; i++)
     terminal->recent[terminal->sent_ever++ % sizeof terminal->recent] = terminal->in[terminal->sent++];
 }

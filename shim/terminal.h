@@ -23,6 +23,7 @@ struct terminal {
   bool reads;            /* what is typed is for the job */
   bool front;            /* the job has the foreground of its terminal: we have that of ours, and it reads */
   bool held;             /* it has our modes */
+  bool refused;          /* the deputy takes no more of what is typed: it is for whoever reads next */
   bool after_cr;         /* the last byte shown was \r of the remote's making, perhaps */
   struct termios before; /* what it was like when we took it */
   struct handover_modes job; /* what the job has set on its own */

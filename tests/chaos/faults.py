@@ -23,7 +23,7 @@ class Faults(threading.Thread):
     """Until stop(): a fault, a pause of `every` seconds on the average, the next one. `count` says how many of each kind there were."""
 
     KINDS = {"reset": 6, "cut": 4, "freeze a guest": 4, "freeze the deputy": 3, "kill a guest's process": 4, "kill the scheduler": 2,
-             "freeze the scheduler": 2, "kill the deputy": 0.7, "kill an ssirun": 1}
+             "freeze the scheduler": 2, "kill the deputy": 0.7, "kill an ssirun": 1, "fill the disk": 0.7}
 
     def __init__(self, pool, guests, seed, every):
         super().__init__(daemon=True)
@@ -32,6 +32,7 @@ class Faults(threading.Thread):
         self.count = collections.Counter()
         self.callers = {}  # ssiruns that run: Popen -> what to note when one is killed
         self.lock = threading.Lock()
+        self.full = []  # from when to when the disk was
         self.scheduler = pool.record["scheduler"]["pid"]
         self.started = None  # a scheduler of ours: the pool knows nothing of it
 
@@ -125,6 +126,22 @@ class Faults(threading.Thread):
     def kill_the_deputy(self):
         pid = self.home("ssi-deputy")
         return pid is not None and self.send([pid], signal.SIGKILL)
+
+    def fill_the_disk(self):
+        began, filler = time.monotonic(), self.pool.work / "filler"
+        self.full.append((began, float("inf")))
+        try:
+            with open(filler, "wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(1 << 20))
+        except OSError:
+            self.ended.wait(self.random.uniform(0.05, 1))
+        filler.unlink()
+        self.full[-1] = (began, time.monotonic())
+        return True
+
+    def was_full(self, began):
+        return any(end > began for _, end in self.full)
 
     def kill_an_ssirun(self):
         with self.lock:

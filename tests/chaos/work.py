@@ -17,6 +17,8 @@ COMMANDS = {  # name: (shell script, whether files that exist before may be chan
     "tree": ("mkdir -p a/b; for i in $(seq 40); do echo $i >a/b/$i; done; rm a/b/1*; ln a/b/2 hard; ln -s a/b soft; mv a c; rm old; chmod 600 kept; ls -R", True),
 }
 
+FULL = ("No space left on device", "disk is full", "I/O error", "unable to write")  # sqlite, dash, convert
+
 
 def prepare(directory):
     """The inputs of all commands, once."""
@@ -69,20 +71,20 @@ class Expected:
         shutil.copytree(self.inputs, work, symlinks=True)
         return work
 
-    def verdict(self, name, work, status, out, errors, was_killed):
-        """"equal", "named" (it failed, and said so), "killed" (its caller was), or what is wrong."""
+    def verdict(self, name, work, status, out, errors, was_killed, was_full):
+        """"equal", "named" (it failed, and said so), "killed" (its caller was), "full" (the disk was, and a program said so), or what is wrong."""
         now = tree(work)
         if (status, out, now) == self.of[name]:
             return "equal"
         if was_killed and status < 0:
             return "killed"
+        if not COMMANDS[name][1] and (touched := sorted(path for path, what in self.before.items() if now.get(path) != what)):
+            return f"WRONG: inputs were touched: {touched}"
+        if was_full and any(sign in errors for sign in FULL):
+            return "full"
         if status == 0 or status == self.of[name][0] and out == self.of[name][1]:
             differs = sorted(path for path in now.keys() | self.of[name][2].keys() if now.get(path) != self.of[name][2].get(path))
             return f"WRONG: status {status}, but {'its output' if not differs else differs} differs"
         if status != 125 or not errors.startswith("ssirun: ") and "\nssirun: " not in errors:
             return f"WRONG: status {status} and no line that says why"
-        if not COMMANDS[name][1]:
-            touched = sorted(path for path, what in self.before.items() if now.get(path) != what)
-            if touched:
-                return f"WRONG: it failed, and inputs were touched: {touched}"
         return "named"
