@@ -43,6 +43,11 @@ std::int64_t now_ms() {
   return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
 }
 
+// The guest lacks something, for now; nothing is wrong with what was asked for.
+bool is_shortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOSPC || error == EAGAIN;
+}
+
 class HomeProcess {
  public:
   HomeProcess(Loop& loop, const AgentOptions& options, const Identity& self, Fd connection, Fd parent);
@@ -222,7 +227,8 @@ void HomeProcess::from_parent() {
     if (has_one) session_.resume(std::move(got->fds.front()));
     return;
   }
-  if (packet.error != 0 || !has_one) return session_.fail(hello_id_, packet.error ? packet.error : EPROTO);
+  if (packet.error != 0 || !has_one)
+    return session_.fail(hello_id_, packet.error ? packet.error : got->lost ? EMFILE : EPROTO);
   stem_ = std::make_unique<StemChannel>(loop_, std::move(got->fds.front()), [this] { mount_done(); });
   welcome();
 }
@@ -261,12 +267,14 @@ void HomeProcess::mount_done() {
   if (!got || got->bytes != sizeof done || mounting_.empty()) return end("the stem ended");
   const auto mount = mounting_.front();
   mounting_.pop_front();
-  if (done.error == 0 && got->fds.size() == 1) {
+  const int error = got->lost ? EMFILE : done.error;
+  if (error == 0 && got->fds.size() == 1) {
     if (auto added = view_.add(mount.fs, mount.root, mount.path, std::move(got->fds.front())); !added)
       return end(added.error().text());
   } else {
-    log::warning("{} of {} is not in the view: {}", mount.path, hello_.home, std::strerror(done.error));
-    if (mount.path == "/") return end("the root of the view could not be mounted");
+    log::warning("{} of {} is not in the view: {}", mount.path, hello_.home, std::strerror(error));
+    // A view that lacks what home has would show jobs an empty directory there.
+    if (mount.path == "/" || is_shortage(error)) return end(mount.path + " could not be mounted");
   }
   run_waiting();
 }
@@ -353,7 +361,10 @@ void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint
                                 session_.post(wire::Gone{number}, {}, Session::Lane::bulk);
                                 loop_.defer([this, number] { job_over(number); });
                               }});
-  if (!job) return session_.fail(id, job.error().code ? job.error().code.value() : EIO);
+  if (!job) {
+    log::warning("job={} cannot be started: {}", number, job.error().text());
+    return session_.fail(id, job.error().code ? job.error().code.value() : EIO);
+  }
   jobs_.emplace(number, std::move(*job));
   job_tasks_.began(number);
   inside::ToParent told{inside::ToParent::job_started, number, {}, 0, 0};

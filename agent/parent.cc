@@ -21,10 +21,12 @@
 
 #include "agent/home.h"
 #include "agent/inside.h"
+#include "agent/oom_score.h"
 #include "agent/reporter.h"
 #include "agent/rootless.h"
 #include "agent/stem.h"
 #include "common/fd_passing.h"
+#include "common/listener.h"
 #include "common/log.h"
 #include "common/speed.h"
 #include "common/user_namespace.h"
@@ -157,7 +159,8 @@ class Parent {
 
   const AgentOptions& options_;
   const Identity& self_;
-  Fd listener_, signals_, reporter_;
+  Listener listener_;
+  Fd signals_, reporter_;
   pid_t reporter_pid_ = 0;
   const double speed_ = measure_speed();
   std::uint64_t homes_made_ = 0;
@@ -173,6 +176,7 @@ class Parent {
   };
   std::list<Ending> ending_;
   std::int64_t reporter_started_ms_ = 0;
+  bool is_protected_ = false;                        // from the kernel's want of memory
   bool drained_ = false;                             // by an administrator
   std::int64_t end_after_ms_ = 0, end_before_ms_ = 0;  // 0: nobody wants us to end
 };
@@ -207,7 +211,7 @@ std::size_t Parent::strangers() const {
 }
 
 void Parent::accept_connection() {
-  Fd connection(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  Fd connection = listener_.accept();
   if (!connection) return;
   // The one that has been silent for longest makes room: a link that is to go on must not wait for strangers.
   if (arriving_.size() >= max_strangers) arriving_.pop_front();
@@ -275,18 +279,20 @@ void Parent::end_jobs() {
 void Parent::serve_connection(Fd connection) {
   if (homes_.size() >= max_homes || strangers() >= max_strangers) return;  // the peer sees the connection closed
   auto pair = packet_pair();
-  if (!pair) return;
+  if (!pair) return log::error("a session cannot begin: {}", pair.error().text());
   Fd ours = std::move((*pair)[0]), theirs = std::move((*pair)[1]);
   const pid_t pid = fork_child({connection.get(), theirs.get()}, [&] {
     return run_home(options_, self_, std::move(connection), std::move(theirs));
   });
-  if (pid > 0) homes_.push_back({pid, std::move(ours), false, {}, {}, {}, 0});
+  if (pid < 0) return log::error("a session cannot begin: {}", os_error("fork").value().text());
+  homes_.push_back({pid, std::move(ours), false, {}, {}, {}, 0});
 }
 
 // The child makes its user namespace; only we may write its maps.
 void Parent::make_stem(Home& home, const Ids& user) {
   auto data = packet_pair(), sync = packet_pair();
   if (!data || !sync || home.has_stem) {
+    if (!home.has_stem) log::error("a session cannot begin: {}", (data ? sync : data).error().text());
     send_packet(home.socket.get(), inside::FromParent{inside::FromParent::stem, EAGAIN});
     return;
   }
@@ -294,6 +300,7 @@ void Parent::make_stem(Home& home, const Ids& user) {
   Fd ours = std::move((*sync)[0]), theirs = std::move((*sync)[1]);
   const pid_t pid = fork_child({for_stem.get(), theirs.get()}, [&] {
     char byte = 0;
+    oom_score::set(is_protected_ ? oom_score::stem : oom_score::stem_of_unprotected);
     if (::unshare(CLONE_NEWUSER) != 0 || ::write(theirs.get(), &byte, 1) != 1 ||
         ::read(theirs.get(), &byte, 1) != 1)
       return 1;
@@ -400,12 +407,13 @@ bool Parent::may_end() {
 
 Status Parent::run() {
   ::mkdir(inside::view_path, 0755);
+  is_protected_ = oom_score::set(oom_score::agent);
   if (auto watching = watch_signals(); !watching) return watching;
   if (auto reporting = start_reporter(); !reporting) return reporting;
   for (;;) {
     // poll(2) ignores descriptors that are not there: no listener in a guest that dials out.
     std::vector<pollfd> wanted{
-        {signals_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}, {reporter_.get(), POLLIN, 0}};
+        {signals_.get(), POLLIN, 0}, {listener_.fd(), POLLIN, 0}, {reporter_.get(), POLLIN, 0}};
     for (const auto& home : homes_) wanted.push_back({home.socket.get(), POLLIN, 0});
     for (const auto& one : arriving_) wanted.push_back({one.connection.get(), POLLIN, 0});
     const bool kills = std::any_of(homes_.begin(), homes_.end(), [](const Home& home) { return home.kill_at_ms; });

@@ -17,6 +17,7 @@
 
 #include "agent/inside.h"
 #include "agent/job_init.h"
+#include "agent/oom_score.h"
 #include "common/fd_passing.h"
 #include "common/log.h"
 
@@ -147,6 +148,7 @@ void Stem::start_job(const inside::StartJob& start, std::vector<Fd> fds) {
   const long pid = ::syscall(SYS_clone3, &args, sizeof args);
   if (pid == 0) {
     home_.reset();
+    oom_score::raise_job();
     run_job_init(start, std::move(fds), squash_ids_);
   }
   if (pid < 0 && !fds.empty()) {

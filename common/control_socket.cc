@@ -10,6 +10,9 @@
 #include <cstring>
 
 #include "common/fd.h"
+#include "common/listener.h"
+#include "common/log.h"
+#include "common/seldom.h"
 #include "common/zap.h"
 #include "common/zmq_socket.h"
 
@@ -21,6 +24,12 @@ namespace {
 #ifndef ZMQ_ZAP_ENFORCE_DOMAIN
 #define ZMQ_ZAP_ENFORCE_DOMAIN 93
 #endif
+
+// libzmq aborts when its threads get no descriptors: a context and two sockets take a dozen.
+constexpr std::size_t context_needs = 20, bind_needs = 4;
+
+// How long nobody is taken when there were no descriptors for one.
+constexpr std::uint64_t deaf_ms = 1'000;
 
 struct Endpoint {
   std::string host, port;  // host without brackets
@@ -85,10 +94,55 @@ struct ControlServer::Impl {
   ZmqContext context;  // outlives the sockets
   std::unique_ptr<Zap> zap;
   ZmqSocket socket{context, ZMQ_ROUTER};
+  ZmqSocket monitor{context, ZMQ_PAIR};
+  std::string at, bound;  // where it listens, and libzmq's name for that
+  std::unique_ptr<Timer> again;
+  Seldom said;
   std::shared_ptr<Events> events;  // shared: a callback may destroy the server
 
   void take();
+  Status watch_refusals(Loop& loop);
+  void take_refusal();
+  int bind();
+  void listen_again();
 };
+
+// Out of descriptors, libzmq tries to accept a connection that waits again and again, as fast as it can. So it stops listening
+// for a while; who is connected does not notice, and the others try again by themselves.
+Status ControlServer::Impl::watch_refusals(Loop& loop) {
+  const char* events_at = "inproc://refusals";
+  monitor.set(ZMQ_RCVHWM, 0);  // or libzmq's thread could wait for us while we wait for it
+  if (zmq_socket_monitor(socket.get(), events_at, ZMQ_EVENT_ACCEPT_FAILED) != 0 ||
+      zmq_connect(monitor.get(), events_at) != 0)
+    return failure(std::string("monitor a ZeroMQ socket: ") + zmq_strerror(zmq_errno()));
+  again = std::make_unique<Timer>(loop);
+  monitor.watch(loop, [this] { take_refusal(); });
+  return {};
+}
+
+void ControlServer::Impl::take_refusal() {
+  const auto frames = monitor.receive();
+  std::int32_t error = 0;  // behind the number of the event
+  if (frames.empty() || frames[0].bytes.size() < sizeof(std::uint16_t) + sizeof error) return;
+  std::memcpy(&error, frames[0].bytes.data() + sizeof(std::uint16_t), sizeof error);
+  if ((error != EMFILE && error != ENFILE) || zmq_unbind(socket.get(), bound.c_str()) != 0) return;
+  if (said.is_due()) log::error("no new connections for a while: {}", no_descriptors());
+  again->once(deaf_ms, [this] { listen_again(); });
+}
+
+// By another name than its own libzmq would look it up to unbind it, and aborts when it has no descriptor for that.
+int ControlServer::Impl::bind() {
+  if (zmq_bind(socket.get(), at.c_str()) != 0) return -1;
+  char name[256] = "";
+  std::size_t size = sizeof name;
+  zmq_getsockopt(socket.get(), ZMQ_LAST_ENDPOINT, name, &size);
+  bound = name;
+  return 0;
+}
+
+void ControlServer::Impl::listen_again() {
+  if (!descriptors_left(bind_needs) || bind() != 0) again->once(deaf_ms, [this] { listen_again(); });
+}
 
 void ControlServer::Impl::take() {
   auto frames = socket.receive();
@@ -129,8 +183,9 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(Loop& loop, const s
   socket.set(ZMQ_ZAP_DOMAIN, Zap::domain);
   socket.set(ZMQ_ZAP_ENFORCE_DOMAIN, 1);
   socket.set(ZMQ_IPV6, endpoint->ip6 ? 1 : 0);
-  if (zmq_bind(socket.get(), ("tcp://" + address).c_str()) != 0)
-    return failure("listen on " + address + ": " + zmq_strerror(zmq_errno()));
+  impl->at = "tcp://" + address;
+  if (auto watching = impl->watch_refusals(loop); !watching) return tl::make_unexpected(watching.error());
+  if (impl->bind() != 0) return failure("listen on " + address + ": " + zmq_strerror(zmq_errno()));
   socket.watch(loop, [self_impl = impl.get()] { self_impl->take(); });
   return std::unique_ptr<ControlServer>(new ControlServer(std::move(impl)));
 }
@@ -278,6 +333,7 @@ Result<std::unique_ptr<ControlClient>> ControlClient::connect(Loop& loop, const 
                                                               const Identity& self, Events events) {
   auto endpoint = parse_endpoint(address);
   if (!endpoint) return tl::make_unexpected(endpoint.error());
+  if (!descriptors_left(context_needs)) return failure("connect to " + address + ": " + no_descriptors());
   const auto curve_key = curve_key_of(server_key);
   if (!curve_key) return because("the scheduler's key", curve_key.error());
   auto impl =

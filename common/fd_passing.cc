@@ -45,7 +45,7 @@ Result<Received> receive_with_fds(int socket, std::span<char> into) {
     got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
   } while (got < 0 && errno == EINTR);
   if (got < 0) return os_error("receive on a unix socket");
-  Received received{static_cast<std::size_t>(got), {}, 0};
+  Received received{static_cast<std::size_t>(got), {}, 0, (message.msg_flags & MSG_CTRUNC) != 0};
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_CREDENTIALS) {
       ucred who;

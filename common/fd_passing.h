@@ -22,6 +22,7 @@ struct Received {
   std::size_t bytes = 0;  // 0: end of file
   std::vector<Fd> fds;    // close-on-exec
   pid_t sender = 0;       // in our pid namespace, when the socket has SO_PASSCRED
+  bool lost = false;      // descriptors came that we have no room for: the process has as many as it may have
 };
 
 // One recvmsg(2). EAGAIN shows as an error with that code.

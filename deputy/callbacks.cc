@@ -20,7 +20,7 @@ constexpr std::uint64_t patience_ms = 5'000;  // for it
 Callbacks::Callbacks(Loop& loop, Fd listener)
     : loop_(loop),
       listener_(std::move(listener)),
-      poll_(loop, listener_.get(), [this](int) { accept_all(); }) {
+      poll_(loop, listener_.fd(), [this](int) { accept_all(); }) {
   poll_.want(UV_READABLE);
 }
 
@@ -40,7 +40,7 @@ std::string Callbacks::expect(std::function<void(Fd)> connected) {
 
 void Callbacks::accept_all() {
   for (;;) {
-    Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    Fd socket = listener_.accept();
     if (!socket) return;
     if (strangers_.size() >= most_strangers) continue;  // it sees the connection closed
     strangers_.push_back({std::move(socket), {}, nullptr, nullptr});

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "common/fd.h"
+#include "common/listener.h"
 #include "common/loop.h"
 #include "common/result.h"
 
@@ -36,7 +37,7 @@ class Callbacks {
   void hear(std::list<Stranger>::iterator stranger);
 
   Loop& loop_;
-  Fd listener_;
+  Listener listener_;
   Poll poll_;
   std::map<std::string, std::function<void(Fd)>> expected_;
   std::list<Stranger> strangers_;

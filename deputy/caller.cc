@@ -78,21 +78,22 @@ std::array<int, 3> RunRequest::stdio() const {
 Status RunRequest::take_descriptors(std::string_view& bytes, std::vector<Fd> fds) {
   const std::size_t count = fields.descriptors;
   const std::size_t channels = has(HANDOVER_TERMINAL) ? 1 : 0;
-  if (count > HANDOVER_DESCRIPTORS || fds.size() != count + channels ||
+  if (count > HANDOVER_DESCRIPTORS || (fds.size() != count + channels && !lost_descriptors) ||
       bytes.size() < count * sizeof(handover_descriptor))
     return failure("handover with other descriptors than it says");
-  for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < count && !lost_descriptors; ++i) {
     handover_descriptor described;
     std::memcpy(&described, bytes.data() + i * sizeof described, sizeof described);
     descriptors.push_back({described.number, described.terminal != 0 && channels != 0, std::move(fds[i])});
   }
-  if (channels) channel = std::move(fds.back());
+  if (channels && !lost_descriptors) channel = std::move(fds.back());
   bytes.remove_prefix(count * sizeof(handover_descriptor));
   return {};
 }
 
-Result<RunRequest> RunRequest::parse(std::string_view bytes, std::vector<Fd> fds) {
+Result<RunRequest> RunRequest::parse(std::string_view bytes, std::vector<Fd> fds, bool lost) {
   RunRequest request;
+  request.lost_descriptors = lost;
   if (bytes.size() < sizeof request.fields) return failure("handover too short");
   std::memcpy(&request.fields, bytes.data(), sizeof request.fields);
   bytes.remove_prefix(sizeof request.fields);
@@ -141,6 +142,7 @@ void Caller::on_readable() {
   }
   in_.append(buffer, got->bytes);
   for (auto& fd : got->fds) fds_.push_back(std::move(fd));
+  fds_lost_ |= got->lost;
   if (!take_messages()) {
     poll_.want(0);
     events_.gone();
@@ -180,7 +182,7 @@ bool Caller::take(std::uint32_t kind, const std::string& message) {
   handover_kill kill;
   std::int32_t pid;
   if (kind == HANDOVER_RUN) {
-    auto request = RunRequest::parse(message, std::exchange(fds_, {}));
+    auto request = RunRequest::parse(message, std::exchange(fds_, {}), fds_lost_);
     if (request)
       events_.run(std::move(*request));
     else

@@ -32,6 +32,7 @@ struct RunRequest {
   std::string arguments, environment;  // strings ended by NUL
   std::vector<PassedFd> descriptors;   // ascending
   Fd channel;                          // of the caller's terminal, if some of them are that
+  bool lost_descriptors = false;       // there was no room for all: the list is empty
 
   std::array<int, 3> stdio() const;  // our descriptors for 0, 1, 2; -1: closed at the caller
   bool has(handover_flag flag) const { return fields.flags & flag; }
@@ -40,8 +41,8 @@ struct RunRequest {
   std::vector<std::string> argv() const;
   std::vector<std::string> variables() const;  // of the environment: NAME=VALUE
 
-  // From the bytes that follow the header; `fds` as they came with it.
-  static Result<RunRequest> parse(std::string_view bytes, std::vector<Fd> fds);
+  // From the bytes that follow the header; `fds` as they came with it, not all of them when some are `lost`.
+  static Result<RunRequest> parse(std::string_view bytes, std::vector<Fd> fds, bool lost = false);
 
  private:
   Status take_descriptors(std::string_view& bytes, std::vector<Fd> fds);
@@ -89,6 +90,7 @@ class Caller {
   Events events_;
   std::string in_;
   std::vector<Fd> fds_;
+  bool fds_lost_ = false;
   std::optional<handover_modes> modes_;  // that had no room yet
 };
 

@@ -39,7 +39,7 @@ Deputy::Deputy(Loop& loop, Fd listener, Watchdog watchdog, Identity identity, Co
       slots_(loop, std::max(1U, std::thread::hardware_concurrency())),
       effects_(loop, undo_dir(state)),
       policy_(std::move(policy)),
-      poll_(loop, listener_.get(), [this](int) { accept_callers(); }),
+      poll_(loop, listener_.fd(), [this](int) { accept_callers(); }),
       idle_(loop) {
   poll_.want(UV_READABLE);
   measure_home();
@@ -66,7 +66,7 @@ Deputy::~Deputy() {
 
 void Deputy::accept_callers() {
   for (;;) {
-    Fd caller(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    Fd caller = listener_.accept();
     if (!caller) break;
     jobs_.push_back(std::make_unique<Job>(loop_, *this, std::move(caller)));
   }

@@ -9,6 +9,7 @@
 
 #include "common/config.h"
 #include "common/identity.h"
+#include "common/listener.h"
 #include "common/load.h"
 #include "common/loop.h"
 #include "deputy/callbacks.h"
@@ -68,7 +69,7 @@ class Deputy {
   void measure_home();
 
   Loop& loop_;
-  Fd listener_;
+  Listener listener_;
   Watchdog watchdog_;
   const Identity identity_;
   const Context context_;

@@ -116,8 +116,7 @@ void History::write() {
 
 void History::done(const Status& status) {
   writing_ = {};
-  if (!status && !complained_) log::warning("jobs are not recorded: {}", status.error().text());
-  complained_ = !status;
+  if (!status && complained_.is_due()) log::warning("jobs are not recorded: {}", status.error().text());
   write();
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/loop.h"
+#include "common/seldom.h"
 #include "deputy/history_database.h"
 #include "deputy/home_needs.h"
 #include "deputy/predictions.h"
@@ -57,7 +58,7 @@ class History {
   std::vector<HistoryChange> pending_;
   std::shared_future<void> writing_;  // valid: a thread has the file
   Timer soon_;
-  bool complained_ = false;
+  Seldom complained_;  // on a disk that is nearly full each other write succeeds
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

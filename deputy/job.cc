@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "common/listener.h"
 #include "common/log.h"
 #include "common/printable.h"
 #include "deputy/deputy.h"
@@ -56,6 +57,9 @@ wire::Modes to_wire(const handover_modes& modes) {
 wire::WindowSize to_wire(const handover_window& window) {
   return {window.rows, window.columns, window.x_pixels, window.y_pixels};
 }
+
+// Descriptors, for its streams, a guest, and the first files: one that starts with fewer left would fail soon.
+constexpr std::size_t job_needs = 32;
 
 constexpr std::uint64_t stderr_ms =
     50;  // a job that ends has closed it just before, and we may have something to say
@@ -118,6 +122,8 @@ void Job::take(RunRequest&& request) {
   retries_left_ = request_.fields.retries;
   if (auto& file = request_.config_file; !file.empty() && file[0] != '/') file = request_.cwd + "/" + file;
   record_->identify(request_, user_name(), host_name());
+  if (request_.lost_descriptors || !descriptors_left(job_needs))
+    return home("the deputy is " + no_descriptors());
   auto config = deputy_.config(request_.config_file);
   if (!config) {
     // Who typed ssirun is told what is wrong; what the shim diverts must not get a line that it has not at home.

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "common/handover.h"
+#include "common/listener.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/paths.h"
@@ -25,10 +26,11 @@ using namespace ssi;
 
 constexpr const char* help = R"(usage: ssi-deputy [--ready-fd N]
 Serves this user's files to guests and holds his jobs. ssirun starts it when it is needed; it ends after 10 idle minutes.
-  --ready-fd N          write a byte there when callers can connect
+  --ready-fd N          write a zero byte there when callers can connect, or why they never will
   --version, --help
 )";
 
+constexpr std::size_t start_needs = 14;  // descriptors: the loop aborts without its own
 constexpr std::uint64_t cut_log_ms = 60'000;
 
 constexpr option options_table[] = {{"ready-fd", required_argument, nullptr, 'r'},
@@ -36,8 +38,10 @@ constexpr option options_table[] = {{"ready-fd", required_argument, nullptr, 'r'
                                     {"help", no_argument, nullptr, 'h'},
                                     {}};
 
-[[noreturn]] void die(const std::string& line) {
+// `ready`: who waits there hears why, since the log may be what cannot be written.
+[[noreturn]] void die(const std::string& line, const Fd& ready = {}) {
   std::fprintf(stderr, "ssi-deputy: %s\n", line.c_str());
+  if (ready) (void)!::write(ready.get(), line.data(), line.size());
   std::exit(1);
 }
 
@@ -96,20 +100,21 @@ void remove_socket() {
 
 int main(int argc, char** argv) {
   Fd ready(parse_ready_fd(argc, argv));
-  if (const auto opened = open_log(); !opened) die(opened.error().text());
+  if (const auto opened = open_log(); !opened) die(opened.error().text(), ready);
   log::start("ssi-deputy");
+  if (!descriptors_left(start_needs)) die(no_descriptors(), ready);
   ::umask(077);
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an errno for the job
   auto listener = listen_for_callers();
-  if (!listener) die(listener.error().text());
+  if (!listener) die(listener.error().text(), ready);
   auto watchdog = Watchdog::start();
-  if (!watchdog) die(watchdog.error().text());
+  if (!watchdog) die(watchdog.error().text(), ready);
 
   Loop loop;
   {
     auto deputy = Deputy::start(loop, std::move(*listener), std::move(*watchdog));
-    if (!deputy) die(deputy.error().text());
+    if (!deputy) die(deputy.error().text(), ready);
     const SignalWatch term(loop, SIGTERM, [&] { loop.stop(); }),
         interrupt(loop, SIGINT, [&] { loop.stop(); });
     Timer log_cut(loop);

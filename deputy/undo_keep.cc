@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "common/file_time.h"
+#include "common/log.h"
 
 namespace ssi {
 namespace {
@@ -373,6 +374,7 @@ bool UndoRoom::make() {
   const std::lock_guard lock(mutex_);
   bool any = false;
   for (auto* keep : keeps_) any |= keep->give_up();
+  if (any && said_.is_due()) log::warning("a disk is full: what was kept to undo jobs' changes makes room");
   return any;
 }
 

@@ -14,6 +14,7 @@
 
 #include "common/fd.h"
 #include "common/result.h"
+#include "common/seldom.h"
 #include "deputy/file_id.h"
 
 namespace ssi {
@@ -115,6 +116,7 @@ class UndoRoom {
   std::mutex mutex_;
   std::vector<UndoKeep*> keeps_;
   std::atomic<std::size_t> held_ = 0;  // a journal may end on another thread
+  Seldom said_;
 };
 
 inline bool wants_room(int error) {

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <fstream>
 
+#include "common/log.h"
 #include "deputy/file_id.h"
 #include "deputy/handed_out.h"
 
@@ -66,18 +67,27 @@ Watch::Heard Watch::listen(std::uint64_t node, int fd) {
   if (!make_room()) return Heard::no;
   if (!fd_) {
     fd_.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-    if (!fd_) return Heard::no;
+    if (!fd_) return refused("fs.inotify.max_user_instances, or its own descriptors,");
     poll_ = std::make_unique<Poll>(loop_, fd_.get(), [this](int) { ready_(); });
     poll_->want(UV_READABLE);
   }
   const int number = ::inotify_add_watch(fd_.get(), ProcPath(fd).c_str(), events);
-  if (number < 0) return Heard::no;
+  if (number < 0) return refused("fs.inotify.max_user_watches");
   // The file had another node before, which the guest has forgotten.
   if (const auto former = nodes_.find(number); former != nodes_.end()) forget(watched_.find(former->second));
   recent_.push_front(node);
   watched_[node] = {number, now_ms(), false, recent_.begin()};
   nodes_[number] = node;
   return Heard::from_now;
+}
+
+// By errno. That a file may not be read is not worth a word; a limit slows down every job.
+Watch::Heard Watch::refused(const char* limit) {
+  if ((errno == EMFILE || errno == ENOSPC) && said_.is_due())
+    log::warning(
+        "no more of home's files can be watched, so guests ask for them again and again: {} are used up",
+        limit);
+  return Heard::no;
 }
 
 void Watch::keep(std::uint64_t node, bool open) {

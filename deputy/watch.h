@@ -13,6 +13,7 @@
 
 #include "common/fd.h"
 #include "common/loop.h"
+#include "common/seldom.h"
 
 namespace ssi {
 
@@ -55,6 +56,7 @@ class Watch {
     std::list<std::uint64_t>::iterator place;  // in recent_
   };
   bool make_room();
+  Heard refused(const char* limit);
   bool is_stale(const Watched& watched) const;
   void forget(std::unordered_map<std::uint64_t, Watched>::iterator watched);
   void take_event(int number, std::uint32_t mask, std::string_view name,
@@ -62,6 +64,7 @@ class Watch {
 
   Loop& loop_;
   std::size_t most_;
+  Seldom said_;
   std::function<void()> ready_;
   Fd fd_;
   std::unique_ptr<Poll> poll_;

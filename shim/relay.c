@@ -93,7 +93,7 @@ static void job_placed(struct state* state) {
 }
 
 static void deputy_gone(struct state* state) {
-  if (!state->started) return go_home(state, "the deputy died");
+  if (!state->started) return go_home(state, "the deputy hung up: see its log");
   terminal_end(state->relay->terminal, NULL, 0, UINT64_MAX);
   say("the deputy died");
   finish(state, RELAY_STATUS, STATUS_FAILED);

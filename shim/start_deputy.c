@@ -109,9 +109,12 @@ static bool wait_ready(int ready, struct reason* why) {
   struct pollfd wait = {ready, POLLIN, 0};
   int answer = 0;
   while ((answer = poll(&wait, 1, START_MS)) < 0 && errno == EINTR) continue;
-  char byte = 0;
-  if (answer > 0 && read(ready, &byte, 1) == 1) return true;
-  if (answer > 0)
+  char line[200] = "";
+  ssize_t got = answer > 0 ? read(ready, line, sizeof line - 1) : 0;
+  if (got == 1 && !*line) return true;
+  if (got > 0)
+    because(why, "ssi-deputy: %s", line);
+  else if (answer > 0)
     because(why, "ssi-deputy ended at its start: see its log");
   else
     because(why, "ssi-deputy was not ready within %d s", START_MS / 1000);

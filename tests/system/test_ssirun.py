@@ -198,7 +198,7 @@ BEHAVE
 """
 SERVE = """
 listener = handover_peer.Listener(os.environ["XDG_RUNTIME_DIR"])
-os.write(3, b"!")
+os.write(3, bytes(1))
 try:
     while True:
         peer = listener.accept()

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "common/listener.h"
+
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <vector>
+
+#include "common/log.h"
+
+namespace ssi {
+namespace {
+
+Fd a_descriptor() {
+  return Fd(::open("/", O_PATH | O_CLOEXEC));
+}
+
+}  // namespace
+
+Listener::Listener(Fd socket) : socket_(std::move(socket)), reserve_(a_descriptor()) {}
+
+Fd Listener::accept() {
+  if (!reserve_) reserve_ = a_descriptor();
+  for (;;) {
+    Fd connection(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (connection || (errno != EMFILE && errno != ENFILE)) return connection;
+    if (!reserve_ || !refuse()) return {};
+  }
+}
+
+// accept(2) says EMFILE also when nobody is there.
+bool Listener::refuse() {
+  reserve_.reset();
+  Fd connection(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  const bool closed = static_cast<bool>(connection);
+  connection.reset();
+  reserve_ = a_descriptor();
+  if (closed && said_.is_due()) log::error("connections are closed: {}", no_descriptors());
+  return closed;
+}
+
+bool descriptors_left(std::size_t count) {
+  std::vector<Fd> taken;
+  while (taken.size() < count) {
+    taken.push_back(a_descriptor());
+    if (!taken.back()) return false;
+  }
+  return true;
+}
+
+std::string no_descriptors() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return fmt::format("out of descriptors (RLIMIT_NOFILE is {})", limit.rlim_cur);
+}
+
+}  // namespace ssi
