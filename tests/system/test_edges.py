@@ -142,7 +142,7 @@ class Watches(unittest.TestCase):
         said = log_of(pool, "deputy").count("can be watched")
         file = pool.work / "watched"
         file.write_text("0\n")
-        script = "while read line; do cat watched; stat -c %s watched; done"
+        script = "while read line; do stat -c %s watched; cat watched; done"
         command = f"echo {many} >/proc/sys/user/{limit} && exec {SSIRUN} --remote sh -c '{script}'"
         with subprocess.Popen(["unshare", "--user", "--map-root-user", "sh", "-c", command], cwd=pool.work, env=pool.env,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
@@ -155,7 +155,7 @@ class Watches(unittest.TestCase):
                     (pool.work / "other").rename(file)
                 job.stdin.write("\n")
                 job.stdin.flush()
-                self.assertEqual([job.stdout.readline() for _ in "12"], [text, f"{len(text)}\n"])
+                self.assertEqual([job.stdout.readline() for _ in "12"], [f"{len(text)}\n", text])
             job.stdin.close()
             self.assertEqual((job.wait(20), job.stderr.read()), (0, ""))
         pool.end_deputy()
