@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "common/fd.h"
 #include "common/listener.h"
@@ -95,7 +96,7 @@ struct ControlServer::Impl {
   std::unique_ptr<Zap> zap;
   ZmqSocket socket{context, ZMQ_ROUTER};
   ZmqSocket monitor{context, ZMQ_PAIR};
-  std::string at, bound;  // where it listens, and libzmq's name for that
+  std::string at, bound;  // where it listens, and libzmq's name for that; "": it does not, just now
   std::unique_ptr<Timer> again;
   Seldom said;
   std::shared_ptr<Events> events;  // shared: a callback may destroy the server
@@ -125,7 +126,8 @@ void ControlServer::Impl::take_refusal() {
   std::int32_t error = 0;  // behind the number of the event
   if (frames.empty() || frames[0].bytes.size() < sizeof(std::uint16_t) + sizeof error) return;
   std::memcpy(&error, frames[0].bytes.data() + sizeof(std::uint16_t), sizeof error);
-  if ((error != EMFILE && error != ENFILE) || zmq_unbind(socket.get(), bound.c_str()) != 0) return;
+  if ((error != EMFILE && error != ENFILE) || bound.empty()) return;  // several are said before it stops
+  zmq_unbind(socket.get(), std::exchange(bound, {}).c_str());
   if (said.is_due()) log::error("no new connections for a while: {}", no_descriptors());
   again->once(deaf_ms, [this] { listen_again(); });
 }

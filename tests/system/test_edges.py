@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import resource
+import shlex
 import signal
 import socket
 import subprocess
@@ -142,20 +143,26 @@ class Watches(unittest.TestCase):
         said = log_of(pool, "deputy").count("can be watched")
         file = pool.work / "watched"
         file.write_text("0\n")
-        script = "while read line; do stat -c %s watched; cat watched; done"
-        command = f"echo {many} >/proc/sys/user/{limit} && exec {SSIRUN} --remote sh -c '{script}'"
+        # What cat says comes in one piece: it must not be asked for a change while it still reads.
+        script = 'while read line; do stat -c %s watched; echo "$(cat watched)"; done'
+        command = f"echo {many} >/proc/sys/user/{limit} && exec {SSIRUN} --remote sh -c {shlex.quote(script)}"
         with subprocess.Popen(["unshare", "--user", "--map-root-user", "sh", "-c", command], cwd=pool.work, env=pool.env,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+            def ask(text):
+                job.stdin.write("\n")
+                job.stdin.flush()
+                self.assertEqual([job.stdout.readline() for _ in "12"], [f"{len(text)}\n", text])
+            text = "0\n"
             for turn in range(1, 5):
-                text = str(turn) * turn + "\n"
+                time.sleep(0.05)  # what was changed only now is not believed in anyway
+                ask(text)
+                text = str(turn) * (turn + 1) + "\n"
                 if turn % 2:
                     file.write_text(text)
                 else:
                     (pool.work / "other").write_text(text)
                     (pool.work / "other").rename(file)
-                job.stdin.write("\n")
-                job.stdin.flush()
-                self.assertEqual([job.stdout.readline() for _ in "12"], [f"{len(text)}\n", text])
+                ask(text)
             job.stdin.close()
             self.assertEqual((job.wait(20), job.stderr.read()), (0, ""))
         pool.end_deputy()
