@@ -3,7 +3,10 @@
 
 #include <doctest/doctest.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <ctime>
 #include <memory>
 #include <random>
 #include <vector>
@@ -11,6 +14,20 @@
 #include "common/pump.h"
 
 using namespace ssi;
+
+namespace {
+
+std::time_t slept = 0, stopped = 0;  // seconds: only CLOCK_BOOTTIME knows of the former
+
+}  // namespace
+
+// The program's own counts before libc's.
+extern "C" int clock_gettime(clockid_t clock, timespec* now) noexcept {
+  const auto done = static_cast<int>(::syscall(SYS_clock_gettime, clock, now));
+  if (clock == CLOCK_BOOTTIME) now->tv_sec += slept + stopped;
+  if (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE) now->tv_sec += stopped;
+  return done;
+}
 
 namespace {
 
@@ -279,6 +296,31 @@ TEST_CASE("after the grace a session without a connection is over, at both ends"
   CHECK(pair.resumed == 0);
 }
 
+TEST_CASE("a machine that slept has its grace once more, and not twice") {
+  Enduring pair(3'000);
+  pair.reachable = false;
+  pair.cut();
+  Timer sleeper(pair.loop);
+  sleeper.every(1'500, [] { slept += 60; });
+  const auto began = uv_hrtime();
+  pair.until([&] { return !pair.home_side.closed.empty(); });
+  const auto seconds = static_cast<double>(uv_hrtime() - began) / 1e9;
+  CHECK(seconds > 4.7);  // looked at each 2 s: slept before the first one, which counts from there
+  CHECK(seconds < 7);
+}
+
+TEST_CASE("who was stopped does not take the other for dead") {
+  Pair pair;
+  pair.until([&] { return pair.home_side.ready && pair.guest_side.ready; });
+  pair.limit.once(60'000, [&] { pair.loop.stop(); });
+  Timer stop(pair.loop), end(pair.loop);
+  stop.once(100, [] { stopped += 20; });
+  end.once(23'000, [&] { pair.loop.stop(); });
+  pair.loop.run();
+  CHECK(pair.home_side.closed == "");
+  CHECK(pair.guest_side.closed == "");
+}
+
 TEST_CASE("a guest that does not know the session has lost it") {
   Enduring pair(20'000, "another session!");
   pair.cut();
@@ -309,6 +351,84 @@ TEST_CASE("somebody who connects with another key does not disturb a session") {
   pair.guest->post(wire::Kill{1});
   pair.until([&] { return arrived == 1; });
   CHECK(pair.broken == 0);
+}
+
+namespace {
+
+// A guest that asks `count` times for 100 kB, and acknowledges nothing.
+struct Greedy {
+  explicit Greedy(std::uint64_t count) {
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    for (std::uint64_t i = 1; i <= count; ++i)
+      said += frame_of(wire::kind_of<wire::Getattr>(), static_cast<std::uint32_t>(i), 0, wire::pack(wire::Getattr{i, 0}), {});
+    home = std::make_unique<Session>(loop, Fd(ends[0]), TlsStream::Side::home, home_key, guest_key.public_key(),
+                                     Session::Events{[] {},
+                                                     [this](const Session::Incoming& in) {
+                                                       ++answered;
+                                                       home->reply(in.id, wire::Attr{}, body);
+                                                     },
+                                                     [this](const Error& why) { closed = why.text(); }});
+    guest = std::make_unique<Connection>(
+        loop, Fd(ends[1]), TlsStream::Side::guest, guest_key, "", "",
+        Connection::Events{[this] { guest->pause(!reads), guest->flush_soon(); }, [](const auto&) { return true; },
+                           [this] { return std::string_view(said).substr(0, 10'000); },
+                           [this](std::size_t bytes) { said.erase(0, bytes); }, [](const Error&) {}});
+  }
+  void run(std::uint64_t ms) {
+    Timer limit(loop);
+    limit.once(ms, [this] { loop.stop(); });
+    loop.run();
+  }
+
+  Loop loop;
+  Identity home_key = Identity::generate(), guest_key = Identity::generate();
+  std::string said, body = std::string(100'000, 'b'), closed;
+  std::uint64_t answered = 0;
+  bool reads = false;
+  std::unique_ptr<Session> home;
+  std::unique_ptr<Connection> guest;
+};
+
+}  // namespace
+
+TEST_CASE("who asks and does not read the answers is not heard until he does") {
+  Greedy pair(1'000);
+  pair.run(2'000);
+  CHECK(pair.answered > 100);
+  CHECK(pair.answered < 300);  // 16 MiB, and what had been read before that
+  pair.reads = true;
+  pair.guest->pause(false);
+  pair.run(3'000);
+  CHECK(pair.answered == 1'000);
+  CHECK(pair.closed == "");
+}
+
+TEST_CASE("who acknowledges nothing is given up before his answers fill the memory") {
+  Greedy pair(3'500);
+  pair.reads = true;
+  pair.run(8'000);
+  CHECK(pair.closed.starts_with("the peer acknowledges nothing"));
+  CHECK(pair.answered < 3'500);
+}
+
+TEST_CASE("an older connection of home's, that comes late, is not taken") {
+  Enduring pair;
+  pair.cut();
+  pair.until([&] { return pair.resumed == 2; });
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+  pair.guest->resume(Fd(ends[1]));
+  std::string out = frame_of(wire::Resume{"0123456789abcdef", 1, 0});
+  bool lost = false;
+  std::unique_ptr<Connection> late;
+  late = std::make_unique<Connection>(
+      pair.loop, Fd(ends[0]), TlsStream::Side::home, pair.home_key, pair.guest_key.public_key(), "",
+      Connection::Events{[&] { late->flush_soon(); }, [](const auto&) { return true; }, [&] { return std::string_view(out); },
+                         [&](std::size_t bytes) { out.erase(0, bytes); }, [&](const Error&) { lost = true; }});
+  pair.until([&] { return lost; });
+  CHECK(pair.resumed == 2);
+  CHECK(pair.home->connected());
 }
 
 namespace {

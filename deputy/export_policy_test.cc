@@ -6,6 +6,7 @@
 
 #include "common/paths.h"
 #include "deputy/test_home.h"
+#include "deputy/undo_keep.h"
 
 using namespace ssi;
 
@@ -54,6 +55,19 @@ TEST_CASE("secrets are not there, by name and by what they are") {
   CHECK(home.error(wire::Lookup{home.root(), "elsewhere", me}) == wire::hidden);
   CHECK(home.policy().hides_path(home.path("later/deep/down")));
   CHECK_FALSE(home.policy().hides_path(home.path("open")));
+}
+
+TEST_CASE("what is kept to undo a job's changes is no secret, though it is kept among ssi's own files") {
+  TestHome home(rules());
+  const auto kept = home.path(".ssh/undo/" + std::string(UndoKeep::prefix) + "0-1");
+  std::filesystem::create_directories(kept);
+  home.write("file", "text");
+  home.write(".ssh/undo/id", "secret");
+  std::filesystem::create_hard_link(home.path("file"), kept + "/1");
+  std::filesystem::create_hard_link(home.path(".ssh/undo/id"), home.path("id"));
+  home.policy().refresh();  // another job starts
+  CHECK(home.error(wire::Lookup{home.root(), "file", me}) == 0);
+  CHECK(home.error(wire::Lookup{home.root(), "id", me}) == wire::hidden);
 }
 
 TEST_CASE("what home would run by itself is read-only") {

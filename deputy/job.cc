@@ -411,8 +411,9 @@ void Job::report_exit() {
   const auto line = request_.has(HANDOVER_VERBOSE) ? summary() : std::string();
   const auto moved = traffic();
   deputy_.log_end(place_, request_.command(), exited_);
-  // Only now it is known that it was the guest's fault.
-  for (const auto& guest : failed_it_) deputy_.set_aside(guest);
+  // Only now it is known that it was the guest's fault, and not the job's own.
+  for (const auto& guest : failed_it_)
+    if (!exited_.out_of_memory) deputy_.set_aside(guest);
   if (exited_.survivors == 0) {
     // First lets go of home's files: who runs umount(8) next finds them free.
     streams_.reset();

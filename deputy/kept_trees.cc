@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "common/fd.h"
+#include "deputy/undo_keep.h"
 
 namespace ssi {
 namespace {
@@ -37,7 +38,8 @@ bool KeptTrees::read(const std::string& path, std::uint64_t dev, Directory& into
     if (name == "." || name == ".." || stat_at(::dirfd(dir.get()), name.c_str(), status) != 0) continue;
     const auto id = id_of(status);
     into.files.push_back(id);
-    if (S_ISDIR(id.type) && id.dev == dev) into.below.push_back(name);
+    // What is kept there for a job that may be undone is the user's: jobs have it open, or get it back.
+    if (S_ISDIR(id.type) && id.dev == dev && !name.starts_with(UndoKeep::prefix)) into.below.push_back(name);
     if (into.files.size() > most) break;
   }
   return true;

@@ -153,6 +153,12 @@ struct World {
     set.mode = mode;
     return home.error(set);
   }
+  int chown(const std::string& path, std::uint32_t uid, std::uint32_t gid) {
+    auto set = TestHome::setting(node(path), wire::Setattr::set_uid | wire::Setattr::set_gid, me);
+    set.uid = uid;
+    set.gid = gid;
+    return home.error(set);
+  }
   int retime(const std::string& path, std::int64_t mtime) {
     auto set = TestHome::setting(node(path), wire::Setattr::set_mtime, me);
     set.mtime = mtime;
@@ -301,6 +307,12 @@ TEST_CASE("each kind of change is undone") {
     CHECK(world.retime("e", 5) == 0);
     CHECK(world.retime("l", 5) == 0);
   }
+  SUBCASE("owner and group") {
+    if (::geteuid() != 0) return;
+    CHECK(world.chown("a", 12, 34) == 0);
+    CHECK(world.chown("d/s", 12, 34) == 0);
+    CHECK(world.chown("l", 12, 34) == 0);
+  }
   SUBCASE("extended attributes") {
     CHECK(world.home.error(wire::Setxattr{world.node("a"), "user.one", 0, world.me}, "2") == 0);
     CHECK(world.home.error(wire::Setxattr{world.node("a"), "user.two", 0, world.me}, "2") == 0);
@@ -357,6 +369,12 @@ TEST_CASE("what somebody else has changed since is left as it is, and all the re
     name = "d/a";
     later(name, "mine");
   }
+  SUBCASE("another at a second name that it gave to a file") {
+    name = "e/second";
+    CHECK(world.link("d/c", name) == 0);
+    later("other", "mine");
+    fs::rename(world.home.path("other"), world.home.path(name));
+  }
   SUBCASE("a name that is gone") {
     name = "new";
     fs::remove(world.home.path(name));
@@ -383,7 +401,16 @@ TEST_CASE("somebody else's change between two of the job's") {
   CHECK(world.write(handle, 0, "text") == 0);
   std::this_thread::sleep_for(std::chrono::milliseconds(10));
   world.home.write("b", "mine");
-  CHECK(world.write(handle, 0, "text") == 0);
+  SUBCASE("of its content") {
+    CHECK(world.write(handle, 0, "text") == 0);
+  }
+  SUBCASE("of its name") {
+    CHECK(world.rename("b", "moved") == 0);
+  }
+  SUBCASE("of its last name") {
+    CHECK(world.remove("e/b") == 0);
+    CHECK(world.remove("b") == 0);
+  }
   CHECK(world.undo().find("somebody else") != std::string::npos);
 }
 
@@ -394,6 +421,7 @@ TEST_CASE("other names in the job's directories are nobody's concern") {
   CHECK(world.undo() == "");
   CHECK(world.home.content("d/mine") == "mine");
   CHECK_FALSE(fs::exists(world.home.path("d/new")));
+  CHECK(world.look().at("/d") != world.before.at("/d"));  // its time says that somebody was there
 }
 
 TEST_CASE("beyond its limits a journal is given up, and the job goes on") {
@@ -412,6 +440,45 @@ TEST_CASE("beyond its limits a journal is given up, and the job goes on") {
   const auto left = world.look();
   CHECK(world.undo() != "");
   CHECK(world.look() == left);
+}
+
+TEST_CASE("a journal that is given up keeps nothing more, while its job goes on") {
+  World world;
+  const auto kept = world.home.path() + "-undo";
+  fs::create_directories(kept);
+  auto& effects = world.home.effects();
+  effects.begin(job, {.entries = 8}, world.home.server().session());
+  CHECK(world.remove("a") == 0);
+  CHECK_FALSE(fs::is_empty(kept));
+  for (int i = 0; i < 10; ++i) world.put("new" + std::to_string(i), "text");
+  for (int i = 0; i < 300 && !fs::is_empty(kept); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    CHECK(world.mkdir("n" + std::to_string(i)) == 0);
+  }
+  CHECK(fs::is_empty(kept));
+}
+
+// A write that a thread is at must not come behind what has been restored.
+TEST_CASE("an undo waits for the changes that are under way") {
+  for (int round = 0; round < 20; ++round) {
+    World world;
+    const auto handle = world.open("b", O_RDWR);
+    const auto bytes = pattern(part, 8);
+    std::optional<Status> undone;
+    for (int i = 0; i < 30; ++i)
+      world.home.guest().call(wire::Write{handle, 0}, bytes, [](const auto&, std::string_view) {});
+    world.home.guest().call(wire::Statfs{world.home.root()}, {}, [&](const auto&, std::string_view) {
+      world.home.effects().undo(job, [&](Status how) {
+        undone = std::move(how);
+        world.home.loop().stop();
+      });
+    });
+    while (!undone) world.home.loop().run();
+    CHECK_MESSAGE(*undone, (*undone ? "" : undone->error().text()));
+    CHECK(world.home.error(wire::Statfs{world.home.root()}) == 0);
+    const bool is_as_before = world.home.content("b") == pattern(big, 1);
+    CHECK(is_as_before);
+  }
 }
 
 TEST_CASE("what is kept is not to be seen") {

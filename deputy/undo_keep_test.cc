@@ -2,6 +2,7 @@
 #include "deputy/undo_keep.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -35,4 +36,17 @@ TEST_CASE("what a deputy that died has left is removed, and nothing else") {
   }
   const Fd next = UndoKeep::claim(state + "/state");
   CHECK(fs::is_empty(state + "/state"));
+}
+
+TEST_CASE("only the file that is meant is kept, not another that has its name now") {
+  const TestHome home;
+  home.write("a", "mine");
+  home.write("b", "another");
+  const Fd dir(::open(home.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  struct statx status;
+  REQUIRE(stat_at(dir.get(), "b", status) == 0);
+  UndoKeep keep(home.path(), 1000, std::make_shared<UndoRoom>());
+  CHECK_FALSE(keep.link(dir.get(), "a", id_of(status)));
+  CHECK(fs::hard_link_count(home.path("a")) == 1);
+  CHECK(keep.link(dir.get(), "b", id_of(status)));
 }

@@ -141,15 +141,15 @@ class Cuts(unittest.TestCase):
         self.stand_still(pool, lambda pool: [deputy(pool)])
 
     def given_up(self, pool):
-        """Comes back after the grace: its job changes nothing any more, and is ended."""
-        pool.configure("[defaults]\ngrace = 2\n")
+        """Comes back after the grace: its job changes nothing any more, and is ended, since its agent is told; it would wait for home as long again."""
+        pool.configure("[defaults]\ngrace = 10\n")
         job = subprocess.Popen([SSIRUN, "--on", "guest1", "sh", "-c", "while :; do echo x >>beat; sleep 0.05; done"], env=pool.env, cwd=pool.work,
                                stderr=subprocess.PIPE)
         self.assertTrue(wait_until((pool.work / "beat").exists, 10))
         pids = all_of_guest(pool)
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        self.assertEqual(job.wait(30), 125)
+        self.assertEqual(job.wait(45), 125)
         self.assertIn(b"guest1 was lost", job.stderr.read())
         job.stderr.close()
         size = (pool.work / "beat").stat().st_size
