@@ -19,9 +19,11 @@ def tree(directory):
     return {str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None for path in directory.rglob("*")}
 
 
-class Again(unittest.TestCase):
+class Jobs(unittest.TestCase):
+    guests = 2
+
     def setUp(self):
-        self.pool = Pool(2)
+        self.pool = Pool(self.guests)
         self.pool.__enter__()
         self.addCleanup(lambda: self.pool.__exit__(None))
         self.pool.configure(FAST)
@@ -38,7 +40,7 @@ class Again(unittest.TestCase):
 
     def where(self):
         """The guest in which the job waits; 0: it does not."""
-        for number in (1, 2):
+        for number in range(1, self.guests + 1):
             found = subprocess.run(["pgrep", "-fx", "--ns", str(self.pool.guest_pid(number)), "--nslist", "net", self.sleep], capture_output=True)
             if found.returncode == 0:
                 return number
@@ -55,16 +57,20 @@ class Again(unittest.TestCase):
     def kill_init(self):
         """Kills the first process of the job's own when it has come to its pause, and so all of them."""
         self.assertTrue(wait_until(self.where, 20))
+        guest = self.where()
         self.mark.write_text("")
-        pid = subprocess.check_output(["pgrep", "-fx", "--ns", str(self.pool.guest_pid(self.where())), "--nslist", "net", self.sleep], text=True)
+        pid = subprocess.check_output(["pgrep", "-fx", "--ns", str(self.pool.guest_pid(guest)), "--nslist", "net", self.sleep], text=True)
         for _ in range(2):  # sleep, sh
             pid = subprocess.check_output(["ps", "-o", "ppid=", "-p", pid.strip()], text=True)
         os.kill(int(pid), signal.SIGKILL)
+        return guest
 
     def ended(self, job, timeout=40):
         out, errors = job.communicate(timeout=timeout)
         return job.returncode, out, errors.decode()
 
+
+class Again(Jobs):
     def test_one_that_has_done_nothing_yet(self):
         job = self.start("pause; echo done", "--remote", "-v")
         lost = self.lose()
@@ -213,6 +219,36 @@ class Again(unittest.TestCase):
         self.assertEqual(status, 125, errors)
         self.assertIn(f"{path} is not as the job left it", errors)
         self.assertEqual(path.read_text(), "before\nline\nmine\n")
+
+
+class OfFour(Jobs):
+    """Whose fault it is."""
+    guests = 4
+
+    def placed_at(self, *guests):
+        """Where a job goes when no others are to be had; 0: nowhere."""
+        for number in {1, 2, 3, 4} - set(guests):
+            self.assertEqual(self.pool.ssi("drain", f"guest{number}").returncode, 0)
+        done = self.pool.ssirun("--dry-run", "--remote", "true").stdout.decode()
+        return int(done.split(":")[0].removeprefix("guest")) if done else 0
+
+    def test_its_guest_is_set_aside_once_it_has_ended_well_elsewhere(self):
+        job = self.start("pause; echo done")
+        failed = self.kill_init()
+        self.assertEqual(self.ended(job)[:2], (0, b"done\n"))
+        self.assertEqual(self.placed_at(failed), 0)
+
+    def test_a_job_that_fails_everywhere_blames_no_guest(self):
+        job = self.start("sleep 1%05d; :" % (self.marks + 1))
+        failed = []
+        for _ in range(3):  # and not a fourth time
+            self.assertTrue(wait_until(lambda: self.where() not in (0, *failed), 20), failed)
+            failed.append(self.kill_init())
+        status, _, errors = self.ended(job)
+        self.assertEqual(status, 125, errors)
+        self.assertIn("it is not run again, since --retries allows no more", errors)
+        self.assertEqual(sorted(set(failed)), sorted(failed))
+        self.assertIn(self.placed_at(*failed), failed)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,14 @@ class Draining(unittest.TestCase):
         self.assertEqual((self.pool.work / "result").read_text(), "done\n")
         self.assertTrue(self.ends(1, 3))
 
+    def test_an_agent_that_is_to_end_does_not_wait_for_ever(self):
+        job = self.start("sleep 60", "--on", "guest1")
+        os.kill(self.pool.guest_pid(1), signal.SIGTERM)
+        time.sleep(8)
+        self.assertFalse(is_zombie(self.pool.guest_pid(1)))
+        self.assertTrue(self.ends(1, 6))  # 10 s, and a little
+        self.assertIn(b"guest1", self.ended(job, 125))
+
     def test_it_waits_until_home_has_heard_the_end(self):
         """Its kernel has the words for long, but the cable is cut; and a guest that is shut down takes its kernel along."""
         device = f"{self.pool.record['bridge']}-g1"
