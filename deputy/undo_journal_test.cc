@@ -551,6 +551,16 @@ TEST_CASE("what is kept makes room when the disk is full") {
   CHECK(world.home.effects().standing(job).not_rerunnable != "");
 }
 
+TEST_CASE("what is kept makes room when there are no inodes left") {
+  if (!can_mount()) return;
+  World world({.tmpfs = "size=4m,nr_inodes=60"});
+  CHECK(world.remove("a") == 0);
+  std::error_code full;
+  for (int i = 0; !full; ++i) fs::create_directory(world.home.path("fill" + std::to_string(i)), full);
+  CHECK(world.mkdir("new") == 0);
+  CHECK(world.home.effects().standing(job).not_rerunnable != "");
+}
+
 // Random sequences. On failure the seed is shown, and SSI_UNDO_SEED runs it alone.
 TEST_CASE("whatever a job does is undone") {
   const auto* only = ::getenv("SSI_UNDO_SEED");

@@ -150,6 +150,16 @@ class Again(Jobs):
             self.lose()
             self.assertEqual(self.ended(job), (0, b"a\nb\n", ""))
 
+    def test_input_from_a_file_that_is_deleted(self):
+        """A stream, not a file of the view's."""
+        path = self.pool.work / "in"
+        path.write_text("a\nb\nc\n")
+        with open(path) as source:
+            path.unlink()
+            job = self.start("read one; echo $one; pause; read two; echo $two", stdin=source)
+            self.lose()
+            self.assertEqual(self.ended(job), (0, b"a\nb\n", ""))
+
     def test_output_into_a_file(self):
         with open(self.pool.work / "out", "w") as into, open(self.pool.work / "appended", "a") as log:
             log.write("before\n")
@@ -172,14 +182,14 @@ class Again(Jobs):
         self.assertEqual((self.pool.work / "made").read_text(), "x\ny\n")
 
     def test_not_at_home_when_it_has_said_something(self):
-        """Nobody would stand between, to leave that out."""
+        """Nobody would stand between, to leave that out. Nor again in the guest that has failed it, though that is up."""
         self.pool.configure(FAST + 'policy = "remote"\n')
         self.assertEqual(self.pool.ssi("drain", "guest2").returncode, 0)
         job = self.start("echo said; pause; echo more", "-v")
-        self.lose()
+        self.kill_init()
         status, out, errors = self.ended(job)
         self.assertEqual((status, out), (125, b"said\n"), errors)
-        self.assertRegex(errors, r"^ssirun: guest1 was lost [^\n]*at home it would repeat what it had said")
+        self.assertRegex(errors, r"^ssirun: guest1 killed the job's first process[^\n]*at home it would repeat what it had said")
 
     def test_not_again(self):
         """Each with one line that says why, and what it had written left as it is."""
@@ -248,7 +258,7 @@ class OfFour(Jobs):
         self.assertEqual(status, 125, errors)
         self.assertIn("it is not run again, since --retries allows no more", errors)
         self.assertEqual(sorted(set(failed)), sorted(failed))
-        self.assertIn(self.placed_at(*failed), failed)
+        self.assertIn(self.placed_at(*failed[:2]), failed)
 
 
 if __name__ == "__main__":

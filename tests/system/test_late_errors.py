@@ -115,6 +115,16 @@ class Mappings(unittest.TestCase):
                 self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
                 self.assertIn(f"the job's changes to {work}/mapped could not be written: No space left on device", done.stderr)
 
+    def test_output_into_a_deleted_file_on_a_full_disk(self):
+        """It is a stream: the job has written all of it, and home cannot."""
+        work = mounted(self, "size=1m")
+        with open(work / "out", "wb") as out:
+            (work / "out").unlink()
+            done = subprocess.run([SSIRUN, "--remote", "head", "-c", "3000000", "/dev/zero"], env=pool.env, cwd=pool.work,
+                                  stdout=out, stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual(done.returncode, 125, done.stderr)
+        self.assertRegex(done.stderr, r"^ssirun: guest1: the job's output could not be written: No space left on device\n$")
+
     def test_another_job_is_not_blamed(self):
         work, other = mounted(self, "size=1m"), pool.work
         with subprocess.Popen([SSIRUN, "--remote", "sh", "-c", "exec 3> innocent; echo; read line; echo done >&3"], env=pool.env, cwd=other,
