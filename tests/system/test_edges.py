@@ -256,7 +256,7 @@ class Memory(unittest.TestCase):
         self.assertEqual(len(of_guest), 4, "parent, reporter, home, stem")
         group = GROUPS / f"ssi-test-{os.getpid()}"
         group.mkdir()
-        self.addCleanup(group.rmdir)
+        self.addCleanup(lambda: (wait_until(lambda: not (group / "cgroup.procs").read_text(), 5), time.sleep(0.2), group.rmdir()))
         self.addCleanup(lambda: [(GROUPS / "cgroup.procs").write_text(pid) for pid in (group / "cgroup.procs").read_text().split()])
         (group / "memory.limit_in_bytes").write_text(str(32 << 20))
         for pid in of_guest:
