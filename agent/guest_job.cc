@@ -147,6 +147,7 @@ void GuestJob::started() {
 // Behind what was shown before: the echo of the key that stopped it.
 void GuestJob::stopped(std::int32_t number) {
   const auto tell = [this](std::int32_t how) {
+    say_ends();  // a caller that stops as well would not hear of them
     session_.post(wire::Stopped{id_, how}, {}, Session::Lane::bulk);
   };
   const auto shown = outputs_.find(wire::Data::terminal);
@@ -240,6 +241,12 @@ void GuestJob::report_exit() {
     for (const auto& [stream, output] : outputs_)
       exited_.outputs.push_back({stream, output->bytes(), output->sum().digest()});
   session_.post(exited_, {}, Session::Lane::bulk);
+  for (const auto& [stream, output] : outputs_) output->linger(0);
+  say_ends();
+}
+
+// Of the streams that have ended by now.
+void GuestJob::say_ends() {
   const auto alive = alive_;
   for (const auto& [stream, output] : outputs_) {
     output->end_now();

@@ -61,6 +61,7 @@ class GuestJob {
   void take_terminal(Fd master);
   void leader_ended(const inside::FromInit& packet);
   void report_exit();
+  void say_ends();
   void when_quiet();
   std::vector<wire::Position> positions() const;
 

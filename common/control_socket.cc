@@ -231,6 +231,7 @@ struct ControlClient::Impl {
   Link state = Link::connecting;
   std::string why_down;
   bool asking = false;
+  int broken_off = 0;  // handshakes, since the last good one
   Timer redial;
   ZmqContext context;  // outlives the sockets
   ZmqSocket socket{context, ZMQ_DEALER};
@@ -278,14 +279,17 @@ void ControlClient::Impl::on_event(int event) {
   switch (event) {
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
       redial.stop();
+      broken_off = 0;
       return become(Link::up, "");
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
       redial_soon();
       return become(Link::down, "the scheduler refused our key " + own_fingerprint);
+    // One with another key hangs up without a word; so does one that is killed just then, but only once.
+    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+      if (++broken_off < 2) return;
+      return become(Link::down, address + " is not the scheduler with key " + server_fingerprint);
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
       redial_soon();
-      [[fallthrough]];
-    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
       return become(Link::down, address + " is not the scheduler with key " + server_fingerprint);
     case ZMQ_EVENT_DISCONNECTED:
       if (state == Link::up) become(Link::down, "the connection was lost");

@@ -90,7 +90,6 @@ void Source::finish() {
 }
 
 void Source::end_now() {
-  linger_ms_ = 0;
   if (lingers_) say_end();
 }
 

@@ -38,10 +38,10 @@ class Source {
   void before_sending(std::function<void()> f) {
     before_sending_ = std::move(f);
   }                                          // called before each Data and End
-  // Before begin(): End is said only so much after the end, or when end_now() is called. What is to be said behind all Data and
-  // before End, and becomes known at the end only, has that time.
+  // End is said only so much after the end, or when end_now() is called. What is to be said behind all Data and before End, and
+  // becomes known at the end only, has that time.
   void linger(std::uint64_t ms) { linger_ms_ = ms; }
-  void end_now();                            // as soon as it is at its end
+  void end_now();                            // if it is at its end
   void drained(std::function<void()> f);     // calls `f` once all that the descriptor holds now has been sent
   void when_ended(std::function<void()> f);  // calls `f` once End has been sent, or stop() called
   bool ended() const { return !from_ || at_end_; }
