@@ -5,6 +5,7 @@ import hashlib
 import pathlib
 import shutil
 import subprocess
+import time
 
 COMMANDS = {  # name: (shell script, whether files that exist before may be changed by it)
     "encode": ("ffmpeg -v error -threads 1 -i in.mkv -c:v libx264 -threads 1 -x264-params mbtree=0 -bitexact out.mp4", False),
@@ -68,8 +69,13 @@ class Expected:
     def fresh(self):
         self.number += 1
         work = self.area / f"job{self.number}"
-        shutil.copytree(self.inputs, work, symlinks=True)
-        return work
+        while True:
+            try:
+                shutil.copytree(self.inputs, work, symlinks=True)
+                return work
+            except OSError:  # the disk is full, but not for long
+                shutil.rmtree(work, ignore_errors=True)
+                time.sleep(0.1)
 
     def verdict(self, name, work, status, out, errors, was_killed, was_full):
         """"equal", "named" (it failed, and said so), "killed" (its caller was), "full" (the disk was, and a program said so), or what is wrong."""
