@@ -8,7 +8,9 @@
 #include <sys/socket.h>
 #include <zmq.h>
 
+#include <atomic>
 #include <set>
+#include <thread>
 
 #include "common/fd.h"
 
@@ -171,6 +173,40 @@ TEST_CASE("a server with another key is not the scheduler") {
   right.admit(client.self);
   right.listen(loop, address);
   CHECK(run_until(loop, [&] { return client.up(); }));
+}
+
+TEST_CASE("a scheduler that is killed within the handshake is not one with another key") {
+  Loop loop;
+  Server server;
+  Client client;
+  const auto address = free_address();
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_port = htons(static_cast<std::uint16_t>(std::stoi(address.substr(address.find(':') + 1))));
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  Fd dying(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int yes = 1;
+  ::setsockopt(dying.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  REQUIRE(::bind(dying.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0);
+  REQUIRE(::listen(dying.get(), 1) == 0);
+  std::atomic<bool> is_dead = false;
+  std::thread killed([&] {
+    const Fd connection(::accept4(dying.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    char theirs[64], ours[64] = {'\xff', 0, 0, 0, 0, 0, 0, 0, 1, '\x7f', 3, 0, 'C', 'U', 'R', 'V', 'E'};  // ZMTP 3.0's greeting
+    ours[32] = 1;
+    CHECK(::recv(connection.get(), theirs, 10, MSG_WAITALL) == 10);
+    CHECK(::send(connection.get(), ours, sizeof ours, MSG_NOSIGNAL) == sizeof ours);
+    CHECK(::recv(connection.get(), theirs, 64, MSG_WAITALL) == 64);  // the rest of theirs, and some of HELLO
+    dying.reset();
+    is_dead = true;
+  });
+  client.connect(loop, address, server.self.public_key());
+  run_until(loop, [&] { return is_dead.load(); });
+  killed.join();
+  server.admit(client.self);
+  server.listen(loop, address);
+  REQUIRE(run_until(loop, [&] { return client.up(); }));
+  for (const auto& link : client.links) CHECK(link.find("is not the scheduler") == link.npos);
 }
 
 TEST_CASE("nobody listens: connection refused, and up when somebody does") {
