@@ -12,6 +12,13 @@
 namespace ssi {
 namespace {
 
+// The sanitizers look at an object's type through a pipe, and take one that they cannot look at for wrong.
+#ifdef __has_feature
+constexpr bool is_sanitized = __has_feature(address_sanitizer);
+#else
+constexpr bool is_sanitized = false;
+#endif
+
 struct Lowered {
   Lowered() {
     ::getrlimit(RLIMIT_NOFILE, &before);
@@ -23,7 +30,7 @@ struct Lowered {
   rlimit before{};
 };
 
-TEST_CASE("without a descriptor a connection is closed, not left waiting") {
+TEST_CASE("without a descriptor a connection is closed, not left waiting" * doctest::skip(is_sanitized)) {
   sockaddr_un at{};
   at.sun_family = AF_UNIX;
   const std::string name = "ssi-listener-test-" + std::to_string(::getpid());
