@@ -99,6 +99,16 @@ void FileService::retimed_by_guest(std::initializer_list<Node*> nodes) {
   }
 }
 
+// By whatever guest. Its own kernel knows, and believes nothing of the file any more.
+void FileService::linked(const FileId& file) {
+  const Node* node = rests_ ? nullptr : nodes_.find(file);
+  if (!node) return;
+  wire::Invalidate stale;
+  Seen seen;
+  note_if_stale(node->number, seen, stale);
+  tell(std::move(stale));
+}
+
 // Its kernel moves what it believes of a name along, for as long as that has left.
 void FileService::moved_by_guest(const HandedOut::Names::key_type& from, const HandedOut::Names::key_type& to,
                                  bool exchanged) {

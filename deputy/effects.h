@@ -16,7 +16,7 @@
 #include "deputy/nodes.h"
 #include "deputy/text_uses.h"
 #include "deputy/undo_journal.h"
-#include "deputy/unlocks.h"
+#include "deputy/news.h"
 
 namespace ssi {
 
@@ -102,6 +102,7 @@ class Effects {
   std::uint64_t last() const { return last_; }  // the number of the latest change, 0 before the first
 
   Unlocks& unlocks() { return unlocks_; }
+  Links& links() { return links_; }
   TextUses& text_uses() { return text_uses_; }
 
  private:
@@ -124,6 +125,7 @@ class Effects {
   std::uint64_t last_ = 0;
   std::map<std::uint64_t, Journalled> journals_;  // by job
   Unlocks unlocks_;
+  Links links_;
   TextUses text_uses_;
 };
 

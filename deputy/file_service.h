@@ -45,8 +45,13 @@ class FileService : public std::enable_shared_from_this<FileService> {
         watch_(loop, limits.watches, [this] { heard(); }),
         gathering_(loop),
         resting_(loop),
-        when_free_(loop) {}
-  ~FileService() { effects_.text_uses().forget(this); }
+        when_free_(loop) {
+    effects_.links().listen(this, [this](const FileId& file) { linked(file); });
+  }
+  ~FileService() {
+    effects_.links().forget(this);
+    effects_.text_uses().forget(this);
+  }
 
   bool handle(const Session::Incoming& frame);  // file_server.cc: the table of requests
   wire::Mounts mounts();
@@ -216,6 +221,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void changed_by_guest(std::initializer_list<const Node*> nodes);
   void retimed_by_guest(std::initializer_list<Node*> nodes);
   void attribute_set_by_guest(Node& node, std::string_view name);
+  void linked(const FileId& file);
   void moved_by_guest(const HandedOut::Names::key_type& from, const HandedOut::Names::key_type& to,
                       bool exchanged);
   void heard();

@@ -17,7 +17,7 @@
 #include "common/wire.h"
 #include "deputy/handles.h"
 #include "deputy/lock_description.h"
-#include "deputy/unlocks.h"
+#include "deputy/news.h"
 
 namespace ssi {
 

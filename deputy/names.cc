@@ -117,9 +117,11 @@ Answer<wire::Entry> FileService::serve(const wire::Link& m) {
   struct statx status;
   if (effects_.links_kept(file->node->id) != 0 && look_at(file->fd(), status) == 0 && status.stx_nlink == 0)
     return fails(ENOENT);  // it has a name, but that is ours
-  return make_name(Change::Kind::link, m.parent, m.name, m.caller, file->node, file->fd(), [&](int dir) {
+  auto made = make_name(Change::Kind::link, m.parent, m.name, m.caller, file->node, file->fd(), [&](int dir) {
     return ::linkat(AT_FDCWD, from.c_str(), dir, m.name.c_str(), AT_SYMLINK_FOLLOW);
   });
+  if (made) effects_.links().announce(file->node->id);
+  return made;
 }
 
 Answer<wire::None> FileService::remove_name(const wire::Unlink& m, bool directory) {

@@ -214,6 +214,19 @@ class BetweenGuests(unittest.TestCase):
             late.append(seconds)
         self.assertLess(statistics.median(late), 0.05, late)
 
+    def test_a_hard_link_that_one_makes_is_seen_by_the_other(self):
+        """Home's kernel tells of it who watches the file itself, not who watches its directory."""
+        one, other = Actor("guest1", self), Actor("guest2", self)
+        (pool.work / "apart").mkdir()
+        late = []
+        for turn in range(3):
+            (pool.work / f"once{turn}").write_text("text")
+            time.sleep(0.05)
+            now, seconds = other.seen(f"stat('once{turn}', 'nlink')", lambda: one(f"os.link('once{turn}', 'apart/again{turn}')"))
+            self.assertEqual(now, [2])
+            late.append(seconds)
+        self.assertLess(statistics.median(late), 0.2, late)
+
 
 if __name__ == "__main__":
     unittest.main()
