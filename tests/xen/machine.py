@@ -119,7 +119,7 @@ class Machine:
         try:
             with socket.create_connection(("127.0.0.1", self.shell_port), patience) as shell:
                 shell.settimeout(patience)
-                shell.sendall(f"({command}) 2>&1 </dev/null; echo; echo {end.decode()} $?; exit\n".encode())
+                shell.sendall(f"({command}) 2>&1 </dev/null; status=$?; echo; echo {end.decode()} $status; exit\n".encode())
                 while piece := shell.recv(65536):
                     said += piece
         except OSError:
