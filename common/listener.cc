@@ -43,7 +43,7 @@ bool Listener::refuse() {
 bool descriptors_left(std::size_t count) {
   std::vector<Fd> taken;
   while (taken.size() < count) {
-    taken.push_back(a_descriptor());
+    taken.push_back(taken.empty() ? a_descriptor() : taken.front().duplicate());
     if (!taken.back()) return false;
   }
   return true;

@@ -14,6 +14,7 @@
 
 #include "common/file_time.h"
 #include "common/log.h"
+#include "deputy/file_copy.h"
 
 namespace ssi {
 namespace {
@@ -235,7 +236,11 @@ Descriptor UndoKeep::hold(Shelf& shelf, int dir, const std::string& name, const 
       ::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct statx status;
   if (!*file || stat_of(file->get(), status) != 0 || !(id_of(status) == is)) return {};
-  const bool ours = ::geteuid() == 0 || (status.stx_uid == ::geteuid() && status.stx_gid == ::getegid());
+  const auto names = xattrs_of(file->get());
+  const bool ours = ::geteuid() == 0 || (status.stx_uid == ::geteuid() && status.stx_gid == ::getegid() &&
+                                         std::ranges::all_of(names, [](const std::string& name) {
+                                           return name.starts_with("user.") || name.starts_with("system.posix_acl_");
+                                         }));
   if (!ours || status.stx_size > most_ - held_bytes_ || !room_->hold()) return {};
   held_bytes_ += status.stx_size;
   files_.push_back(file);
@@ -246,6 +251,17 @@ Descriptor UndoKeep::Link::reach() const {
   if (dir < 0) return file.lock();
   auto fd = std::make_shared<const Fd>(::openat(dir, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   return *fd ? fd : nullptr;
+}
+
+Result<Fd> UndoKeep::copy_of(const Link& link) {
+  const auto file = link.reach();
+  if (!file) return failure("it is kept no more");
+  std::unique_lock lock(mutex_);
+  Fd made(::openat(shelf_for(file->get()).place.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  lock.unlock();  // a copy takes a disk's time
+  if (!made) return os_error("a copy of it");
+  if (auto copied = copy_file(file->get(), made.get()); !copied) return tl::make_unexpected(copied.error());
+  return made;
 }
 
 void UndoKeep::unlink(const Link& link) {

@@ -58,6 +58,8 @@ class UndoKeep {
     Descriptor reach() const;  // none: it is kept no more
   };
   Result<Link> link(int dir, const std::string& name, const FileId& is);
+  // Of one that is held: a file without a name, which can be given one on its file system.
+  Result<Fd> copy_of(const Link& link);
   void unlink(const Link& link);
 
   // Content as it was, from `from` to `to`: in `store` at `at`; a hole, when there is none.

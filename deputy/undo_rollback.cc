@@ -67,7 +67,7 @@ class UndoRollback {
   template <class Put>
   Status put_back(const UndoFilePtr& file, const UndoFilePtr& dir, const std::string& name, const Put& put);
   Status place_directories();
-  Status remake(const UndoFilePtr& file, const UndoFilePtr& dir);
+  Status remake();
   Status place_files();
   Status clear();
   Status name_finally();
@@ -128,6 +128,22 @@ Status UndoRollback::check() {
     if (auto same = check_name(place.first, place.second, binding); !same) return same;
   for (const auto& file : journal_.touched_)
     if (auto same = file->gone ? Status() : check_file(file); !same) return same;
+  return remake();
+}
+
+// What has no name left cannot be given one: a copy of it can. Now, since there may be no room for it, and nothing is changed yet.
+Status UndoRollback::remake() {
+  for (const auto& file : journal_.parted_) {
+    if (file->link->dir >= 0) continue;
+    const auto name = printable(path_of(file->was));
+    auto made = journal_.keep_->copy_of(*file->link);
+    struct statx status;
+    if (!made) return because(name, made.error());
+    if (const int error = stat_of(made->get(), status)) return os_error(name, error);
+    file->id = id_of(status);
+    file->held = std::move(*made);
+    file->link.reset();
+  }
   return {};
 }
 
@@ -263,22 +279,6 @@ Status UndoRollback::place_directories() {
   return {};
 }
 
-// It has no name left, and none can be given to it.
-Status UndoRollback::remake(const UndoFilePtr& file, const UndoFilePtr& dir) {
-  const auto name = printable(path_of(file->was));
-  const auto kept = file->link->reach();
-  const auto fd = directory(dir);
-  if (!fd) return tl::make_unexpected(fd.error());
-  Fd made(::openat((*fd)->get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  struct statx status;
-  if (!kept || !made || stat_of(made.get(), status) != 0) return os_error(name);
-  if (auto copied = copy_file(kept->get(), made.get()); !copied) return because(name, copied.error());
-  file->id = id_of(status);
-  file->held = std::move(made);
-  file->link.reset();
-  return {};
-}
-
 Status UndoRollback::place_files() {
   std::map<UndoFilePtr, std::vector<std::pair<UndoFilePtr, std::string>>> now;
   for (const auto& [place, binding] : journal_.names_)
@@ -298,8 +298,6 @@ Status UndoRollback::place_files() {
       });
       free_.insert(from);
     } else {
-      if (file->link && file->link->dir < 0)
-        if (done = remake(file, place.first); !done) return done;
       const auto known = file->link || !file->is.dir ? Result<Descriptor>(nullptr) : directory(file->is.dir);
       if (!known) return tl::make_unexpected(known.error());
       const ProcPath itself(file->held.get());
