@@ -78,7 +78,19 @@ void FileService::changed_by_guest(std::initializer_list<const Node*> nodes) {
     if (!node) continue;
     handed_out_.nodes().erase(node->number);
     written_.insert(node->number);
+    sizes_.erase(node->number);
   }
+}
+
+// Of sizes it does: after a write it goes by what that has made of the size that it knew.
+void FileService::will_write(const Node& node, int fd) {
+  if (sizes_.contains(node.number)) return;
+  struct stat status;
+  const auto told = handed_out_.nodes().find(node.number);
+  if (told != handed_out_.nodes().end())
+    sizes_[node.number] = told->second.attr.size;
+  else if (::fstat(fd, &status) == 0)
+    sizes_[node.number] = static_cast<std::uint64_t>(status.st_size);
 }
 
 // The guest's kernel has changed the names or extended attributes of these itself, and asks again for their times only
@@ -147,24 +159,37 @@ void FileService::note_stale_names(wire::Invalidate& stale, Seen& seen, std::uin
   }
 }
 
+const wire::Attr* FileService::look_once(std::uint64_t number, Seen& seen) {
+  auto found = seen.find(number);
+  if (found == seen.end()) {
+    struct statx status;
+    const auto held = hold(number);
+    if (held && look_at(held->fd(), status) == 0) found = seen.emplace(number, attr_of(status)).first;
+  }
+  return found == seen.end() ? nullptr : &found->second;
+}
+
+// Whether somebody else has made it longer or shorter than its own writes did.
+bool FileService::is_resized(std::uint64_t number, Seen& seen) {
+  const auto own = sizes_.find(number);
+  if (own == sizes_.end() || changing_.contains(number)) return false;
+  const auto* now = look_once(number, seen);
+  return now && now->size != own->second;
+}
+
 void FileService::note_if_stale(std::uint64_t number, Seen& seen, wire::Invalidate& stale) {
   const auto told = handed_out_.nodes().find(number);
   const bool may_show =
       contents_.contains(number) && !written_.contains(number) && !changing_.contains(number);
   if (told != handed_out_.nodes().end()) {
-    auto found = seen.find(number);
-    if (found == seen.end()) {
-      struct statx status;
-      const auto held = hold(number);
-      if (held && look_at(held->fd(), status) == 0) found = seen.emplace(number, attr_of(status)).first;
-    }
-    const bool same =
-        found != seen.end() && !told->second.other && same_attr(told->second.attr, found->second);
+    const auto* now = look_once(number, seen);
+    const bool same = now && !told->second.other && same_attr(told->second.attr, *now);
     if (same && !(told->second.racy && may_show)) return;
     handed_out_.nodes().erase(told);
-  } else if (!may_show) {
+  } else if (!may_show && !is_resized(number, seen)) {
     return;
   }
+  sizes_.erase(number);
   contents_.erase(number);
   // A node that the guest has forgotten needs no word; one that is gone from home does.
   if (nodes_.find(number)) stale.nodes.push_back(number);
@@ -221,6 +246,7 @@ wire::Invalidate FileService::news() {
     contents_.clear();
   }
   written_.clear();
+  std::erase_if(sizes_, [&](const auto& one) { return !changing_.contains(one.first); });
   return stale;
 }
 

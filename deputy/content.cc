@@ -118,10 +118,13 @@ void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handl
   if (!node || !file->fd) return session_.fail(id, EBADF);
   file->written = true;
   // From now until its kernel has the reply, which it believes nothing behind.
-  const auto note = [number = node->number](FileService& self) {
+  const auto note = [number = node->number, writes = kind == Change::Kind::write](FileService& self) {
     self.contents_.insert(number);
+    auto size = self.sizes_.extract(number);
     self.changed_by_guest({self.nodes_.find(number)});
+    if (writes) self.sizes_.insert(std::move(size));
   };
+  if (kind == Change::Kind::write) will_write(*node, file->fd.get());
   note(*this);
   // Whose quota it is, and whose writing takes set-id bits away.
   const auto as_opener = [file, work = std::move(work)] {
@@ -175,6 +178,8 @@ void FileService::serve(Id id, const wire::Write& m, std::string_view bytes) {
       [id, job](FileService& self, int error) {
         if (error && job->written == 0) return self.session_.fail(id, error);  // as write(2)
         self.bytes_written_ += job->written;
+        if (const auto size = self.sizes_.find(job->file->node); size != self.sizes_.end())
+          size->second = std::max(size->second, job->offset + job->written);
         self.session_.reply(id, wire::Written{job->written});
       });
 }

@@ -222,6 +222,9 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void retimed_by_guest(std::initializer_list<Node*> nodes);
   void attribute_set_by_guest(Node& node, std::string_view name);
   void linked(const FileId& file);
+  void will_write(const Node& node, int fd);
+  const wire::Attr* look_once(std::uint64_t number, Seen& seen);
+  bool is_resized(std::uint64_t number, Seen& seen);
   void moved_by_guest(const HandedOut::Names::key_type& from, const HandedOut::Names::key_type& to,
                       bool exchanged);
   void heard();
@@ -254,6 +257,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::unordered_set<std::uint64_t>
       contents_;  // nodes whose content the guest has read since it was told to forget it
   std::unordered_set<std::uint64_t> written_;  // nodes that it has changed itself since the last news
+  std::unordered_map<std::uint64_t, std::uint64_t> sizes_;  // that its kernel goes by, of those that it has written
   std::unordered_map<std::uint64_t, unsigned> changing_;  // how many of its changes a thread is at
   std::vector<std::uint64_t> roots_;                      // of the exported file systems
   std::chrono::steady_clock::time_point said_stale_{};    // when an open was last answered with ESTALE

@@ -214,6 +214,17 @@ class BetweenGuests(unittest.TestCase):
             late.append(seconds)
         self.assertLess(statistics.median(late), 0.05, late)
 
+    def test_what_one_appends_just_after_the_other_has_written_is_seen(self):
+        """Although the other's kernel asks for no size after a write by a mapping."""
+        one, other = Actor("guest1", self), Actor("guest2", self)
+        one("write('grown', 'x' * 9000)")
+        for turn in range(1, 11):
+            one("(m := mmap.mmap(os.open('grown', os.O_RDWR), 4096), m.write(b'y'), m.close())[1]")
+            other("os.write(os.open('grown', os.O_WRONLY | os.O_APPEND), b'more')")
+            # No stat(2), which would ask.
+            look = "len(os.read(os.open('grown', os.O_RDONLY), 20000))"
+            self.assertTrue(wait_until(lambda: one(look) == 9000 + 4 * turn, 0.5), f"{turn}: {one(look)}")
+
     def test_a_hard_link_that_one_makes_is_seen_by_the_other(self):
         """Home's kernel tells of it who watches the file itself, not who watches its directory."""
         one, other = Actor("guest1", self), Actor("guest2", self)
