@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "deputy/history.h"
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 #include "common/log.h"
@@ -10,6 +12,7 @@ namespace ssi {
 namespace {
 
 constexpr std::uint64_t soon_ms = 50;         // a job that ends within it is written once
+constexpr std::uint64_t retry_ms = 5000;
 constexpr std::size_t jobs_learned = 20'000;  // read at start
 constexpr std::size_t max_pending = 10'000;
 
@@ -29,17 +32,22 @@ Status History::File::open() {
   return {};
 }
 
-Status History::File::write(const std::vector<HistoryChange>& changes) {
+Status History::File::write(std::vector<HistoryChange> changes) {
+  if (left.size() > max_pending) left.clear();  // a disk that stays full must not eat our memory
+  std::ranges::move(changes, std::back_inserter(left));
   if (auto opened = open(); !opened) return opened;
-  auto written = database->write(changes);
-  if (!written) database.reset();  // a file that was taken away, or mended, is found again
+  auto written = database->write(left);
+  if (written)
+    left.clear();
+  else
+    database.reset();  // a file that was taken away, or mended, is found again
   return written;
 }
 
 History::History(Loop& loop, std::string path)
     : loop_(loop),
       next_row_(first_row()),
-      file_(std::make_shared<File>(File{std::move(path), next_row_, std::nullopt})),
+      file_(std::make_shared<File>(File{std::move(path), next_row_, std::nullopt, {}})),
       soon_(loop) {
   load();
 }
@@ -47,7 +55,7 @@ History::History(Loop& loop, std::string path)
 History::~History() {
   *alive_ = false;
   if (writing_.valid()) writing_.wait();
-  if (!pending_.empty()) (void)file_->write(pending_);
+  (void)file_->write(std::move(pending_));
 }
 
 void History::load() {
@@ -99,14 +107,14 @@ void History::append(HistoryChange change) {
 
 void History::write() {
   soon_.stop();
-  if (writing_.valid() || pending_.empty()) return;  // done() comes back here
+  if (writing_.valid() || (pending_.empty() && !failed_)) return;  // done() comes back here
   auto written = std::make_shared<std::promise<void>>();
   writing_ = written->get_future();
   auto changes = std::make_shared<std::vector<HistoryChange>>(std::exchange(pending_, {}));
   auto status = std::make_shared<Status>();
   loop_.queue_work(
       [file = file_, changes, status, written] {
-        *status = file->write(*changes);
+        *status = file->write(std::move(*changes));
         written->set_value();
       },
       [this, status, alive = alive_] {
@@ -116,8 +124,10 @@ void History::write() {
 
 void History::done(const Status& status) {
   writing_ = {};
-  if (!status && complained_.is_due()) log::warning("jobs are not recorded: {}", status.error().text());
-  write();
+  failed_ = !status;
+  if (status) return write();
+  if (complained_.is_due()) log::warning("jobs are not recorded: {}", status.error().text());
+  soon_.once(retry_ms, [this] { write(); });
 }
 
 }  // namespace ssi

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What the deputy writes down of its jobs, and what it learned from them. No job waits for it: rows are written on
-// libuv's threads, in the order in which they were told, and a file that is broken, read-only or full costs one line in
-// the log.
+// libuv's threads, in the order in which they were told; a file that is broken, read-only or full costs one line in the
+// log, and is tried again.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +42,9 @@ class History {
     std::string path;
     std::uint64_t first_row;
     std::optional<HistoryDatabase> database;
+    std::vector<HistoryChange> left;  // what could not be written
     Status open();
-    Status write(const std::vector<HistoryChange>& changes);
+    Status write(std::vector<HistoryChange> changes);
   };
   void load();
   void append(HistoryChange change);
@@ -57,6 +58,7 @@ class History {
   HomeNeeds needs_;
   std::vector<HistoryChange> pending_;
   std::shared_future<void> writing_;  // valid: a thread has the file
+  bool failed_ = false;  // the last write
   Timer soon_;
   Seldom complained_;  // on a disk that is nearly full each other write succeeds
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

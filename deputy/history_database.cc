@@ -191,9 +191,8 @@ Status HistoryDatabase::write(const std::vector<HistoryChange>& changes) {
     (void)run("ROLLBACK");
     return committed;
   }
-  if (since_pruned_ < prune_each) return {};
-  since_pruned_ = 0;
-  return prune();
+  if (since_pruned_ >= prune_each && prune()) since_pruned_ = 0;  // else with the next
+  return {};
 }
 
 Result<HistoryDatabase::Past> HistoryDatabase::past(std::size_t limit) {

@@ -230,6 +230,7 @@ class Small(unittest.TestCase):
             small.end_deputy()
             self.assertLessEqual(log_of(small, "deputy").count("jobs are not recorded"), 1)
             self.assertEqual(small.ssi("history").stdout.count(b"  true\n"), 2)
+            self.assertEqual(small.ssi("history").stdout.count(b"  sh\n"), 12, "kept until there was room")
             self.start_without_room(small, state)
 
     def start_without_room(self, small, state):

@@ -12,7 +12,7 @@ import threading
 import time
 import unittest
 
-from pool import BUILD, Pool, SSI, SSIRUN, wait_until
+from pool import BUILD, Pool, SSI, SSIRUN, is_zombie, wait_until
 from terminal import Line
 from test_joining import VIEW, Agent, free_port
 
@@ -46,7 +46,9 @@ class Scheduler:
 def restarted(pool):
     """The pool's scheduler, killed and started again."""
     state = pool.dir / "state/ssi/pool"
-    os.kill(pool.record["scheduler"]["pid"], signal.SIGKILL)
+    pid = pool.record["scheduler"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: is_zombie(pid), 5)
     return Scheduler(pool, pool.record["address"], state / "scheduler.key", state / "admit")
 
 
@@ -280,7 +282,8 @@ class TwoSchedulers(Jobs, unittest.TestCase):
         self.schedulers[0].kill(signal.SIGCONT)
         self.assertTrue(wait_until(lambda: placed() > before, 10), "it answers what it was asked")
         for agent in self.agents:  # waits for what is placed there too
-            self.assertEqual(self.pool.ssi("drain", agent.name, timeout=20).returncode, 0)
+            done = self.pool.ssi("drain", agent.name, timeout=20)
+            self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual((self.pool.work / "ran").read_text(), "x\n")
 
     def test_a_guest_is_revoked_at_all_of_them(self):

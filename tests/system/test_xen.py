@@ -8,6 +8,7 @@ import unittest
 from pool import not_sanitized
 
 TIMEOUT = 2500
+BESIDE = True
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
 
