@@ -143,26 +143,28 @@ class Watches(unittest.TestCase):
         said = log_of(pool, "deputy").count("can be watched")
         file = pool.work / "watched"
         file.write_text("0\n")
-        # What cat says comes in one piece: it must not be asked for a change while it still reads.
-        script = 'while read line; do stat -c %s watched; echo "$(cat watched)"; done'
+        # What cat says comes in one piece: it must not be asked for a change while it still reads. What was opened for the line before is not
+        # looked up again.
+        script = 'exec 3<watched; while read line; do stat -L -c %s /dev/fd/3; exec 3<watched; stat -c %s watched; echo "$(cat watched)"; done'
         command = f"echo {many} >/proc/sys/user/{limit} && exec {SSIRUN} --remote sh -c {shlex.quote(script)}"
         with subprocess.Popen(["unshare", "--user", "--map-root-user", "sh", "-c", command], cwd=pool.work, env=pool.env,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
-            def ask(text):
+            def ask(text, opened):
                 job.stdin.write("\n")
                 job.stdin.flush()
-                self.assertEqual([job.stdout.readline() for _ in "12"], [f"{len(text)}\n", text])
+                self.assertEqual([job.stdout.readline() for _ in "123"], [f"{len(opened)}\n", f"{len(text)}\n", text])
             text = "0\n"
             for turn in range(1, 5):
                 time.sleep(0.05)  # what was changed only now is not believed in anyway
-                ask(text)
-                text = str(turn) * (turn + 1) + "\n"
+                ask(text, text)
+                before, text = text, str(turn) * (turn + 1) + "\n"
                 if turn % 2:
+                    before = text
                     file.write_text(text)
                 else:
                     (pool.work / "other").write_text(text)
                     (pool.work / "other").rename(file)
-                ask(text)
+                ask(text, before)
             job.stdin.close()
             self.assertEqual((job.wait(20), job.stderr.read()), (0, ""))
         pool.end_deputy()
