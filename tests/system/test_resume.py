@@ -142,7 +142,7 @@ class Cuts(unittest.TestCase):
 
     def given_up(self, pool):
         """Comes back after the grace: its job changes nothing any more, and is ended, since its agent is told; it would wait for home as long again."""
-        pool.configure("[defaults]\ngrace = 10\n")
+        pool.configure('[[app]]\nmatch = ["sh"]\ngrace = 10\n')
         job = subprocess.Popen([SSIRUN, "--on", "guest1", "sh", "-c", "while :; do echo x >>beat; sleep 0.05; done"], env=pool.env, cwd=pool.work,
                                stderr=subprocess.PIPE)
         self.assertTrue(wait_until((pool.work / "beat").exists, 10))
