@@ -60,6 +60,8 @@ wire::WindowSize to_wire(const handover_window& window) {
 
 // Descriptors, for its streams, a guest, and the first files: one that starts with fewer left would fail soon.
 constexpr std::size_t job_needs = 32;
+constexpr std::uint64_t stop_ms = 10;             // a job that goes on within it was not stopped
+constexpr std::uint64_t stops_within_ms = 1'000;  // a caller that is told to, and seen to
 
 constexpr std::uint64_t stderr_ms =
     50;  // a job that ends has closed it just before, and we may have something to say
@@ -77,7 +79,8 @@ Job::Job(Loop& loop, Deputy& deputy, Fd caller)
       deputy_(deputy),
       caller_(loop, std::move(caller)),
       patience_(loop),
-      record_(std::make_shared<JobRecord>(deputy.history())) {
+      record_(std::make_shared<JobRecord>(deputy.history())),
+      stopping_(loop) {
   caller_.listen({[this](RunRequest&& request) { take(std::move(request)); },
                   [this](const handover_signal& got) { signal(got); },
                   [this](pid_t pid) {
@@ -350,7 +353,7 @@ void Job::started(const Result<wire::Started>& answer) {
 void Job::signal(const handover_signal& got) {
   if (is_between_runs() && ends_by(got.number)) return end_by(got.number);
   if (state_ != State::running) return early_signals_.push_back(got);
-  if (got.number == SIGCONT) caller_stopped_ = false;
+  if (got.number == SIGCONT) caller_stopped_ = false, told_stop_at_.reset();
   guest_->files().tell_news();
   guest_->session().post(wire::Signal{place_.job, got.number, static_cast<std::uint8_t>(got.to)});
 }
@@ -360,6 +363,11 @@ void Job::watch_stops() {
   if (!pid) return;
   stop_watch_ = std::make_unique<StopWatch>(loop_, *pid, [this](bool group) {
     if (state_ != State::running) return;
+    const auto told = std::exchange(told_stop_at_, std::nullopt);
+    if (told && uv_now(loop_.uv()) - *told < stops_within_ms) {
+      if (!job_stopped_) ::kill(*caller_.pid(), SIGCONT);  // it went on before the caller had stopped
+      return;
+    }
     caller_stopped_ = true;
     signal({SIGSTOP, static_cast<std::uint32_t>(group ? HANDOVER_TO_GROUP : HANDOVER_TO_LEADER)});
   });
@@ -369,10 +377,23 @@ void Job::watch_stops() {
 // What waits for ssirun sees it stop and go on as the job does.
 void Job::stopped(const wire::Stopped& how) {
   if (state_ != State::running) return;
-  if (caller_stopped_ && how.number != SIGCONT) return;  // our own doing: it is stopped already
-  tell_stderr_closed();                                  // which one that is stopped would not hear
-  caller_.stopped(how.number);
-  if (const auto pid = caller_.pid(); pid && how.number == SIGCONT) ::kill(*pid, SIGCONT);
+  stopping_.stop();
+  job_stopped_ = how.number != SIGCONT;
+  if (!job_stopped_) return caller_goes_on();
+  if (caller_stopped_) return;  // our own doing: it is stopped already
+  // After a link was broken, word of both may come at once: who is about to stop would not see that he need not.
+  stopping_.once(stop_ms, [this, number = how.number] {
+    told_stop_at_ = uv_now(loop_.uv());
+    tell_stderr_closed();  // which one that is stopped would not hear
+    caller_.stopped(number);
+  });
+}
+
+void Job::caller_goes_on() {
+  stopping_.stop();
+  caller_stopped_ = false;
+  caller_.stopped(SIGCONT);
+  if (const auto pid = caller_.pid()) ::kill(*pid, SIGCONT);
 }
 
 // ---------------------------------------------------------------------------------------------------- settle
@@ -389,6 +410,7 @@ void Job::exited(const wire::Exited& how) {
     return failed_by_guest(what);
   }
   state_ = State::settling;
+  stopping_.stop();
   exited_ = how;
   streams_->keep_no_more();
   stop_watch_.reset();
@@ -429,6 +451,7 @@ void Job::report_exit() {
 
 void Job::tell_exit(const std::string& line, const Traffic& moved) {
   caller_.exited(exited_.wait_status, terminal_taken(exited_), exited_.typed_ahead, line);
+  if (job_stopped_) caller_goes_on();  // it was killed
   record_->exited(exited_, moved.in, moved.out);
   if (exited_.survivors == 0) return over();
   streams_->caller_left();

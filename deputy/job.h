@@ -59,6 +59,7 @@ class Job {
   void tell_stderr_closed();
   void watch_stops();
   void stopped(const wire::Stopped& how);
+  void caller_goes_on();
   void exited(const wire::Exited& exited);  // 6. settle
   void report_exit();
   void gone();  //    surviving children have ended too
@@ -113,6 +114,9 @@ class Job {
   std::unique_ptr<JobStreams> streams_;
   std::unique_ptr<StopWatch> stop_watch_;
   pid_t witness_ = 0;
+  bool job_stopped_ = false;
+  Timer stopping_;  // the caller is told of it
+  std::optional<std::uint64_t> told_stop_at_;  // loop time, ms: the caller is to stop too, and was not seen to
   bool caller_stopped_ = false, background_ = false, stderr_closed_ = false;
   bool gone_ = false;
   std::string needs_;                           // what it met that only home has

@@ -3,8 +3,8 @@
 """Runs the system tests: run.py RESULT [NAME...]
 
 Every test_*.py (unittest) and test_*.sh (one test, by its exit status) beside this file, each in a process of its own
-with a time limit (a test_*.py's variable TIMEOUT, in seconds). One line for each test. Those with a line "BESIDE = True" mostly wait,
-and run two at a time. Then looks that nothing was left behind.
+with a time limit (a test_*.py's variable TIMEOUT, in seconds). One line for each test. Those with a line "BESIDE = SECONDS"
+mostly wait, and run two at a time, the longest first. Then looks that nothing was left behind.
 Writes "PASSED FAILED" to the file RESULT. NAME: only files and tests whose name has it.
 """
 import concurrent.futures
@@ -263,9 +263,12 @@ def main():
         text = path.read_text(errors="replace")
         if names and not any(name in path.name or name in text for name in names):
             continue
-        waits = re.search(r"^BESIDE = True$", text, re.M)
-        (beside if waits else alone).append((path, [] if any(name in path.name for name in names) else names))
-    counts = [run_file(*each) for each in alone] + run_two_at_a_time(beside)
+        chosen_names = [] if any(name in path.name for name in names) else names
+        if waits := re.search(r"^BESIDE = (\d+)$", text, re.M):
+            beside.append((int(waits[1]), path, chosen_names))
+        else:
+            alone.append((path, chosen_names))
+    counts = [run_file(*each) for each in alone] + run_two_at_a_time([each for _, *each in sorted(beside, reverse=True)])
     passed, failed = (sum(count[i] for count in counts) for i in (0, 1))
     if not passed + failed:
         failed = 1

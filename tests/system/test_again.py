@@ -10,7 +10,7 @@ import unittest
 
 from pool import Pool, SSIRUN, wait_until
 
-BESIDE = True
+BESIDE = 110
 
 FAST = "[defaults]\ngrace = 2\n"
 

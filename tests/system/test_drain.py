@@ -9,7 +9,7 @@ import unittest
 from pool import Pool, SSI, SSIRUN, is_zombie, wait_until
 from terminal import Line
 
-BESIDE = True
+BESIDE = 40
 
 
 class Draining(unittest.TestCase):

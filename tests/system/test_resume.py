@@ -13,7 +13,7 @@ import unittest
 from pool import Pool, SSIRUN, wait_until
 from test_losses import processes_of_jobs
 
-BESIDE = True
+BESIDE = 70
 
 # Reads its input to the end, and meanwhile appends, writes, renames and locks: requests of which none may be done twice or not at all.
 WORK = r"""
@@ -92,6 +92,32 @@ class Cuts(unittest.TestCase):
             said = self.work(pool, harm, "-v")
             self.assertGreater(broken, 3)
             self.assertRegex(said, r"its link was broken for \d+\.\d s\n$")
+
+    def test_a_job_that_stops_and_goes_on_while_nobody_listens(self):
+        """Home hears of both at once: the caller, who stops as well, must not stay so."""
+        script = """
+import os, signal, time
+job = os.getpid()
+if os.fork() == 0:
+    time.sleep(0.5)
+    os.kill(job, signal.SIGSTOP)
+    time.sleep(0.3)
+    os.kill(job, signal.SIGCONT)
+    os._exit(0)
+print("begun", flush=True)
+os.wait()
+print("end")
+"""
+        with Pool(1) as pool:
+            job = subprocess.Popen([SSIRUN, "--remote", "python3", "-c", script], env=pool.env, cwd=pool.work, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.addCleanup(job.kill)
+            self.assertEqual(job.stdout.readline(), b"begun\n")
+            os.kill(deputy(pool), signal.SIGSTOP)
+            time.sleep(1.2)
+            os.kill(deputy(pool), signal.SIGCONT)
+            self.assertEqual(job.communicate(timeout=10), (b"end\n", b""))
+            self.assertEqual(job.returncode, 0)
 
     def test_silence_of_several_kinds(self):
         """Side by side, since each takes longer than a link may be silent."""

@@ -16,7 +16,7 @@ from pool import BUILD, Pool, SSI, SSIRUN, is_zombie, wait_until
 from terminal import Line
 from test_joining import VIEW, Agent, free_port
 
-BESIDE = True
+BESIDE = 60
 
 
 class Scheduler:

@@ -10,6 +10,8 @@ import unittest
 from pool import Pool, SSI, SSIRUN, wait_until
 from terminal import Line, Screen
 
+BESIDE = 65
+
 RAW = "stty raw -echo; : >raw; "
 BEAT = "while :; do echo x >>beat; sleep 0.05; done"
 

@@ -8,7 +8,7 @@ import unittest
 from pool import not_sanitized
 
 TIMEOUT = 2500
-BESIDE = True
+BESIDE = 110
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
 
