@@ -12,7 +12,7 @@ namespace ssi {
 namespace {
 
 constexpr std::uint64_t soon_ms = 50;         // a job that ends within it is written once
-constexpr std::uint64_t retry_ms = 5000;
+constexpr std::uint64_t rewrite_ms = 5000;
 constexpr std::size_t jobs_learned = 20'000;  // read at start
 constexpr std::size_t max_pending = 10'000;
 
@@ -127,7 +127,7 @@ void History::done(const Status& status) {
   failed_ = !status;
   if (status) return write();
   if (complained_.is_due()) log::warning("jobs are not recorded: {}", status.error().text());
-  soon_.once(retry_ms, [this] { write(); });
+  soon_.once(rewrite_ms, [this] { write(); });
 }
 
 }  // namespace ssi

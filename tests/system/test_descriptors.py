@@ -11,6 +11,8 @@ import unittest
 
 from pool import SSIRUN, Pool
 
+BESIDE = 17
+
 pool = None
 
 

@@ -13,6 +13,8 @@ import unittest
 
 from pool import Pool, SSIRUN, not_sanitized, wait_until
 
+BESIDE = 28
+
 pool = None
 
 

@@ -9,6 +9,8 @@ import unittest
 
 from pool import Pool, SSIRUN, wait_until
 
+BESIDE = 26
+
 # Does what it is told, one line each, on the file `f`; answers with the result or the errno's name.
 ACTOR = r"""
 import errno, fcntl, os, signal, struct, sys, time

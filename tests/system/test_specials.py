@@ -10,6 +10,8 @@ import unittest
 
 from pool import Pool, SSIRUN, wait_until
 
+BESIDE = 13
+
 pool = None
 
 CONNECT = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('k'); print(s.recv(9).decode())"

@@ -10,6 +10,8 @@ import unittest
 
 from pool import Pool, SSIRUN, wait_until
 
+BESIDE = 17
+
 pool = None
 
 

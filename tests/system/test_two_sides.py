@@ -9,6 +9,8 @@ import unittest
 
 from pool import SSIRUN, Pool
 
+BESIDE = 45
+
 # Each turn begins at the same time everywhere: the guests of a pool have home's clock.
 PRELUDE = r"""
 import ctypes, os, sys, time
