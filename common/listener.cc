@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <vector>
@@ -11,6 +12,8 @@
 
 namespace ssi {
 namespace {
+
+constexpr useconds_t busy_us = 10'000;
 
 Fd a_descriptor() {
   return Fd(::open("/", O_PATH | O_CLOEXEC));
@@ -25,7 +28,9 @@ Fd Listener::accept() {
   for (;;) {
     Fd connection(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (connection || (errno != EMFILE && errno != ENFILE)) return connection;
-    if (!reserve_ || !refuse()) return {};
+    if (reserve_ && refuse()) continue;
+    if (!reserve_) ::usleep(busy_us);  // else its caller would turn in a loop until another thread closes something
+    return {};
   }
 }
 
@@ -49,10 +54,14 @@ bool descriptors_left(std::size_t count) {
   return true;
 }
 
-std::string no_descriptors() {
+std::size_t descriptor_limit() {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
-  return fmt::format("out of descriptors (RLIMIT_NOFILE is {})", limit.rlim_cur);
+  return limit.rlim_cur;
+}
+
+std::string no_descriptors() {
+  return fmt::format("out of descriptors (RLIMIT_NOFILE is {})", descriptor_limit());
 }
 
 }  // namespace ssi

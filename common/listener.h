@@ -32,6 +32,8 @@ class Listener {
 // Whether so many more could be opened now. Some libraries abort when they get none.
 bool descriptors_left(std::size_t count);
 
+std::size_t descriptor_limit();  // RLIMIT_NOFILE, now
+
 // "out of descriptors (RLIMIT_NOFILE is 1024)"
 std::string no_descriptors();
 

@@ -59,6 +59,7 @@ std::optional<std::string> xattr_of(int fd, const std::string& name) {
 
 Status copy_file(int from, int to) {
   if (auto done = copy_content(from, to); !done) return done;
+  ::fremovexattr(to, "system.posix_acl_access");  // which a directory may give to all that is made there
   for (const auto& name : xattrs_of(from)) {
     const auto value = xattr_of(from, name);
     if (value && ::fsetxattr(to, name.c_str(), value->data(), value->size(), 0) != 0) return os_error(name);

@@ -181,7 +181,9 @@ void Job::place(const Config& config) {
   question_ = schedulers_->place(
       std::move(question),
       [this, alive = alive_](Result<wire::Placed> answer) {
-        if (*alive) placed(std::move(answer));
+        if (!*alive) return;
+        if (state_ == State::placing) return placed(std::move(answer));
+        if (answer && answer->job != 0) schedulers_->ended(answer->job, 0);  // its caller has just gone
       },
       [this](std::uint32_t before) { queued(before); });
 }
@@ -217,7 +219,8 @@ void Job::open_guest() {
   state_ = State::dialling;
   guest_ = deputy_.guest(place_, *schedulers_, grace_ms_);
   guest_->when_open([this, alive = alive_](Status open) {
-    if (!*alive) return;
+    if (!*alive || state_ != State::dialling) return;  // its caller has just gone
+    if (!descriptors_left(job_needs)) return home("the deputy is " + no_descriptors());
     if (open) return start();
     home(place_.guest + ": " + open.error().text());
   });
@@ -389,6 +392,13 @@ void Job::stopped(const wire::Stopped& how) {
   });
 }
 
+// The job that it stopped for is no more.
+void Job::end_stop() {
+  stopping_.stop();
+  if (std::exchange(job_stopped_, false) && !caller_stopped_) caller_goes_on();
+  told_stop_at_.reset();
+}
+
 void Job::caller_goes_on() {
   stopping_.stop();
   caller_stopped_ = false;
@@ -451,7 +461,7 @@ void Job::report_exit() {
 
 void Job::tell_exit(const std::string& line, const Traffic& moved) {
   caller_.exited(exited_.wait_status, terminal_taken(exited_), exited_.typed_ahead, line);
-  if (job_stopped_) caller_goes_on();  // it was killed
+  end_stop();  // it was killed
   record_->exited(exited_, moved.in, moved.out);
   if (exited_.survivors == 0) return over();
   streams_->caller_left();

@@ -60,6 +60,7 @@ class Job {
   void watch_stops();
   void stopped(const wire::Stopped& how);
   void caller_goes_on();
+  void end_stop();
   void exited(const wire::Exited& exited);  // 6. settle
   void report_exit();
   void gone();  //    surviving children have ended too

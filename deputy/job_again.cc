@@ -49,6 +49,7 @@ std::string Job::why_not_again() const {
 void Job::roll_back(const std::string& after, std::function<void()> then) {
   state_ = State::undoing;
   stop_watch_.reset();
+  end_stop();
   patience_.stop();
   kept_ = streams_->take_back();
   streams_.reset();

@@ -77,6 +77,7 @@ void Job::fail(const std::string& line) {
   if (state_ == State::running || state_ == State::settling) kill();
   record_->failed();
   caller_.failed(line);
+  end_stop();
   over();
 }
 

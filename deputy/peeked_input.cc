@@ -20,10 +20,11 @@ constexpr int large_pipe = 1 << 20;
 
 // Where tee(2) puts what it finds, and where it goes when nobody wants it. Empty between two calls.
 struct Scratch {
-  Fd read, write, null{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
-  Scratch() {
+  Fd read, write, null;
+  void open() {
     int ends[2];
-    if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return;
+    null.reset(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+    if (!null || ::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return;
     read.reset(ends[0]);
     write.reset(ends[1]);
     ::fcntl(ends[1], F_SETPIPE_SZ, large_pipe);
@@ -31,7 +32,8 @@ struct Scratch {
 };
 
 const Scratch& scratch() {
-  static const Scratch one;
+  static Scratch one;
+  if (!one.write) one.open();  // there may have been no descriptors before
   return one;
 }
 

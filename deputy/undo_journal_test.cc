@@ -528,6 +528,22 @@ TEST_CASE("who has a file open at home finds it without a name when a job has re
   world.check_undone();
 }
 
+TEST_CASE("what is undone has not the access list of where it was copied") {
+  World world;
+  struct [[gnu::packed]] Entry {
+    std::uint16_t tag, rights;
+    std::uint32_t id;
+  };
+  struct {
+    std::uint32_t version = 2;
+    Entry entries[5] = {{1, 7, 0}, {2, 4, 1}, {4, 4, 0}, {0x10, 7, 0}, {0x20, 0, 0}};  // acl(5)
+  } acl;
+  const auto state = world.home.path() + "-undo";
+  REQUIRE(::setxattr(state.c_str(), "system.posix_acl_default", &acl, sizeof acl, 0) == 0);
+  CHECK(world.remove("a") == 0);
+  world.check_undone();
+}
+
 TEST_CASE("of what is too much to be copied a name is kept") {
   World world;
   world.home.effects().begin(job, {.bytes = 80'000}, world.home.server().session());

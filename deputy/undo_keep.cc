@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "common/file_time.h"
+#include "common/listener.h"
 #include "common/log.h"
 #include "deputy/file_copy.h"
 
@@ -21,6 +22,7 @@ namespace {
 
 constexpr std::uint64_t aligned = 64 << 10;  // a clone begins at a block of any file system
 constexpr std::size_t buffer_size = 1 << 20;
+constexpr std::size_t most_undone_held = 1000;  // descriptors, of all journals
 
 std::string our_name() {
   static std::random_device random;
@@ -374,6 +376,12 @@ Status UndoKeep::restore(int file, const Piece& piece) {
     done += static_cast<std::size_t>(put);
   }
   return {};
+}
+
+bool UndoRoom::hold() {
+  if (held_ >= std::min(most_undone_held, descriptor_limit() / 4)) return false;
+  ++held_;
+  return true;
 }
 
 void UndoRoom::add(UndoKeep& keep) {

@@ -103,10 +103,8 @@ class UndoKeep {
 // What all journals share. All that is kept takes space that jobs may need: then it goes.
 class UndoRoom {
  public:
-  static constexpr std::size_t most_held = 1000;  // descriptors of files whose names are gone
-
-  // Loop thread. False: there are as many as there may be.
-  bool hold() { return held_ < most_held && ++held_; }
+  // Loop thread. False: there are as many descriptors of files whose names are gone as there may be.
+  bool hold();
   void let_go(std::size_t count) { held_ -= count; }
 
   void add(UndoKeep& keep);

@@ -414,6 +414,9 @@ Status UndoJournal::roll_back() {
   if (const auto why = forfeited(); !why.empty()) return failure(why);
   UndoRollback rollback(*this);
   if (auto same = rollback.check(); !same) return same;
+  // From here on it makes no room for anybody: a half of it would be lost.
+  keep_->room().remove(*keep_);
+  if (const auto why = forfeited(); !why.empty()) return failure(why);
   if (auto done = rollback.restore(); !done) return because("only a part could be undone", done.error());
   keep_->give_up();
   return {};

@@ -119,10 +119,19 @@ static void go_on(struct state* state) {
   tell(state->relay->link, HANDOVER_SIGNAL, &signal, sizeof signal);
 }
 
+/* Meanwhile the deputy has said that it goes on, or has ended; who has stopped would not hear of that. */
+static bool is_stopped_no_more(const struct state* state) {
+  struct handover_header next;
+  return recv(state->relay->link, &next, sizeof next, MSG_PEEK | MSG_DONTWAIT) == sizeof next &&
+         (next.kind == HANDOVER_STOPPED || next.kind == HANDOVER_EXITED || next.kind == HANDOVER_FAILED ||
+          next.kind == HANDOVER_HOME);
+}
+
 /* By the same signal as the job, so that who waits for us sees it. What a program does at a terminal when it stops by itself
  * (vim's ^Z), it does to its whole group; the members of ours that are at home must stop too. The kernel does not stop an
  * orphaned process group, and at home it would not have stopped the job: then it goes on at once. */
 static void stop_as_job(struct state* state, int number) {
+  if (is_stopped_no_more(state)) return;
   terminal_show(state->relay->terminal); /* the ^Z too */
   terminal_release(state->relay->terminal);
   const bool by_itself = state->stop != number;

@@ -69,6 +69,16 @@ class Losses(unittest.TestCase):
             self.assertEqual(done.returncode, 0)
             self.assertIn(b"guest2", done.stderr)
 
+    def test_the_guest_of_a_job_that_stands_still(self):
+        """What waits for ssirun, which stands still like its job, hears of the end."""
+        with Pool(1) as pool:
+            job = subprocess.Popen([SSIRUN, "--on", "guest1", "sh", "-c", "kill -STOP $$; echo not"], env=pool.env, cwd=pool.work,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.addCleanup(job.kill)
+            self.assertEqual(os.WSTOPSIG(os.waitpid(job.pid, os.WUNTRACED)[1]), signal.SIGSTOP)
+            os.kill(pool.guest_pid(1), signal.SIGKILL)
+            self.assert_125(job, "guest1")
+
     def test_the_job_s_leader_is_killed(self):
         with Pool(1) as pool:
             job, beat = self.running_job(pool)
