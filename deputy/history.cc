@@ -12,7 +12,7 @@ namespace ssi {
 namespace {
 
 constexpr std::uint64_t soon_ms = 50;         // a job that ends within it is written once
-constexpr std::uint64_t rewrite_ms = 5000;
+constexpr std::uint64_t rewrite_ms = 5000;    // after a write that failed
 constexpr std::size_t jobs_learned = 20'000;  // read at start
 constexpr std::size_t max_pending = 10'000;
 
@@ -55,7 +55,7 @@ History::History(Loop& loop, std::string path)
 History::~History() {
   *alive_ = false;
   if (writing_.valid()) writing_.wait();
-  (void)file_->write(std::move(pending_));
+  if (!pending_.empty() || !file_->left.empty()) (void)file_->write(std::move(pending_));
 }
 
 void History::load() {
