@@ -18,10 +18,10 @@ wire::DirEntry* DirHandle::current() {
   return cursor_ < entries_.size() ? &entries_[cursor_] : nullptr;
 }
 
-void DirHandle::fill(std::int64_t offset, bool plus, std::uint64_t asked, wire::DirPage page) {
+void DirHandle::fill(std::int64_t offset, bool plus, wire::DirPage page) {
   start_ = offset;
   plus_ = plus;
-  asked_ = asked;
+  end_ = page.end != 0;
   entries_ = std::move(page.entries);
   cursor_ = 0;
 }

@@ -24,21 +24,21 @@ class DirHandle {
   // The entry's node was passed to the kernel.
   static void take(wire::DirEntry& entry) { entry.entry.node = 0; }
 
-  // A page that was asked for at `asked` (ns). What the old one left must have been dropped: see untaken().
-  void fill(std::int64_t offset, bool plus, std::uint64_t asked, wire::DirPage page);
+  // Whether the page on hand says that nothing follows there.
+  bool ends_at(std::int64_t offset) const { return offset != 0 && end_ && offset == offset_of(entries_.size()); }
+
+  // A page that was asked for. What the old one left must have been dropped: see untaken().
+  void fill(std::int64_t offset, bool plus, wire::DirPage page);
 
   // The nodes of the page that were not passed to the kernel, for the caller to give back. The names stay.
   std::vector<std::uint64_t> untaken();
-
-  std::uint64_t asked() const { return asked_; }
 
  private:
   std::int64_t offset_of(std::size_t index) const { return index == 0 ? start_ : entries_[index - 1].next; }
 
   std::uint64_t handle_;
   std::int64_t start_ = 0;  // offset of the page's first entry
-  bool plus_ = false;
-  std::uint64_t asked_ = 0;
+  bool plus_ = false, end_ = false;
   std::vector<wire::DirEntry> entries_;
   std::size_t cursor_ = 0;
 };

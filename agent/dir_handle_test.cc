@@ -22,7 +22,7 @@ ssi::wire::DirPage page(std::initializer_list<std::int64_t> cookies) {
 TEST_CASE("a page serves what follows, in any order of offsets") {
   DirHandle directory(1);
   CHECK_FALSE(directory.seek(0, true));
-  directory.fill(0, true, 0, page({70, 30, 50}));  // cookies are no numbers in order
+  directory.fill(0, true, page({70, 30, 50}));  // cookies are no numbers in order
   REQUIRE(directory.current());
   CHECK(directory.current()->name == "f70");
   directory.advance();
@@ -39,21 +39,32 @@ TEST_CASE("a page serves what follows, in any order of offsets") {
 
 TEST_CASE("a later page continues at its own offset") {
   DirHandle directory(1);
-  directory.fill(50, false, 7, page({60, 61}));
-  CHECK(directory.asked() == 7);
+  directory.fill(50, false, page({60, 61}));
   CHECK(directory.seek(50, false));
   CHECK(directory.current()->name == "f60");
   CHECK_FALSE(directory.seek(50, true));  // it has no nodes
-  directory.fill(61, false, 8, page({}));
+  directory.fill(61, false, page({}));
   CHECK_FALSE(directory.current());
   CHECK_FALSE(directory.seek(61, false));
 }
 
 TEST_CASE("nodes that the kernel did not get are told once") {
   DirHandle directory(1);
-  directory.fill(0, true, 0, page({1, 2, 3}));
+  directory.fill(0, true, page({1, 2, 3}));
   DirHandle::take(*directory.current());
   CHECK(directory.untaken() == std::vector<std::uint64_t>{102, 103});
   CHECK(directory.untaken().empty());
   CHECK(directory.current()->name == "f1");
+}
+
+TEST_CASE("a page that says that it is the last needs no other one behind it") {
+  DirHandle directory(1);
+  auto last = page({70, 30});
+  directory.fill(0, true, last);
+  CHECK_FALSE(directory.ends_at(30));
+  last.end = 1;
+  directory.fill(0, true, last);
+  CHECK(directory.ends_at(30));
+  CHECK_FALSE(directory.ends_at(70));
+  CHECK_FALSE(directory.ends_at(0));  // rewinddir(3): what is there now
 }

@@ -19,6 +19,14 @@ void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   if (!request) return;
   auto opened = *info;
   opened.fh = superblock.home().new_handle(false);
+  if (superblock.opens_itself(superblock.node(ino))) {
+    superblock.home().opened({superblock.node(ino), opened.fh, O_RDONLY | O_DIRECTORY, request->caller()});
+    superblock.add_directory(opened.fh);
+    if (request->answer(fuse_reply_open, &opened)) return;
+    superblock.remove_directory(opened.fh);
+    superblock.home().release(opened.fh);
+    return;
+  }
   superblock.ask(request,
                  wire::Open{superblock.node(ino), opened.fh, O_RDONLY | O_DIRECTORY, request->caller()},
                  [&superblock, request, opened](const wire::Attr&, std::string_view) {
@@ -56,7 +64,7 @@ class Answer {
 
   void give(DirHandle& page) {
     while (auto* entry = page.current()) {
-      const auto size = plus_ ? add_plus(*entry, page.asked()) : add_name(*entry);
+      const auto size = plus_ ? add_plus(*entry) : add_name(*entry);
       if (size > left()) break;
       used_ += size;
       page.advance();
@@ -77,7 +85,7 @@ class Answer {
     return fuse_add_direntry(request_->get(), end(), left(), entry.name.c_str(), &attr, entry.next);
   }
 
-  std::size_t add_plus(wire::DirEntry& entry, std::uint64_t asked) {
+  std::size_t add_plus(wire::DirEntry& entry) {
     fuse_entry_param param{};
     const auto size = fuse_add_direntry_plus(request_->get(), nullptr, 0, entry.name.c_str(), &param, 0);
     if (size > left()) return size;
@@ -85,7 +93,7 @@ class Answer {
       if (stub->attr.ino == 0) stub->attr.ino = entry.ino;
       param = superblock_.stub_param(*stub);
     } else if (entry.entry.node != 0) {
-      param = superblock_.describe({superblock_.node(directory_), entry.name}, entry.entry, asked);
+      param = superblock_.describe({superblock_.node(directory_), entry.name}, entry.entry);
       DirHandle::take(entry);
     }
     if (param.ino != 0) nodes_.push_back(param.ino);
@@ -115,11 +123,15 @@ void read_directory(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offs
   const auto request = superblock.begin(req, ino);
   const auto directory = superblock.directory(info->fh);
   if (!request || !directory) return;  // the latter answers EIO
+  if (directory->ends_at(offset)) {
+    request->answer(fuse_reply_buf, nullptr, std::size_t{0});
+    return;
+  }
   if (directory->seek(offset, plus)) return Answer(superblock, request, ino, size, plus).give(*directory);
   superblock.ask(request, wire::Readdir{info->fh, offset, plus},
                  [&superblock, request, directory, ino, size, offset, plus](const wire::DirPage& page,
                                                                             std::string_view) {
-                   superblock.fill(*directory, offset, plus, request->asked(), page);
+                   superblock.fill(*directory, superblock.node(ino), offset, plus, page);
                    if (request->get()) Answer(superblock, request, ino, size, plus).give(*directory);
                  });
 }

@@ -42,6 +42,14 @@ void note_writer(Superblock& superblock, std::uint64_t node, const fuse_file_inf
   if (HomeLink::is_writable(opened.fh)) superblock.writers().opened(node, opened.fh, task);
 }
 
+void open_by_lease(Superblock& superblock, const RequestPtr& request, std::uint64_t node, const fuse_file_info& opened) {
+  auto reply = opened;
+  reply.keep_cache = superblock.contents().keep(node, *superblock.leases().attr(node), now());
+  superblock.home().opened({node, opened.fh, opened.flags, request->caller()});
+  superblock.reads_ahead(opened.fh);
+  if (!request->answer(fuse_reply_open, &reply)) superblock.gave_up(opened.fh);
+}
+
 void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino);
@@ -49,13 +57,17 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   const auto node = superblock.node(ino);
   const auto opened = opening(superblock, *info);
   const std::uint8_t runs = info->flags & kernel_exec ? 1 : 0;
-  superblock.ask(request, wire::Open{node, opened.fh, info->flags & ~kernel_exec, request->caller(), runs},
+  const bool only_reads = (info->flags & O_ACCMODE) == O_RDONLY && !(info->flags & O_TRUNC) && !runs && !opened.direct_io;
+  if (only_reads && superblock.opens_itself(node)) return open_by_lease(superblock, request, node, opened);
+  const auto changed = info->flags & O_TRUNC ? Superblock::Nodes{node} : Superblock::Nodes{};
+  superblock.change(request, changed, wire::Open{node, opened.fh, info->flags & ~kernel_exec, request->caller(), runs},
                  [&superblock, request, node, opened](const wire::Attr& attr, std::string_view) {
                    if (opened.flags & kernel_exec) superblock.will_run(*request, node, attr);
                    auto reply = opened;
                    reply.keep_cache = superblock.contents().keep(node, attr, now()) && !attr.brief;
                    const auto task = request->task();
-                   if (!request->answer(fuse_reply_open, &reply)) return superblock.home().release(opened.fh);
+                   if (!opened.direct_io) superblock.reads_ahead(opened.fh);
+                   if (!request->answer(fuse_reply_open, &reply)) return superblock.gave_up(opened.fh);
                    note_writer(superblock, node, opened, task);
                  });
 }
@@ -67,12 +79,13 @@ void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fu
   const auto opened = opening(superblock, *info);
   const bool nameless = (info->flags & O_TMPFILE) == O_TMPFILE;  // the kernel calls it "/"
   const wire::Name at{superblock.node(parent), nameless ? "" : name};
-  superblock.ask(
-      request,
+  superblock.change(
+      request, {at.parent},
       wire::Create{at.parent, at.name, mode, info->flags, opened.fh, request->caller(), request->umask()},
       [&superblock, request, at, opened](const wire::Entry& entry, std::string_view) {
         superblock.hold(entry);
-        const auto param = superblock.describe(at, entry, request->asked());
+        superblock.changing({entry.node});  // if it was there before
+        const auto param = superblock.describe(at, entry);
         const bool taken = request->answer(fuse_reply_create, &param, &opened);
         superblock.settle(param.ino, taken);
         if (!taken) return superblock.home().release(opened.fh);
@@ -85,19 +98,15 @@ void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_f
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino);
   if (!request) return;
-  superblock.ask(request,
-                 wire::Read{info->fh, static_cast<std::uint64_t>(offset),
-                            static_cast<std::uint32_t>(std::min(size, wire::max_body))},
-                 [request](const wire::None&, std::string_view bytes) {
-                   request->answer(fuse_reply_buf, bytes.data(), bytes.size());
-                 });
+  superblock.read(request, superblock.node(ino), info->fh, static_cast<std::uint64_t>(offset),
+                  static_cast<std::uint32_t>(std::min(size, wire::max_body)));
 }
 
 // The kernel takes any answer but an error for all of it: what home had no room for is asked for again, and refused.
 void write_back(Superblock& superblock, const RequestPtr& request, std::uint64_t node, wire::Write write,
                 const std::shared_ptr<const std::string>& bytes, std::size_t done) {
-  superblock.ask_or(
-      request, write,
+  superblock.change_or(
+      request, {node}, write,
       [&superblock, request, node, write, bytes, done](const wire::Written& written, std::string_view) {
         if (done + written.size >= bytes->size()) {
           request->answer(fuse_reply_write, bytes->size());
@@ -128,8 +137,8 @@ void write(fuse_req_t req, fuse_ino_t ino, const char* bytes, std::size_t size, 
   if (info->writepage)
     return write_back(superblock, request, superblock.node(ino), {info->fh, at},
                       std::make_shared<const std::string>(body), 0);
-  superblock.ask(
-      request, wire::Write{info->fh, at, info->flags & O_APPEND ? std::uint8_t{1} : std::uint8_t{0}},
+  superblock.change(
+      request, {superblock.node(ino)}, wire::Write{info->fh, at, info->flags & O_APPEND ? std::uint8_t{1} : std::uint8_t{0}},
       [request](const wire::Written& written, std::string_view) {
         request->answer(fuse_reply_write, written.size);
       },
@@ -151,7 +160,7 @@ void flush(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
 
 void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   auto& superblock = Superblock::of(req);
-  superblock.home().release(info->fh);
+  superblock.gave_up(info->fh);
   if (HomeLink::is_writable(info->fh)) superblock.writers().released(superblock.node(ino), info->fh);
   fuse_reply_err(req, 0);
 }
@@ -169,8 +178,8 @@ void fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t len
   const auto request = superblock.begin(req, ino);
   if (!request) return;
   superblock.contents().forget(superblock.node(ino));
-  superblock.ask(
-      request,
+  superblock.change(
+      request, {superblock.node(ino)},
       wire::Fallocate{info->fh, mode, static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(length)},
       [request](const wire::None&, std::string_view) { request->error(0); });
 }
@@ -193,13 +202,13 @@ void copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset, fuse_fi
   const auto request = superblock.begin(req, from);
   if (!request) return;
   superblock.contents().forget(superblock.node(to));
-  superblock.ask(request,
-                 wire::CopyRange{from_info->fh, static_cast<std::uint64_t>(from_offset), to_info->fh,
-                                 static_cast<std::uint64_t>(to_offset),
-                                 static_cast<std::uint32_t>(std::min(length, max_copy))},
-                 [request](const wire::Written& written, std::string_view) {
-                   request->answer(fuse_reply_write, written.size);
-                 });
+  superblock.change(request, {superblock.node(to)},
+                    wire::CopyRange{from_info->fh, static_cast<std::uint64_t>(from_offset), to_info->fh,
+                                    static_cast<std::uint64_t>(to_offset),
+                                    static_cast<std::uint32_t>(std::min(length, max_copy))},
+                    [request](const wire::Written& written, std::string_view) {
+                      request->answer(fuse_reply_write, written.size);
+                    });
 }
 
 void ioctl(fuse_req_t req, fuse_ino_t ino, unsigned command, void*, fuse_file_info* info, unsigned,

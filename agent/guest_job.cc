@@ -236,7 +236,7 @@ void GuestJob::leader_ended(const inside::FromInit& packet) {
 
 void GuestJob::report_exit() {
   if (std::exchange(reported_, true)) return;
-  events_.before_exit();
+  events_.before_exit(exited_);
   if (!exited_.survivors)
     for (const auto& [stream, output] : outputs_)
       exited_.outputs.push_back({stream, output->bytes(), output->sum().digest()});

@@ -356,7 +356,10 @@ void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint
                               [this, number](std::uint64_t cpu_us, std::uint64_t memory) {
                                 tell_parent({inside::ToParent::job_used, number, {}, cpu_us, memory});
                               },
-                              [this] { view_.catch_up(); },
+                              [this, number](wire::Exited& how) {
+                                view_.catch_up();
+                                view_.tell_use(number, how);
+                              },
                               [this, number] {
                                 session_.post(wire::Gone{number}, {}, Session::Lane::bulk);
                                 loop_.defer([this, number] { job_over(number); });
@@ -412,6 +415,7 @@ void HomeProcess::remark(pid_t init, const std::string& line) {
 void HomeProcess::job_over(std::uint64_t job) {
   remarked_.erase(job);
   job_tasks_.over(job);
+  view_.forget_use(job);
   if (jobs_.erase(job)) tell_parent({inside::ToParent::job_ended, job, {}, 0, 0});
 }
 

@@ -14,6 +14,18 @@ void HomeLink::lose(int error) {
   forgotten_.clear();
 }
 
+void HomeLink::used(std::uint64_t job, bool asked, std::uint64_t waited_ns) {
+  if (job == 0) return;
+  auto& use = uses_[job];
+  ++(asked ? use.asked : use.known);
+  if (asked) use.waited_ns += waited_ns;
+}
+
+FileUse HomeLink::use_of(std::uint64_t job) const {
+  const auto found = uses_.find(job);
+  return found == uses_.end() ? FileUse{} : found->second;
+}
+
 void HomeLink::give_back(const wire::Forgotten& node) {
   if (!session_) return;
   forgotten_.push_back(node);
@@ -27,6 +39,10 @@ void HomeLink::give_back(const wire::Forgotten& node) {
 void HomeLink::flush() {
   if (!session_ || forgotten_.empty()) return;
   session_->post(wire::Forget{std::exchange(forgotten_, {})});
+}
+
+void HomeLink::opened(const wire::Opened& file) {
+  if (session_) session_->post(file);
 }
 
 void HomeLink::release(std::uint64_t handle) {

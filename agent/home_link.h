@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,12 @@ struct Tasks {
   std::function<void(pid_t init, const std::string& line)> remark;
   // The number of the job that the task is of; 0: not known.
   std::function<std::uint64_t(pid_t task)> job_of;
+};
+
+// What the file requests of a job have cost.
+struct FileUse {
+  std::uint64_t asked = 0, known = 0;  // that home answered, and that we did
+  std::uint64_t waited_ns = 0;         // for the former, all tasks together
 };
 
 class HomeLink : public std::enable_shared_from_this<HomeLink> {
@@ -71,10 +78,16 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   // A number for a request that waits at home, never used before.
   std::uint64_t new_wait() { return ++waits_; }
 
+  // A request of the job's (0: of nobody that is known) was answered, by home after so long, or by us.
+  void used(std::uint64_t job, bool asked, std::uint64_t waited_ns);
+  FileUse use_of(std::uint64_t job) const;
+  void forget_use(std::uint64_t job) { uses_.erase(job); }
+
   void give_back(const wire::Forgotten& node);
   void give_back(const std::optional<wire::Forgotten>& node) {
     if (node) give_back(*node);
   }
+  void opened(const wire::Opened& file);
   void release(std::uint64_t handle);
 
  private:
@@ -89,6 +102,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   std::function<void(std::function<void()>)> tell_;
   std::uint64_t handles_ = 0, waits_ = 0;
   std::vector<wire::Forgotten> forgotten_;
+  std::unordered_map<std::uint64_t, FileUse> uses_;  // by job
 };
 
 }  // namespace ssi

@@ -16,14 +16,15 @@ void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
     return;
   }
   const auto request = superblock.begin(req, parent, ENOENT);
-  if (!request) return;
+  if (!request || superblock.find(request, parent, name)) return;
   superblock.ask(
       request, wire::Lookup{superblock.node(parent), name, request->caller()},
       [&superblock, request, parent, name = std::string(name)](const wire::Entry& entry, std::string_view) {
         if (entry.node != 0) return superblock.give_found(request, parent, name.c_str(), entry);
         // Node 0: the kernel remembers that there is no such name.
+        superblock.describe_none(parent);
         fuse_entry_param none{};
-        none.entry_timeout = fresh_for(request->asked());
+        none.entry_timeout = for_ever;
         request->answer(fuse_reply_entry, &none);
       });
 }
@@ -42,8 +43,10 @@ void forget_multi(fuse_req_t req, std::size_t count, fuse_forget_data* forgets) 
 template <class M>
 void make(Superblock& superblock, const RequestPtr& request, fuse_ino_t parent, const char* name,
           const M& message) {
-  superblock.ask(
-      request, message,
+  Superblock::Nodes changed{message.parent};
+  if constexpr (std::is_same_v<M, wire::Link>) changed.push_back(message.node);
+  superblock.change(
+      request, changed, message,
       [&superblock, request, parent, name = std::string(name)](const wire::Entry& entry, std::string_view) {
         if constexpr (std::is_same_v<M, wire::Mknod>)
           if (Specials::is(entry.attr.mode)) superblock.specials().made(entry.node, request->task());
@@ -79,20 +82,28 @@ void link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* name) {
          wire::Link{superblock.node(ino), superblock.node(parent), name, request->caller()});
 }
 
+// Their times have moved, and their numbers of links.
+auto renamed(Superblock& superblock, const RequestPtr& request) {
+  return [&superblock, request](const wire::Renamed& what, std::string_view) {
+    superblock.changing({what.node, what.replaced});
+    request->error(0);
+  };
+}
+
 void unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, parent, name, EISDIR);
   if (!request) return;
-  superblock.ask(request, wire::Unlink{superblock.node(parent), name, request->caller()},
-                 [request](const wire::None&, std::string_view) { request->error(0); });
+  superblock.change(request, {superblock.node(parent)},
+                    wire::Unlink{superblock.node(parent), name, request->caller()}, renamed(superblock, request));
 }
 
 void rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, parent, name, EBUSY);
   if (!request) return;
-  superblock.ask(request, wire::Rmdir{superblock.node(parent), name, request->caller()},
-                 [request](const wire::None&, std::string_view) { request->error(0); });
+  superblock.change(request, {superblock.node(parent)},
+                    wire::Rmdir{superblock.node(parent), name, request->caller()}, renamed(superblock, request));
 }
 
 void rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent, const char* new_name,
@@ -104,10 +115,10 @@ void rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_
   }
   const auto request = superblock.begin(req, parent, name, EBUSY);
   if (!request) return;
-  superblock.ask(request,
-                 wire::Rename{superblock.node(parent), name, superblock.node(new_parent), new_name, flags,
-                              request->caller()},
-                 [request](const wire::None&, std::string_view) { request->error(0); });
+  superblock.change(request, {superblock.node(parent), superblock.node(new_parent)},
+                    wire::Rename{superblock.node(parent), name, superblock.node(new_parent), new_name, flags,
+                                 request->caller()},
+                    renamed(superblock, request));
 }
 
 }  // namespace

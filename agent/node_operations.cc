@@ -18,13 +18,18 @@ void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   }
   const auto request = superblock.begin(req, ino, ESTALE);
   if (!request) return;
-  superblock.ask(
-      request, wire::Getattr{superblock.node(ino), info ? info->fh : 0},
-      [&superblock, request, node = superblock.node(ino)](const wire::Attr& attr, std::string_view) {
-        superblock.told(node, attr, request->asked());
-        const auto stat = superblock.stat_of(attr);
-        request->answer(fuse_reply_attr, &stat, fresh_for(request->asked(), attr));
-      });
+  const auto node = superblock.node(ino);
+  if (superblock.leases().knows_access_time(node)) {
+    const auto stat = superblock.stat_of(*superblock.leases().attr(node));
+    request->answer(fuse_reply_attr, &stat, for_ever);
+    return;
+  }
+  superblock.ask(request, wire::Getattr{node, info ? info->fh : 0},
+                 [&superblock, request, node](const wire::Attr& attr, std::string_view) {
+                   superblock.leases().told(node, attr);
+                   const auto stat = superblock.stat_of(attr);
+                   request->answer(fuse_reply_attr, &stat, lease_of(attr));
+                 });
 }
 
 void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* attr, int to_set, fuse_file_info* info) {
@@ -37,18 +42,22 @@ void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* attr, int to_set, fuse
   message.caller = request->caller();
   set_fields(message, *attr, to_set);
   if (to_set & FUSE_SET_ATTR_SIZE) superblock.contents().forget(message.node);
-  superblock.ask(request, message,
-                 [&superblock, request, node = message.node](const wire::Attr& changed, std::string_view) {
-                   superblock.told(node, changed, request->asked());
-                   const auto stat = superblock.stat_of(changed);
-                   request->answer(fuse_reply_attr, &stat, fresh_for(request->asked(), changed));
-                 });
+  superblock.change(request, {message.node}, message,
+                    [&superblock, request, node = message.node](const wire::Attr& changed, std::string_view) {
+                      superblock.leases().told(node, changed);
+                      const auto stat = superblock.stat_of(changed);
+                      request->answer(fuse_reply_attr, &stat, lease_of(changed));
+                    });
 }
 
 void readlink(fuse_req_t req, fuse_ino_t ino) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino, EINVAL);
   if (!request) return;
+  if (const auto known = superblock.leases().target(superblock.node(ino)); !known.empty()) {
+    request->answer(fuse_reply_readlink, known.c_str());
+    return;
+  }
   superblock.ask(request, wire::Readlink{superblock.node(ino)},
                  [request](const wire::None&, std::string_view target) {
                    request->answer(fuse_reply_buf, target.data(), target.size());
@@ -123,18 +132,18 @@ void setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* valu
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino);
   if (!request) return;
-  if (is_acl(name)) superblock.forget_acl(ino);
-  superblock.ask(request, wire::Setxattr{superblock.node(ino), name, flags, request->caller()},
-                 [request](const wire::None&, std::string_view) { request->error(0); }, {value, size});
+  const auto node = superblock.node(ino);
+  superblock.change(request, {node}, wire::Setxattr{node, name, flags, request->caller()},
+                    [request](const wire::None&, std::string_view) { request->error(0); }, {value, size});
 }
 
 void removexattr(fuse_req_t req, fuse_ino_t ino, const char* name) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, ino);
   if (!request) return;
-  if (is_acl(name)) superblock.forget_acl(ino);
-  superblock.ask(request, wire::Removexattr{superblock.node(ino), name, request->caller()},
-                 [request](const wire::None&, std::string_view) { request->error(0); });
+  const auto node = superblock.node(ino);
+  superblock.change(request, {node}, wire::Removexattr{node, name, request->caller()},
+                    [request](const wire::None&, std::string_view) { request->error(0); });
 }
 
 }  // namespace

@@ -13,6 +13,12 @@ void NodeRefs::hold(std::uint64_t node) {
   ++use.held;
 }
 
+void NodeRefs::hold_again(std::uint64_t node) {
+  const auto use = uses_.find(node);
+  if (use == uses_.end()) std::abort();  // nothing keeps it
+  ++use->second.held;
+}
+
 void NodeRefs::pass(std::uint64_t node) {
   const auto use = uses_.find(node);
   if (use == uses_.end() || use->second.held == 0) std::abort();  // passed what we never held
@@ -51,17 +57,13 @@ std::vector<wire::Forgotten> NodeRefs::clear() {
   return all;
 }
 
-void NodeRefs::acl(std::uint64_t node, std::uint64_t none_until) {
-  if (const auto use = uses_.find(node); use != uses_.end()) use->second.no_acl_until = none_until;
-}
-
-bool NodeRefs::is_without_acl(std::uint64_t node, std::uint64_t now) const {
-  const auto use = uses_.find(node);
-  return use != uses_.end() && now < use->second.no_acl_until;
-}
-
 void NodeRefs::place(std::uint64_t node, wire::Name at) {
   if (uses_.contains(node)) places_[node] = std::move(at);
+}
+
+std::uint64_t NodeRefs::parent_of(std::uint64_t node) const {
+  const auto place = places_.find(node);
+  return place == places_.end() ? 0 : place->second.parent;
 }
 
 bool NodeRefs::leads_to(const wire::Name& name, std::uint64_t node) const {

@@ -19,7 +19,8 @@ class NodeRefs {
   explicit NodeRefs(std::uint64_t root) : root_(root) {}
 
   void hold(std::uint64_t node);  // an Entry arrived: given once more, and in our hands
-  void pass(std::uint64_t node);  // what we held is the kernel's now
+  void hold_again(std::uint64_t node);  // one that we hold, or the kernel has
+  void pass(std::uint64_t node);        // what we held is the kernel's now
 
   // What we held is not wanted; the kernel has forgotten `count` references. Both return what is to be given
   // back to the deputy, if this was the last use.
@@ -32,19 +33,16 @@ class NodeRefs {
   bool knows(std::uint64_t node) const { return node == root_ || uses_.contains(node); }
   std::size_t size() const { return uses_.size(); }
 
-  // Until when (ns) it is known to have no ACL.
-  void acl(std::uint64_t node, std::uint64_t none_until);
-  bool is_without_acl(std::uint64_t node, std::uint64_t now) const;
-
   // Where a node was last seen, and whether `name` is on the way from the root to `node`.
   void place(std::uint64_t node, wire::Name at);
+  std::uint64_t parent_of(std::uint64_t node) const;  // 0: the root, or not known
   bool leads_to(const wire::Name& name, std::uint64_t node) const;
   std::string name_of(std::uint64_t node) const;  // its last component; "": the root, or not known
   std::string path_of(std::uint64_t node) const;  // from the root, as far as known; "": the root
 
  private:
   struct Use {
-    std::uint64_t given = 0, held = 0, kernel = 0, no_acl_until = 0;
+    std::uint64_t given = 0, held = 0, kernel = 0;
   };
   std::optional<wire::Forgotten> settle(std::unordered_map<std::uint64_t, Use>::iterator use);
 

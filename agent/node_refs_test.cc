@@ -85,16 +85,3 @@ TEST_CASE("the path of a node, as it was last seen") {
   refs.place(2, {3, "ring"});  // two renames that were seen in the wrong order
   CHECK(refs.path_of(3).size() >= 4096);
 }
-
-TEST_CASE("that a node has no ACL is known for a time") {
-  NodeRefs refs(16);
-  refs.hold(20);
-  CHECK_FALSE(refs.is_without_acl(20, 5));
-  refs.acl(20, 10);
-  CHECK(refs.is_without_acl(20, 9));
-  CHECK_FALSE(refs.is_without_acl(20, 10));
-  refs.acl(20, 0);
-  CHECK_FALSE(refs.is_without_acl(20, 9));
-  refs.acl(21, 10);  // not ours
-  CHECK_FALSE(refs.is_without_acl(21, 9));
-}

@@ -3,15 +3,13 @@
 
 #include <uv.h>
 
-#include <algorithm>
-
 #include "agent/superblock.h"
 #include "agent/task_groups.h"
 
 namespace ssi {
 
 Request::Request(std::shared_ptr<Superblock> superblock, fuse_req_t request)
-    : superblock_(std::move(superblock)), request_(request), asked_(uv_hrtime()) {
+    : superblock_(std::move(superblock)), request_(request), began_(uv_hrtime()) {
   const auto* context = fuse_req_ctx(request);
   caller_ = {context->uid, context->gid};
   umask_ = context->umask;
@@ -26,12 +24,14 @@ fuse_req_t Request::take() {
   superblock_->waiting_.erase(this);
   superblock_->interrupted_.erase(this);
   on_signal_ = nullptr;
+  superblock_->home().used(caller_.job, asked_home_, uv_hrtime() - began_);
   superblock_.reset();
   return std::exchange(request_, nullptr);
 }
 
 void Request::wait() {
   if (!request_) return;
+  asked_home_ = true;
   const auto interrupt = [](fuse_req_t, void* self) { static_cast<Request*>(self)->interrupt(); };
   // Not left to fuse_req_interrupt_func: it would touch the request's lock after our answer had freed it.
   if (fuse_req_interrupted(request_)) return interrupt(request_, this);
@@ -47,15 +47,6 @@ void Request::when_interrupted(std::function<void()> f) {
   if (!request_) return;
   if (fuse_req_interrupted(request_)) return f();
   on_signal_ = std::move(f);
-}
-
-double fresh_for(std::uint64_t asked) {
-  const auto age = static_cast<double>(uv_hrtime() - asked) / 1e9;
-  return std::max(0.0, wire::cache_ms / 1e3 - age);
-}
-
-double fresh_for(std::uint64_t asked, const wire::Attr& attr) {
-  return attr.brief ? 0 : fresh_for(asked);
 }
 
 }  // namespace ssi

@@ -30,7 +30,7 @@ class Request {
   }
   void error(int error) { answer(fuse_reply_err, error); }
 
-  // While it waits: lets the superblock watch the asking task, so that it can be killed. May answer at once.
+  // While it waits for home: lets the superblock watch the asking task, so that it can be killed. May answer at once.
   void wait();
 
   // `f` is called at the first signal that its task gets, also when that came already. The answer stays due.
@@ -41,7 +41,6 @@ class Request {
   wire::Caller caller() const { return caller_; }
   std::uint32_t umask() const { return umask_; }
   pid_t task() const { return task_; }
-  std::uint64_t asked() const { return asked_; }
 
  private:
   fuse_req_t take();
@@ -51,16 +50,16 @@ class Request {
   wire::Caller caller_;
   std::uint32_t umask_;
   pid_t task_;
-  std::uint64_t asked_;  // ns
+  std::uint64_t began_;  // ns
+  bool asked_home_ = false;
   std::function<void()> on_signal_;
 };
 
 using RequestPtr = std::shared_ptr<Request>;
 
-// How many seconds the kernel may still use what home said in the answer to a request of `asked`. Counted
-// from the request, not from the answer, so that it ends no later than the cache_ms that the deputy counts
-// on.
-double fresh_for(std::uint64_t asked);
-double fresh_for(std::uint64_t asked, const wire::Attr& attr);  // 0 when home would not hear of its change
+// How many seconds the kernel may use what home said: until it is told otherwise, or not at all when home would not hear of a
+// change.
+inline constexpr double for_ever = 1e9;
+inline double lease_of(const wire::Attr& attr) { return attr.brief ? 0 : for_ever; }
 
 }  // namespace ssi

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "agent/superblock.h"
 
+#include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -20,7 +21,10 @@ namespace {
 
 constexpr int requests_a_turn = 32;       // then the loop's other handles get their turn
 constexpr std::uint64_t patrol_ms = 100;  // how often an interrupted request's task is looked at
-constexpr double for_ever = 1e9;          // seconds
+
+// A notice can overtake the answer before it, on the way from our write(2) to the task that waits for that: the kernel then
+// believes what was to be forgotten. So what was answered in the last `given_ms` is told once more, `told_again_ms` later.
+constexpr std::uint64_t given_ms = 100, told_again_ms = 300;
 
 // Not the writeback cache: it loses appends (301 of 600 measured). No
 // splice: the bytes come from and go to TLS buffers.
@@ -47,7 +51,8 @@ Superblock::Superblock(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::ui
       patrol_(home_->loop()),
       refs_(root),
       recalls_(home_),
-      specials_(home_, recalls_) {
+      specials_(home_, recalls_),
+      telling_again_(home_->loop()) {
   if (path_ == "/") stubs_.add_system(root);
 }
 
@@ -203,7 +208,7 @@ RequestPtr Superblock::begin(fuse_req_t request, fuse_ino_t parent, const char* 
 void Superblock::give(const RequestPtr& request, fuse_ino_t parent, const char* name,
                       const wire::Entry& entry) {
   hold(entry);
-  const auto param = describe({node(parent), name}, entry, request->asked());
+  const auto param = describe({node(parent), name}, entry);
   settle(param.ino, request->answer(fuse_reply_entry, &param));
 }
 
@@ -216,12 +221,12 @@ void Superblock::give_found(const RequestPtr& request, fuse_ino_t parent, const 
                    const auto self = weak.lock();
                    if (!self) return;
                    if (!goes_on) return self->settle(entry.node, false);
-                   const auto param = self->describe({self->node(parent), name}, entry, request->asked());
+                   const auto param = self->describe({self->node(parent), name}, entry);
                    self->settle(param.ino, request->answer(fuse_reply_entry, &param));
                  }});
 }
 
-fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry& entry, std::uint64_t asked) {
+fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry& entry) {
   // Another of home's file systems is mounted there, and in the guest on top of the stub. (A file that is a
   // mount point has no superblock of its own; it is served as one of ours.)
   if (entry.fs != fs_ && S_ISDIR(entry.attr.mode)) {
@@ -229,11 +234,13 @@ fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry&
     return stub_param(stubs_.at(name, entry.attr));
   }
   refs_.place(entry.node, name);
-  told(entry.node, entry.attr, asked);
+  leases_.told(entry.node, entry.attr);
+  if (!entry.target.empty()) leases_.links_to(entry.node, entry.target);
+  note_given(entry.node, name.parent);
   fuse_entry_param param{};
   param.ino = entry.node;
   param.attr = stat_of(entry.attr);
-  param.attr_timeout = param.entry_timeout = fresh_for(asked, entry.attr);
+  param.attr_timeout = param.entry_timeout = lease_of(entry.attr);
   if (Specials::is(entry.attr.mode)) param.entry_timeout = 0;  // so that we hear of each who comes by
   return param;
 }
@@ -243,6 +250,7 @@ void Superblock::locked(const RequestPtr& request, fuse_ino_t ino, const wire::L
   if (!request->get()) return;  // its task is dying
   wire::Invalidate stale;
   if (!now.stale.nodes.empty() || !now.stale.names.empty()) stale = forget_cached(now.stale);
+  leases_.forget(node(ino));
   if (!contents_.keep(node(ino), now.attr, clock) || now.attr.brief) stale.nodes.push_back(ino);
   // Behind all that home has said before.
   home_->when_told([self = shared_from_this(), request, stale = std::move(stale)] {
@@ -277,12 +285,7 @@ fuse_entry_param Superblock::stub_param(const Stubs::Stub& stub) const {
 void Superblock::forget(fuse_ino_t node, std::uint64_t count) {
   if (node == FUSE_ROOT_ID) return;
   if (Stubs::is_stub(node)) return stubs_.forget(node, count);
-  const auto all = refs_.forget(node, count);
-  if (!all) return;
-  contents_.forget(node);
-  with_locks_.erase(node);
-  specials_.forget(node);
-  home_->give_back(*all);
+  if (const auto all = refs_.forget(node, count)) forget_all_of(*all);
 }
 
 // Not on the loop: the kernel waits for our answers to its writes.
@@ -314,12 +317,12 @@ void Superblock::remove_directory(std::uint64_t handle) {
   if (gone) drop_untaken(*gone.mapped());
 }
 
-void Superblock::fill(DirHandle& directory, std::int64_t offset, bool plus, std::uint64_t asked,
-                      const wire::DirPage& page) {
+void Superblock::fill(DirHandle& directory, std::uint64_t node, std::int64_t offset, bool plus, const wire::DirPage& page) {
   for (const auto& entry : page.entries)
     if (entry.entry.node != 0) hold(entry.entry);
   drop_untaken(directory);
-  directory.fill(offset, plus, asked, page);
+  directory.fill(offset, plus, page);
+  if (plus) note_order(node, offset == 0, page);
   // Released meanwhile: its task was killed while it waited.
   if (!directories_.contains(directory.handle())) drop_untaken(directory);
 }
@@ -329,6 +332,8 @@ void Superblock::drop_untaken(DirHandle& directory) {
 }
 
 wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {
+  for (const auto& name : changed.names)
+    name.name.empty() ? listings_.set_incomplete(name.parent) : forget_name(name);
   // Pages of directories that the kernel has not read yet: their names may stay, as in any readdir(3), not
   // their nodes.
   for (const auto& [handle, directory] : directories_) drop_untaken(*directory);
@@ -336,11 +341,11 @@ wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {
   for (const auto node : changed.nodes) {
     if (!refs_.knows(node)) continue;
     contents_.forget(node);
-    refs_.acl(node, 0);
+    leases_.forget(node);
     ours.nodes.push_back(node == root_ ? FUSE_ROOT_ID : node);
   }
   for (const auto& name : changed.names) {
-    if (!refs_.knows(name.parent) || stubs_.covers(name.parent, name.name)) continue;
+    if (name.name.empty() || !refs_.knows(name.parent) || stubs_.covers(name.parent, name.name)) continue;
     // Before Linux 6.2 names can't be expired, only dropped, with all that is mounted below them. Those wait
     // for their timeout.
     bool above_mount = false;
@@ -349,8 +354,178 @@ wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {
     if (above_mount) continue;
     ours.names.push_back({name.parent == root_ ? FUSE_ROOT_ID : name.parent, name.name});
   }
+  tell_again_soon(ours);
   return ours;
 }
+
+// Opened, read and closed in one go, as the one who reads the others would.
+SmallFiles::Source Superblock::small_files_at_home(const wire::Caller& caller) {
+  return {[this](std::uint64_t node) {
+            const auto* attr = leases_.attr(node);
+            return attr && S_ISREG(attr->mode) ? SmallFiles::Leased{leases_.number(node), attr->size} : SmallFiles::Leased{};
+          },
+          [this, caller](std::uint64_t node, std::uint64_t size, SmallFiles::Done done) {
+            const auto handle = home_->new_handle(false);
+            home_->opened({node, handle, O_RDONLY, caller});
+            fetcher(node, handle)(0, static_cast<std::uint32_t>(size), std::move(done));
+            home_->release(handle);
+          }};
+}
+
+void Superblock::note_order(std::uint64_t directory, bool from_start, const wire::DirPage& page) {
+  std::vector<SmallFiles::Named> files;
+  for (const auto& entry : page.entries)
+    if (entry.entry.node != 0 && S_ISREG(entry.entry.attr.mode)) {
+      // Before the kernel asks for it: it is read in this order.
+      files.push_back({entry.name, entry.entry.node});
+      refs_.place(entry.entry.node, {directory, entry.name});
+    }
+  small_files_.listed(directory, from_start, files);
+}
+
+// ------------------------------------------------------------------------------------------- whole directories
+
+bool Superblock::find(const RequestPtr& request, fuse_ino_t parent, const char* name) {
+  if (!has_acls_) return false;  // home judges who may search the directory
+  const auto directory = node(parent);
+  const auto known = listings_.find(directory, name);
+  if (known == 0) {
+    describe_none(parent);
+    fuse_entry_param none{};
+    none.entry_timeout = for_ever;
+    request->answer(fuse_reply_entry, &none);
+    return true;
+  }
+  const auto* attr = known ? leases_.attr(*known) : nullptr;
+  if (attr) {
+    refs_.hold_again(*known);
+    const auto param = describe({directory, name}, {*known, fs_, wire::Attr(*attr), {}});
+    settle(param.ino, request->answer(fuse_reply_entry, &param));
+    return true;
+  }
+  if (listings_.asks(directory)) list(directory, 0, request->caller());
+  return false;
+}
+
+// One page after the other, as long as it is not too much.
+void Superblock::list(std::uint64_t directory, std::int64_t offset, const wire::Caller& caller) {
+  constexpr std::size_t most_names = 8192;
+  home_->session()->call<wire::List>(
+      {directory, offset, caller}, {},
+      [weak = weak_from_this(), directory, offset, caller, before = listings_.size()](Result<wire::DirPage> page, std::string_view) {
+        const auto self = weak.lock();
+        if (!self || !page) return;
+        if (offset == 0) self->drop_held(self->listings_.forget(directory));
+        self->learn(directory, *page);
+        self->note_order(directory, offset == 0, *page);
+        if (page->end) return self->listings_.set_complete(directory);
+        if (!page->entries.empty() && self->home_->session() && self->listings_.size() < before + most_names)
+          self->list(directory, page->entries.back().next, caller);
+      });
+}
+
+void Superblock::learn(std::uint64_t directory, const wire::DirPage& page) {
+  for (const auto& each : page.entries)
+    if (each.name != "." && each.name != "..") learn(directory, each.name, each.entry);
+}
+
+// What is mounted there, or told with no promise, or tells us of each who comes by, is home's to say each time.
+void Superblock::learn(std::uint64_t directory, const std::string& name, const wire::Entry& entry) {
+  if (entry.node == 0) return listings_.set_unknown(directory, name);
+  hold(entry);
+  if (entry.fs != fs_ || entry.attr.brief || Specials::is(entry.attr.mode) || stubs_.covers(directory, name)) {
+    drop_held({entry.node});
+    return listings_.set_unknown(directory, name);
+  }
+  leases_.told(entry.node, entry.attr);
+  if (!entry.target.empty()) leases_.links_to(entry.node, entry.target);
+  drop_held(listings_.add(directory, name, entry.node));
+}
+
+void Superblock::forget_name(const wire::Name& name) {
+  if (const auto node = listings_.forget(name.parent, name.name)) drop_held({*node});
+}
+
+void Superblock::drop_held(const std::vector<std::uint64_t>& nodes) {
+  for (const auto node : nodes)
+    if (const auto all = refs_.drop(node)) forget_all_of(*all);
+}
+
+// Neither the kernel nor we have it any more.
+void Superblock::forget_all_of(const wire::Forgotten& node) {
+  contents_.forget(node.node);
+  leases_.gone(node.node);
+  small_files_.forget(node.node);
+  with_locks_.erase(node.node);
+  specials_.forget(node.node);
+  const auto names = listings_.forget(node.node);
+  home_->give_back(node);
+  drop_held(names);
+}
+
+void Superblock::note_given(std::uint64_t node, std::uint64_t parent) {
+  const auto now = uv_now(home_->loop().uv());
+  while (!given_.empty() && given_.front().when + given_ms < now) given_.pop_front();
+  given_.push_back({now, node, parent});
+}
+
+void Superblock::tell_again_soon(const wire::Invalidate& told) {
+  const auto now = uv_now(home_->loop().uv());
+  std::unordered_set<std::uint64_t> nodes, parents;
+  for (const auto& each : given_) {
+    if (each.when + given_ms < now) continue;
+    nodes.insert(each.node);
+    parents.insert(each.parent);
+  }
+  for (const auto ino : told.nodes)
+    if (nodes.contains(node(ino))) told_again_.nodes.push_back(ino);
+  for (const auto& name : told.names)
+    if (parents.contains(node(name.parent))) told_again_.names.push_back(name);
+  if (told_again_.nodes.empty() && told_again_.names.empty()) return;
+  telling_again_.once(told_again_ms, [this] {
+    home_->loop().queue_work([self = shared_from_this(), again = std::exchange(told_again_, {})] { self->tell_kernel(again); },
+                             [] {});
+  });
+}
+
+// Of nobody's request: several may wait for one answer, and nobody for what is read ahead.
+ReadAhead::Fetch Superblock::fetcher(std::uint64_t node, std::uint64_t handle) {
+  return [weak = weak_from_this(), node, handle](std::uint64_t offset, std::uint32_t size, ReadAhead::Done done) {
+    const auto self = weak.lock();
+    if (!self || !self->home_->session()) return done(EIO, {});
+    self->leases_.read_at_home(node);
+    self->home_->session()->call<wire::Read>(
+        {handle, offset, size}, {}, [weak, done = std::move(done)](Result<wire::Content> reply, std::string_view bytes) {
+          if (!weak.lock()) return;
+          if (reply) return done(0, bytes);
+          const int code = reply.error().code.value();
+          done(code == wire::hidden ? code : errno_of(reply.error()), {});
+        });
+  };
+}
+
+void Superblock::read(const RequestPtr& request, std::uint64_t node, std::uint64_t handle, std::uint64_t offset,
+                      std::uint32_t size) {
+  request->wait();
+  if (!request->get()) return;  // its task is dying
+  ReadAhead::Done done = [this, request, node](int error, std::string_view bytes) {
+    if (error == wire::hidden) return met_hidden(request, {node, {}}, why_hidden(wire::Read{}), EACCES);
+    if (error) return request->error(error);
+    request->answer(fuse_reply_buf, bytes.data(), bytes.size());
+  };
+  const auto reads = reads_.find(handle);
+  if (reads == reads_.end()) return fetcher(node, handle)(offset, size, std::move(done));
+  const auto* lease = leases_.attr(node);
+  if (lease && offset == 0 && size >= lease->size && lease->size <= SmallFiles::largest && opens_itself(node)) {
+    const auto plain = [fetch = fetcher(node, handle), size, done](int error, std::string_view bytes) {
+      error ? fetch(0, size, done) : done(0, bytes);
+    };
+    if (small_files_.read(refs_.parent_of(node), node, small_files_at_home(request->caller()), plain)) return;
+  }
+  const auto kept = reads->second;
+  kept->read(offset, size, leases_.number(node), lease ? lease->size : 0, fetcher(node, handle), std::move(done));
+}
+
 
 void Superblock::tell_kernel(const wire::Invalidate& changed) const {
   // ENOENT: the kernel doesn't have it (any more). ENODEV, EBADF: it is unmounted. Neither needs doing

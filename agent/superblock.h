@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,15 +14,20 @@
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "agent/content_stamps.h"
 #include "agent/dir_handle.h"
 #include "agent/fuse.h"
 #include "agent/home_link.h"
 #include "agent/late_errors.h"
+#include "agent/leases.h"
+#include "agent/listings.h"
 #include "agent/node_refs.h"
+#include "agent/read_ahead.h"
 #include "agent/recalls.h"
 #include "agent/request.h"
+#include "agent/small_files.h"
 #include "agent/specials.h"
 #include "agent/stubs.h"
 #include "common/fd.h"
@@ -98,6 +104,45 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
         });
   }
 
+  // Asks for a change of these nodes: what home said of them before it was done is not true any more.
+  using Nodes = std::vector<std::uint64_t>;
+  template <class M, class Then>
+  void change(const RequestPtr& request, const Nodes& nodes, const M& message, Then then, std::string_view body = {}) {
+    change_or(
+        request, nodes, message, std::move(then), [](int) { return false; }, body);
+  }
+  template <class M, class Then, class Otherwise>
+  void change_or(const RequestPtr& request, const Nodes& nodes, const M& message, Then then, Otherwise otherwise,
+                 std::string_view body = {}) {
+    changing(nodes);
+    changing_names(message);
+    ask_or(
+        request, message,
+        [this, nodes, message, then = std::move(then)](const typename M::Reply& reply, std::string_view bytes) {
+          changing(nodes);
+          changing_names(message);
+          then(reply, bytes);
+        },
+        [this, nodes, message, otherwise = std::move(otherwise)](int error) {
+          changing(nodes);
+          changing_names(message);
+          return otherwise(error);
+        },
+        body);
+  }
+  void changing(const Nodes& nodes) {
+    for (const auto node : nodes) leases_.forget(node);
+  }
+
+  template <class M>
+  void changing_names(const M& message) {
+    if constexpr (requires { message.parent; }) forget_name({message.parent, message.name});
+    if constexpr (requires { message.new_parent; }) forget_name({message.new_parent, message.new_name});
+  }
+
+  // A lookup, answered by what is known of the directory. False: home must be asked; perhaps for the whole directory.
+  bool find(const RequestPtr& request, fuse_ino_t parent, const char* name);
+
   // Answers with an entry that the deputy gave for this name, and counts it.
   void give(const RequestPtr& request, fuse_ino_t parent, const char* name, const wire::Entry& entry);
 
@@ -107,7 +152,9 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   // The same in steps, for answers that carry more than the entry: hold() when it comes from the deputy,
   // describe() it to the kernel, and settle() for the described node: whether the kernel took the answer.
   void hold(const wire::Entry& entry) { refs_.hold(entry.node); }
-  fuse_entry_param describe(const wire::Name& name, const wire::Entry& entry, std::uint64_t asked);
+  fuse_entry_param describe(const wire::Name& name, const wire::Entry& entry);
+  // And of a name that is not there.
+  void describe_none(fuse_ino_t parent) { note_given(0, node(parent)); }
   void settle(fuse_ino_t node, bool taken);
 
   // For an open file that was locked at home, where all is `now`: answers when the kernel holds nothing
@@ -124,10 +171,20 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   // Whether the kernel judges by the files' ACLs, since home's file system has them; and that this one has none, as far
   // as is known at the moment.
   bool has_acls() const { return has_acls_; }
-  bool is_without_acl(fuse_ino_t ino) const { return refs_.is_without_acl(node(ino), uv_hrtime()); }
-  void forget_acl(fuse_ino_t ino) { refs_.acl(node(ino), 0); }
-  void told(std::uint64_t node, const wire::Attr& attr, std::uint64_t asked) {
-    refs_.acl(node, attr.acl || attr.brief ? 0 : asked + std::uint64_t{wire::cache_ms} * 1'000'000);
+  bool is_without_acl(fuse_ino_t ino) const {
+    const auto* attr = leases_.attr(node(ino));
+    return attr && !attr->acl;
+  }
+
+  // Whether open(2) for reading needs no word from home: the kernel has judged the caller's rights by what home said.
+  bool opens_itself(std::uint64_t node) const { return has_acls_ && leases_.attr(node) != nullptr; }
+
+  // Content of an open file: who reads on from front to back, and only what the kernel caches, is read ahead of.
+  void reads_ahead(std::uint64_t handle) { reads_.emplace(handle, std::make_shared<ReadAhead>()); }
+  void read(const RequestPtr& request, std::uint64_t node, std::uint64_t handle, std::uint64_t offset, std::uint32_t size);
+  void gave_up(std::uint64_t handle) {
+    reads_.erase(handle);
+    home_->release(handle);
   }
 
   // The file is about to be run: its set-id bits will have no effect, which its job's user is told once.
@@ -137,11 +194,11 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   std::shared_ptr<DirHandle> add_directory(std::uint64_t handle);
   std::shared_ptr<DirHandle> directory(std::uint64_t handle) const;
   void remove_directory(std::uint64_t handle);
-  void fill(DirHandle& directory, std::int64_t offset, bool plus, std::uint64_t asked,
-            const wire::DirPage& page);
+  void fill(DirHandle& directory, std::uint64_t node, std::int64_t offset, bool plus, const wire::DirPage& page);
 
   HomeLink& home() { return *home_; }
   Stubs& stubs() { return stubs_; }
+  Leases& leases() { return leases_; }
   ContentStamps& contents() { return contents_; }
   Specials& specials() { return specials_; }
   Writers& writers() { return writers_; }
@@ -165,6 +222,17 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void interrupted(Request& request);
   void watch_dying();
   void drop_untaken(DirHandle& directory);
+  ReadAhead::Fetch fetcher(std::uint64_t node, std::uint64_t handle);
+  SmallFiles::Source small_files_at_home(const wire::Caller& caller);
+  void note_order(std::uint64_t directory, bool from_start, const wire::DirPage& page);
+  void list(std::uint64_t directory, std::int64_t offset, const wire::Caller& caller);
+  void learn(std::uint64_t directory, const wire::DirPage& page);
+  void learn(std::uint64_t directory, const std::string& name, const wire::Entry& entry);
+  void forget_name(const wire::Name& name);
+  void forget_all_of(const wire::Forgotten& node);
+  void drop_held(const std::vector<std::uint64_t>& nodes);
+  void note_given(std::uint64_t node, std::uint64_t parent);
+  void tell_again_soon(const wire::Invalidate& told);
   void met_hidden(const RequestPtr& request, const wire::Name& place, const char* why, int error);
 
   // Which name the message is about, or (without one) which node.
@@ -198,12 +266,22 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   bool can_expire_ = false, is_greeted_ = false, has_acls_ = false;
 
   NodeRefs refs_;
+  Leases leases_;
+  Listings listings_;
   Stubs stubs_;
   ContentStamps contents_;
   Recalls recalls_;
   Specials specials_;
   Writers writers_;
   std::unordered_map<std::uint64_t, std::shared_ptr<DirHandle>> directories_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<ReadAhead>> reads_;  // by handle
+  SmallFiles small_files_;
+  struct Given {
+    std::uint64_t when, node, parent;
+  };
+  std::deque<Given> given_;    // to the kernel, in the last moments
+  wire::Invalidate told_again_;  // what it is to be told once more
+  Timer telling_again_;
   std::unordered_set<Request*> waiting_, interrupted_;
   std::unordered_set<fuse_ino_t> with_locks_;  // files on which processes may have locks
 };

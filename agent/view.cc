@@ -8,6 +8,12 @@
 #include "agent/superblock.h"
 
 namespace ssi {
+namespace {
+
+// Who waits for the kernel to have taken a notice goes on after so long: the notice waits for somebody, perhaps for him.
+constexpr std::uint64_t patience_ms = 1000;
+
+}  // namespace
 
 View::View(Loop& loop, Session& session)
     : loop_(loop), home_(std::make_shared<HomeLink>(loop, session)), patience_(loop) {
@@ -39,20 +45,37 @@ Status View::add(std::uint32_t fs, std::uint64_t root_node, const std::string& p
   return {};
 }
 
+void View::tell_use(std::uint64_t job, wire::Exited& how) const {
+  const auto use = home_->use_of(job);
+  how.asked = use.asked;
+  how.known = use.known;
+  how.waited_us = use.waited_ns / 1000;
+}
+
+void View::forget_use(std::uint64_t job) {
+  home_->forget_use(job);
+}
+
 void View::catch_up() {
   for (const auto& superblock : superblocks_) superblock->catch_up();
 }
 
 void View::invalidate(const wire::Invalidate& changed) {
   ++taken_;
-  notices_.push_back(changed);
+  // What we hold ourselves is forgotten at once, whatever the kernel is still to be told before.
+  Parts parts;
+  for (const auto& superblock : superblocks_) {
+    auto part = superblock->forget_cached(changed);
+    if (!part.nodes.empty() || !part.names.empty()) parts.emplace_back(superblock, std::move(part));
+  }
+  notices_.push_back(std::move(parts));
   if (!notifying_) notify_next();
 }
 
 void View::when_told(std::function<void()> f) {
   if (told()) return f();
-  waiting_.push_back({taken_, uv_now(loop_.uv()) + wire::cache_ms, std::move(f)});
-  if (waiting_.size() == 1) patience_.once(wire::cache_ms, [this] { release(); });
+  waiting_.push_back({taken_, uv_now(loop_.uv()) + patience_ms, std::move(f)});
+  if (waiting_.size() == 1) patience_.once(patience_ms, [this] { release(); });
 }
 
 void View::release() {
@@ -76,13 +99,8 @@ void View::release() {
 void View::notify_next() {
   notifying_ = !notices_.empty();
   if (!notifying_) return;
-  auto notice = std::move(notices_.front());
+  auto parts = std::move(notices_.front());
   notices_.pop_front();
-  std::vector<std::pair<std::shared_ptr<Superblock>, wire::Invalidate>> parts;
-  for (const auto& superblock : superblocks_) {
-    auto part = superblock->forget_cached(notice);
-    if (!part.nodes.empty() || !part.names.empty()) parts.emplace_back(superblock, std::move(part));
-  }
   loop_.queue_work(
       [parts = std::move(parts)] {
         for (const auto& [superblock, part] : parts) superblock->tell_kernel(part);

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/fd.h"
@@ -44,6 +45,10 @@ class View {
   // at home; "/" gets the guest's own /proc, /sys and /dev as empty directories to mount upon.
   Status add(std::uint32_t fs, std::uint64_t root_node, const std::string& path, Fd fuse);
 
+  // What a job's file requests have cost by now, into the fields for it.
+  void tell_use(std::uint64_t job, wire::Exited& how) const;
+  void forget_use(std::uint64_t job);
+
   // Takes what the kernel has asked by now: whoever runs umount(8) at home behind a job finds its files closed.
   void catch_up();
 
@@ -51,8 +56,7 @@ class View {
   void invalidate(const wire::Invalidate& changed);
 
   // Calls `f` when the kernel knows all that was given to invalidate() by now: at once, or later from the loop, in the
-  // order of the calls. After wire::cache_ms in any case: by then the kernel believes nothing older, and who waits for
-  // us must not wait for whoever holds a notice up.
+  // order of the calls. After a second in any case: who waits for us must not wait for whoever holds a notice up.
   void when_told(std::function<void()> f);
   bool told() const { return waiting_.empty() && taken_ == told_; }
 
@@ -71,7 +75,8 @@ class View {
   Loop& loop_;
   std::shared_ptr<HomeLink> home_;
   std::vector<std::shared_ptr<Superblock>> superblocks_;
-  std::deque<wire::Invalidate> notices_;
+  using Parts = std::vector<std::pair<std::shared_ptr<Superblock>, wire::Invalidate>>;
+  std::deque<Parts> notices_;  // that the kernel is still to be told
   std::deque<Waiting> waiting_;
   std::uint64_t taken_ = 0, told_ = 0;  // notices
   Timer patience_;

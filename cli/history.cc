@@ -74,7 +74,10 @@ std::string history_json(const std::vector<PastJob>& jobs) {
                     {"reason", job.reason},
                     {"started", job.started},
                     {"bytes_in", or_null(job.bytes_in)},
-                    {"bytes_out", or_null(job.bytes_out)}});
+                    {"bytes_out", or_null(job.bytes_out)},
+                    {"round_trips", or_null(job.round_trips)},
+                    {"cache_hits", or_null(job.cache_hits)},
+                    {"file_wait", or_null(job.file_wait)}});
   return nlohmann::ordered_json{{"jobs", list}}.dump(-1, ' ', false,
                                                      nlohmann::ordered_json::error_handler_t::replace) +
          "\n";

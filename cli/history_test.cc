@@ -27,6 +27,9 @@ PastJob sample() {
   job.memory = 64 << 20;
   job.bytes_in = 1000;
   job.bytes_out = 10;
+  job.round_trips = 3;
+  job.cache_hits = 214;
+  job.file_wait = 0.004;
   return job;
 }
 
@@ -56,8 +59,11 @@ TEST_CASE("the keys of a past job that scripts rely on") {
                                      {"reason", "guest1 is expected to end first"},
                                      {"started", 1.5},
                                      {"bytes_in", 1000},
-                                     {"bytes_out", 10}});
-  for (const char* key : {"cpu", "memory", "seconds", "status", "bytes_in", "bytes_out"})
+                                     {"bytes_out", 10},
+                                     {"round_trips", 3},
+                                     {"cache_hits", 214},
+                                     {"file_wait", 0.004}});
+  for (const char* key : {"cpu", "memory", "seconds", "status", "bytes_in", "bytes_out", "round_trips", "file_wait"})
     CHECK(jobs.at(1).at(key).is_null());
 }
 

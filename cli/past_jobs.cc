@@ -9,13 +9,14 @@
 namespace ssi {
 namespace {
 
-constexpr int known_schema = 1, busy_ms = 2000;
+constexpr int known_schema = 2, busy_ms = 2000;
 
-// In the order of PastJob's reading below.
-#define COLUMNS                                                                                            \
-  "SELECT id, started, user, home, guest, command, rule, reason, state, predicted, status, seconds, cpu, " \
-  "memory, "                                                                                               \
-  "bytes_in, bytes_out FROM jobs "
+// In the order of PastJob's reading below; and what a file of schema 1 lacks.
+constexpr const char* columns =
+    "SELECT id, started, user, home, guest, command, rule, reason, state, predicted, status, seconds, cpu, "
+    "memory, bytes_in, bytes_out, ";
+constexpr const char* file_use = "round_trips, cache_hits, file_wait FROM jobs ";
+constexpr const char* no_file_use = "NULL, NULL, NULL FROM jobs ";
 
 struct Close {
   void operator()(sqlite3* database) const { ::sqlite3_close(database); }
@@ -93,17 +94,22 @@ PastJob job_of(sqlite3_stmt* row) {
   job.memory = number<std::uint64_t>(row, 13);
   job.bytes_in = number<std::uint64_t>(row, 14);
   job.bytes_out = number<std::uint64_t>(row, 15);
+  job.round_trips = number<std::uint64_t>(row, 16);
+  job.cache_hits = number<std::uint64_t>(row, 17);
+  job.file_wait = number<double>(row, 18);
   return job;
 }
 
-// `parameter` is the only one of `sql`.
-Result<std::vector<PastJob>> select(const std::string& path, const char* sql, std::uint64_t parameter) {
+// `parameter` is the only one of `which`.
+Result<std::vector<PastJob>> select(const std::string& path, const std::string& which, std::uint64_t parameter) {
   std::vector<PastJob> jobs;
   if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) return jobs;
   const auto database = open(path);
   if (!database) return tl::make_unexpected(database.error());
   if (!*database) return jobs;
-  const auto statement = prepare(*database, sql);
+  const auto version = prepare(*database, "PRAGMA user_version");
+  const bool old = ::sqlite3_step(version.get()) == SQLITE_ROW && ::sqlite3_column_int(version.get(), 0) < known_schema;
+  const auto statement = prepare(*database, (std::string(columns) + (old ? no_file_use : file_use) + which).c_str());
   ::sqlite3_bind_int64(statement.get(), 1, static_cast<sqlite3_int64>(parameter));
   int step;
   while ((step = ::sqlite3_step(statement.get())) == SQLITE_ROW) jobs.push_back(job_of(statement.get()));
@@ -114,11 +120,11 @@ Result<std::vector<PastJob>> select(const std::string& path, const char* sql, st
 }  // namespace
 
 Result<std::vector<PastJob>> past_jobs(const std::string& path, std::size_t limit) {
-  return select(path, COLUMNS "WHERE state = 'ended' ORDER BY seq DESC LIMIT ?1", limit);
+  return select(path, "WHERE state = 'ended' ORDER BY seq DESC LIMIT ?1", limit);
 }
 
 Result<std::optional<PastJob>> find_past_job(const std::string& path, std::uint64_t id) {
-  auto found = select(path, COLUMNS "WHERE id = ?1 ORDER BY seq DESC LIMIT 1", id);
+  auto found = select(path, "WHERE id = ?1 ORDER BY seq DESC LIMIT 1", id);
   if (!found) return tl::make_unexpected(found.error());
   if (found->empty()) return std::optional<PastJob>();
   return std::move(found->front());

@@ -19,6 +19,8 @@ struct PastJob {  // what is not known is not there
   std::optional<int> status;        // 128 + n: signal n killed it
   std::optional<double> seconds, cpu;
   std::optional<std::uint64_t> memory, bytes_in, bytes_out;
+  std::optional<std::uint64_t> round_trips, cache_hits;  // file requests that home answered, and that the guest did
+  std::optional<double> file_wait;                       // seconds for the former, all its tasks together
 };
 
 // Those that have ended, newest first. A file that is not there is empty.

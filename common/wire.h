@@ -562,8 +562,10 @@ struct Exited {
   std::vector<StreamRecord> outputs;  // what the job has said, when nothing of it survives: all of that must be home
   std::uint8_t out_of_memory = 0;     // 1: the guest's kernel killed it for want of memory
   std::uint8_t unseen = 0;  // 1: nobody saw how it ended; it was killed, and its init with it
+  std::uint64_t asked = 0, known = 0;  // its file requests: that home answered, and that the agent did
+  std::uint64_t waited_us = 0;         // that its tasks waited for the former, all together
   SSI_FIELDS(job, wait_status, cpu_us, max_rss, positions, survivors, typed_ahead, spoiled, spoiled_by, outputs,
-             out_of_memory, unseen)
+             out_of_memory, unseen, asked, known, waited_us)
 };
 
 // The job has, or has not, the foreground of its terminal: as its caller has at home. Who reads in the background is stopped.
@@ -637,7 +639,8 @@ struct Name {
   SSI_FIELDS(parent, name)
 };
 
-// Forget what is cached of these: attributes and content of nodes, and names (also negative ones).
+// Forget what is cached of these: attributes and content of nodes, and names (also negative ones). An empty name: whatever was
+// concluded from the end of a List.
 struct Invalidate {
   std::vector<std::uint64_t> nodes;
   std::vector<Name> names;
@@ -661,14 +664,15 @@ struct Attr {
   SSI_FIELDS(ino, mode, nlink, uid, gid, rdev, size, blocks, blksize, atime, mtime, ctime, acl, brief)
 };
 
-// How long a guest may use an Entry, an Attr or the absence of a name without asking again.
-inline constexpr std::uint32_t cache_ms = 1000;
+// An Entry, an Attr or the absence of a name is a lease: the guest may use it until it is told otherwise (Invalidate, Locked), or
+// changes it itself.
 
 struct Entry {
   std::uint64_t node = 0;
   std::uint32_t fs = 0;  // differs from the parent's: the name is a mount point at home
   Attr attr;
-  SSI_FIELDS(node, fs, attr)
+  Bytes target;  // of a symbolic link, which never changes; empty: not said
+  SSI_FIELDS(node, fs, attr, target)
 };
 
 // The errno where only home has it (NeedsHome): what the policy hides; of Open.exec also what may be run and not read.
@@ -762,8 +766,14 @@ struct Link {
   SSI_FIELDS(node, parent, name, caller)
 };
 
+// The files that a change of names was about, as far as the guest has them: it believes nothing of them any more.
+struct Renamed {
+  std::uint64_t node = 0, replaced = 0;
+  SSI_FIELDS(node, replaced)
+};
+
 struct Unlink {
-  using Reply = None;
+  using Reply = Renamed;
   std::uint64_t parent = 0;
   Bytes name;
   Caller caller;
@@ -771,7 +781,7 @@ struct Unlink {
 };
 
 struct Rmdir {
-  using Reply = None;
+  using Reply = Renamed;
   std::uint64_t parent = 0;
   Bytes name;
   Caller caller;
@@ -779,7 +789,7 @@ struct Rmdir {
 };
 
 struct Rename {
-  using Reply = None;
+  using Reply = Renamed;
   std::uint64_t parent = 0;
   Bytes name;
   std::uint64_t new_parent = 0;
@@ -798,6 +808,15 @@ struct Open {  // files and directories
   SSI_FIELDS(node, handle, flags, caller, exec)
 };
 
+// One way: the agent has opened a file or directory for reading by itself, since it was told its attributes and not since
+// that they are not true any more. What home has against it is the answer to the handle's first use.
+struct Opened {
+  std::uint64_t node = 0, handle = 0;
+  std::int32_t flags = 0;  // as open(2)
+  Caller caller;
+  SSI_FIELDS(node, handle, flags, caller)
+};
+
 struct Create {  // with O_TMPFILE in `flags`: a file without a name, `name` is empty
   using Reply = Entry;
   std::uint64_t parent = 0;
@@ -810,11 +829,17 @@ struct Create {  // with O_TMPFILE in `flags`: a file without a name, `name` is 
   SSI_FIELDS(parent, name, mode, flags, handle, caller, umask)
 };
 
+struct Content {
+  std::uint32_t size = 0;  // of the bytes, when the body is compressed by zstd; 0: it is not
+  SSI_FIELDS(size)
+};
+
 struct Read {  // the reply's body: up to `size` (<= max_body) bytes, shorter only at end of file
-  using Reply = None;
+  using Reply = Content;
   std::uint64_t handle = 0, offset = 0;
   std::uint32_t size = 0;
-  SSI_FIELDS(handle, offset, size)
+  std::uint8_t may_compress = 0;  // 1: the body may be compressed, where that makes it smaller
+  SSI_FIELDS(handle, offset, size, may_compress)
 };
 
 struct Written {
@@ -860,7 +885,8 @@ struct DirEntry {
 
 struct DirPage {
   std::vector<DirEntry> entries;  // empty: the end
-  SSI_FIELDS(entries)
+  std::uint8_t end = 0;           // 1: nothing follows these
+  SSI_FIELDS(entries, end)
 };
 
 struct Readdir {
@@ -869,6 +895,36 @@ struct Readdir {
   std::int64_t offset = 0;  // 0, or a DirEntry's `next`
   std::uint8_t plus = 0;    // with entries: each one given counts as a lookup
   SSI_FIELDS(handle, offset, plus)
+};
+
+// What lies in a directory, without opening it: for an agent that is asked for one name after the other. As Readdir with `plus`;
+// here `end` says besides that no other names are there, which may be remembered of each of them.
+struct List {
+  using Reply = DirPage;
+  std::uint64_t node = 0;
+  std::int64_t offset = 0;  // 0, or the last DirEntry's `next`
+  Caller caller;
+  SSI_FIELDS(node, offset, caller)
+};
+
+// deputy -> agent, before a Start: what this command has looked up and read before, as it is now. Each node of an entry counts as a
+// lookup. One with node 0: there is no such name.
+struct ForeseenName {
+  std::uint64_t parent = 0;
+  Bytes name;
+  Entry entry;
+  SSI_FIELDS(parent, name, entry)
+};
+
+struct ForeseenRange {
+  std::uint64_t node = 0, offset = 0, size = 0;  // of its content
+  SSI_FIELDS(node, offset, size)
+};
+
+struct Foreseen {
+  std::vector<ForeseenName> names;
+  std::vector<ForeseenRange> ranges;  // of nodes that `names` of this session have given
+  SSI_FIELDS(names, ranges)
 };
 
 struct Space {  // as statvfs(3)
@@ -1006,7 +1062,7 @@ using Frame = std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, En
                            Symlink, Link, Unlink, Rmdir, Rename, Open, Create, Read, Write, Flush, Release,
                            Fsync, Readdir, Statfs, Setxattr, Getxattr, Listxattr, Removexattr, Access,
                            Fallocate, Seek, CopyRange, Gone, Resize, Consumed, Stopped, ModesChanged,
-                           NeedsHome, Foreground, Adopt, GetLock, SetLock, Flock, CancelLock, Remark, Resume, Over, Grace>;
+                           NeedsHome, Foreground, Adopt, GetLock, SetLock, Flock, CancelLock, Remark, Resume, Over, Grace, Opened, List, Foreseen>;
 
 // The kind of a struct: its index in `Frame`.
 template <class T>

@@ -17,8 +17,15 @@ namespace {
 // Events come in bursts: so long after one word the next one waits.
 constexpr std::uint64_t gather_ms = 5;
 
-// After the last job. Longer than anything is believed, so that no job begins with less watched than is believed.
-constexpr std::uint64_t rest_ms = HandedOut::believed_ms + 1000;
+// After the last job it goes on being watched for so long; then the next job has all that the guest believes looked at.
+constexpr std::uint64_t rest_ms = 10 * 60'000;
+
+// Files that are written by a mapping tell nobody: each one is looked at once a second, some at a time.
+constexpr std::uint64_t sweep_ms = 100;
+constexpr std::size_t sweeps = 10;
+
+// The files that were opened last, and may have changed so since: they are looked at when a job starts.
+constexpr std::size_t most_opened_lately = 256;
 
 constexpr std::size_t batch = 500;  // well below the wire's limit for arrays
 
@@ -113,12 +120,21 @@ void FileService::retimed_by_guest(std::initializer_list<Node*> nodes) {
 
 // By whatever guest. Its own kernel knows, and believes nothing of the file any more.
 void FileService::linked(const FileId& file) {
-  const Node* node = rests_ ? nullptr : nodes_.find(file);
+  const Node* node = nodes_.find(file);
   if (!node) return;
+  if (rests_) return void(unheard_.insert(node->number));
   wire::Invalidate stale;
   Seen seen;
   note_if_stale(node->number, seen, stale);
   tell(std::move(stale));
+}
+
+// Removed by the guest, which knows. Of a directory that it knows as a whole that is remembered, or it would be told.
+void FileService::forget_own_name(std::uint64_t parent, const std::string& name) {
+  if (listed_.contains(parent))
+    handed_out_.name(parent, name, 0);
+  else
+    handed_out_.names().erase({parent, name});
 }
 
 // Its kernel moves what it believes of a name along, for as long as that has left.
@@ -126,8 +142,9 @@ void FileService::moved_by_guest(const HandedOut::Names::key_type& from, const H
                                  bool exchanged) {
   auto& names = handed_out_.names();
   const auto one = names.extract(from), other = names.extract(to);
-  if (one) handed_out_.name(to.first, to.second, one.mapped().node);
-  if (other && exchanged) handed_out_.name(from.first, from.second, other.mapped().node);
+  forget_own_name(from.first, from.second);
+  if (one) handed_out_.name(to.first, to.second, one.mapped());
+  if (other && exchanged) handed_out_.name(from.first, from.second, other.mapped());
 }
 
 // Where a name leads now: to a node, 0: to nothing. None: that cannot be found out.
@@ -148,9 +165,10 @@ std::optional<std::uint64_t> FileService::leads_to(std::uint64_t parent, const s
 // Looks up every name that the guest may believe in. What is seen on the way spares its node another look.
 void FileService::note_stale_names(wire::Invalidate& stale, Seen& seen, std::uint64_t only) {
   auto& names = handed_out_.names();
-  for (auto at = names.begin(); at != names.end();) {
+  auto [at, last] = only ? handed_out_.names_in(only) : std::pair{names.begin(), names.end()};
+  while (at != last) {
     const auto& [parent, name] = at->first;
-    if ((only != 0 && parent != only) || leads_to(parent, name, seen) == at->second.node) {
+    if (leads_to(parent, name, seen) == at->second) {
       ++at;
       continue;
     }
@@ -159,14 +177,19 @@ void FileService::note_stale_names(wire::Invalidate& stale, Seen& seen, std::uin
   }
 }
 
+// By its name, when it is not open: many are looked at, of which most are as they were.
 const wire::Attr* FileService::look_once(std::uint64_t number, Seen& seen) {
-  auto found = seen.find(number);
-  if (found == seen.end()) {
-    struct statx status;
-    const auto held = hold(number);
-    if (held && look_at(held->fd(), status) == 0) found = seen.emplace(number, attr_of(status)).first;
+  if (const auto found = seen.find(number); found != seen.end()) return &found->second;
+  struct statx status;
+  Node* node = nodes_.find(number);
+  if (node && node->parent && !node->root && !node->nameless && !Nodes::is_open(*node)) {
+    const auto dir = hold(node->parent->number);
+    if (dir && look_at(dir->fd(), node->name, status) == 0 && id_of(status) == node->id)
+      return &seen.emplace(number, attr_of(status)).first->second;
   }
-  return found == seen.end() ? nullptr : &found->second;
+  const auto held = hold(number);
+  if (!held || look_at(held->fd(), status) != 0) return nullptr;
+  return &seen.emplace(number, attr_of(status)).first->second;
 }
 
 // Whether somebody else has made it longer or shorter than its own writes did.
@@ -198,6 +221,7 @@ void FileService::note_if_stale(std::uint64_t number, Seen& seen, wire::Invalida
 // All that was told, whether anything was heard of it or not: a mapping can be written unheard.
 void FileService::note_all(wire::Invalidate& stale) {
   Seen seen;
+  for (const auto dir : std::exchange(listed_, {})) stale.names.push_back({dir, {}});
   note_stale_names(stale, seen);
   std::vector<std::uint64_t> told;
   told.reserve(handed_out_.nodes().size());
@@ -217,13 +241,19 @@ void FileService::note_touched(const Touched& touched, wire::Invalidate& stale) 
     const auto now = leads_to(parent, name, seen);
     if (now && *now != 0) nodes.insert(*now);
     const auto told = handed_out_.names().find(where);
-    if (told == handed_out_.names().end()) continue;
-    if (told->second.node != 0) nodes.insert(told->second.node);
-    // From now on another directory would tell of it.
-    if (Node* moved = mask & IN_MOVED_FROM ? nodes_.find(told->second.node) : nullptr) listen(*moved, 2);
-    if (now == told->second.node) continue;
-    stale.names.push_back({parent, name});
-    handed_out_.names().erase(told);
+    if (told == handed_out_.names().end()) {
+      if (listed_.contains(parent)) stale.names.push_back({parent, name});
+      continue;
+    }
+    const auto led_to = told->second;
+    if (led_to != 0) nodes.insert(led_to);
+    if (now != led_to) {
+      stale.names.push_back({parent, name});
+      handed_out_.names().erase(told);
+    }
+    // From now on another directory would tell of it, or none.
+    Node* strayed = mask & (IN_MOVED_FROM | IN_DELETE) ? nodes_.find(led_to) : nullptr;
+    if (strayed && (mask & IN_MOVED_FROM || strayed->opens > 0)) listen(*strayed, 2);
   }
   for (const auto number : nodes) note_if_stale(number, seen, stale);
 }
@@ -231,7 +261,6 @@ void FileService::note_touched(const Touched& touched, wire::Invalidate& stale) 
 wire::Invalidate FileService::news() {
   wire::Invalidate stale;
   Touched touched;
-  handed_out_.prune();
   const bool all = watch_.drain([&](const Watch::News& news) {
     if (news.name.empty() || news.mask & in_names) touched.nodes.insert(news.node);
     if (!news.name.empty()) touched.names[{news.node, std::string(news.name)}] |= news.mask;
@@ -280,13 +309,117 @@ void FileService::tell(wire::Invalidate stale) {
   }
 }
 
+// Behind this every job sees what was changed at home before: what was heard of, and what could not be.
 wire::Invalidate FileService::stale() {
   rests_ = false;
   resting_.stop();
   watch_.pause(false);
-  auto stale = news();
-  note_all(stale);
+  wire::Invalidate stale;
+  if (watch_.ended()) {
+    listen_again(stale);
+    note_all(stale);
+  }
+  auto heard = news();
+  stale.names.insert(stale.names.end(), heard.names.begin(), heard.names.end());
+  stale.nodes.insert(stale.nodes.end(), heard.nodes.begin(), heard.nodes.end());
+  Seen seen;
+  for (const auto number : std::exchange(unheard_, {})) note_if_stale(number, seen, stale);
+  for (const auto number : opened_lately_) note_if_stale(number, seen, stale);
+  sweeping_.every(sweep_ms, [this] { sweep(); });
   return stale;
+}
+
+// All that the guest believes, before it is looked at. What cannot be watched any more is not to be believed.
+void FileService::listen_again(wire::Invalidate& stale) {
+  auto& nodes = handed_out_.nodes();
+  for (auto at = nodes.begin(); at != nodes.end();) {
+    Node* node = nodes_.find(at->first);
+    if (node && listen(*node, at->second.attr.nlink) != Watch::Heard::no) {
+      ++at;
+      continue;
+    }
+    stale.nodes.push_back(at->first);
+    at = nodes.erase(at);
+  }
+  auto& names = handed_out_.names();
+  for (auto at = names.begin(); at != names.end();) {
+    Node* dir = nodes_.find(at->first.first);
+    if (dir && listen(*dir) != Watch::Heard::no) {
+      ++at;
+      continue;
+    }
+    stale.names.push_back({at->first.first, at->first.second});
+    at = names.erase(at);
+  }
+}
+
+// These are watched no more: the guest is not to believe what they would have told of.
+void FileService::note_unheard(const std::vector<std::uint64_t>& watched, wire::Invalidate& stale) {
+  const std::unordered_set<std::uint64_t> gone(watched.begin(), watched.end());
+  for (const auto dir : gone) {
+    const auto [first, last] = handed_out_.names_in(dir);
+    for (auto at = first; at != last; ++at) stale.names.push_back({at->first.first, at->first.second});
+    handed_out_.names().erase(first, last);
+    if (listed_.erase(dir)) stale.names.push_back({dir, {}});
+  }
+  auto& nodes = handed_out_.nodes();
+  for (auto at = nodes.begin(); at != nodes.end();) {
+    const Node* node = nodes_.find(at->first);
+    const bool unheard = gone.contains(at->first) || (node && node->parent && gone.contains(node->parent->number));
+    if (unheard) stale.nodes.push_back(at->first);
+    at = unheard ? nodes.erase(at) : std::next(at);
+  }
+}
+
+void FileService::sweep() {
+  wire::Invalidate stale;
+  if (to_sweep_.empty()) {
+    for (const auto& [number, told] : handed_out_.nodes())
+      if (S_ISREG(told.attr.mode)) to_sweep_.push_back(number);
+    swept_at_once_ = to_sweep_.size() / sweeps + 1;
+  }
+  Seen seen;
+  // Most files are closed again by now.
+  for (const auto number : std::exchange(opened_by_lease_, {}))
+    if (Node* node = nodes_.find(number); node && node->opens > 0) {
+      listen(*node);
+      note_if_stale(number, seen, stale);
+    }
+  for (auto left = swept_at_once_; left > 0 && !to_sweep_.empty(); --left) {
+    note_if_stale(to_sweep_.back(), seen, stale);
+    to_sweep_.pop_back();
+  }
+  if (const auto crowded = watch_.crowded_out(); !crowded.empty()) note_unheard(crowded, stale);
+  for (auto& [parent, name] : handed_out_.excess()) stale.names.push_back({parent, std::move(name)});
+  tell(std::move(stale));
+}
+
+// A file is not open any more: its directory tells of it, where it is known by only one name, and that one is believed.
+void FileService::closed(const Node& node) {
+  const auto told = handed_out_.nodes().find(node.number);
+  const auto name = node.parent ? handed_out_.names().find({node.parent->number, node.name}) : handed_out_.names().end();
+  const bool heard = !node.nameless && name != handed_out_.names().end() && name->second == node.number;
+  watch_.keep(node.number, false);
+  if (S_ISREG(node.id.type) && heard && (told == handed_out_.nodes().end() || told->second.attr.nlink == 1) &&
+      watch_.touch(node.parent->number))
+    watch_.drop(node.number);
+}
+
+void FileService::opened_lately(const Node& node) {
+  if (!S_ISREG(node.id.type)) return;
+  std::erase(opened_lately_, node.number);
+  opened_lately_.push_back(node.number);
+  if (opened_lately_.size() > most_opened_lately) opened_lately_.pop_front();
+}
+
+// The guest has forgotten it.
+void FileService::dropped(std::uint64_t number) {
+  handed_out_.forgotten(number);
+  listed_.erase(number);
+  watch_.drop(number);
+  contents_.erase(number);
+  written_.erase(number);
+  sizes_.erase(number);
 }
 
 wire::Invalidate FileService::stale_in(std::uint64_t parent) {
@@ -297,16 +430,17 @@ wire::Invalidate FileService::stale_in(std::uint64_t parent) {
   for (const auto& [number, attr] : seen)
     if (handed_out_.nodes().contains(number)) numbers.push_back(number);
   for (const auto number : numbers) note_if_stale(number, seen, stale);
-  // Of one message; the others are believed for cache_ms at most.
-  if (stale.nodes.size() > batch) stale.nodes.resize(batch);
-  if (stale.names.size() > batch) stale.names.resize(batch);
-  return stale;
+  if (stale.nodes.size() <= batch && stale.names.size() <= batch) return stale;
+  tell(std::move(stale));  // not of one message, but before it
+  return {};
 }
 
 // What is heard from now on waits for the next job: looking at it would open files again, and keep their disk busy.
 void FileService::idle() {
   rests_ = true;
   gathering_.stop();
+  sweeping_.stop();
+  to_sweep_.clear();
   watch_.pause(true);
   nodes_.close_idle();
   resting_.once(rest_ms, [this] {

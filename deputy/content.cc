@@ -72,7 +72,7 @@ bool at_end(int fd, std::uint64_t position) {
 
 void FileService::serve(Id id, const wire::Read& m, std::string_view) {
   const auto file = handles_.find(m.handle);
-  if (!file || !file->fd) return session_.fail(id, file ? EISDIR : EBADF);
+  if (!file || !file->fd) return session_.fail(id, !file ? EBADF : file->error ? told(file->error) : EISDIR);
   if (m.size > wire::max_body) return session_.fail(id, EINVAL);
   contents_.insert(file->node);
   if (file->description) return read_description(id, m, file);
@@ -83,7 +83,7 @@ void FileService::serve(Id id, const wire::Read& m, std::string_view) {
   const auto done = static_cast<std::size_t>(std::max<ssize_t>(got, 0));
   if (done == m.size || (got >= 0 && at_end(file->fd.get(), m.offset + done))) {
     bytes_read_ += done;
-    return session_.reply(id, wire::None{}, std::string_view(*bytes).substr(0, done));
+    return session_.reply(id, wire::Content{}, std::string_view(*bytes).substr(0, done));
   }
   auto error = std::make_shared<int>(0);
   loop_.queue_work([file, bytes, error, done,
@@ -91,7 +91,7 @@ void FileService::serve(Id id, const wire::Read& m, std::string_view) {
                    later([id, bytes, error](FileService& self) {
                      if (*error) return self.session_.fail(id, *error);
                      self.bytes_read_ += bytes->size();
-                     self.session_.reply(id, wire::None{}, *bytes);
+                     self.session_.reply(id, wire::Content{}, *bytes);
                    }));
 }
 
@@ -106,7 +106,7 @@ void FileService::read_description(Id id, const wire::Read& m, std::shared_ptr<O
       later([id, bytes, error](FileService& self) {
         if (*error) return self.session_.fail(id, *error);
         self.bytes_read_ += bytes->size();
-        self.session_.reply(id, wire::None{}, *bytes);
+        self.session_.reply(id, wire::Content{}, *bytes);
       }));
 }
 

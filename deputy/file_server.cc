@@ -76,7 +76,7 @@ bool FileService::handle(const Session::Incoming& frame) {
                 wire::Create, wire::Read, wire::Write, wire::Flush, wire::Release, wire::Fsync, wire::Readdir,
                 wire::Statfs, wire::Setxattr, wire::Getxattr, wire::Listxattr, wire::Removexattr,
                 wire::Access, wire::Fallocate, wire::Seek, wire::CopyRange, wire::GetLock, wire::SetLock,
-                wire::Flock, wire::CancelLock, wire::Adopt>();
+                wire::Flock, wire::CancelLock, wire::Adopt, wire::Opened, wire::List>();
   if (frame.kind >= table.take.size() || !table.take[frame.kind]) return false;
   table.take[frame.kind](*this, frame);
   return true;

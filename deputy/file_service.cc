@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "deputy/file_service.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <climits>
 
 #include "common/log.h"
 #include "deputy/acl.h"
@@ -64,6 +67,20 @@ bool FileService::has_acl(const FileId& id, Node& dir, const std::string& name, 
   return !in || may_have_acl((*in)->get(), name);
 }
 
+// Who looks up a link reads it next. Empty: not a link, or none that can be read now.
+std::string FileService::target_of(const Node& node, Node& dir, const std::string& name) {
+  if (!S_ISLNK(node.id.type)) return {};
+  char target[PATH_MAX];
+  const bool open = Nodes::is_open(node);
+  const auto in = open ? nodes_.descriptor(*nodes_.find(node.number)) : nodes_.descriptor(dir);
+  const auto size = in ? ::readlinkat((*in)->get(), open ? "" : name.c_str(), target, sizeof target) : -1;
+  if (size <= 0 || static_cast<std::size_t>(size) == sizeof target) return {};
+  // By its name it may be another one by now.
+  struct statx status;
+  if (!open && (look_at((*in)->get(), name, status) != 0 || id_of(status) != node.id)) return {};
+  return {target, static_cast<std::size_t>(size)};
+}
+
 Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct statx status, Fd fd) {
   const auto id = id_of(status);
   // It may have got this name, or be mounted here, since the policy last looked what lies where.
@@ -77,13 +94,13 @@ Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct
   nodes_.give(node);
   node.barred = S_ISDIR(id.type) && mounts_.barred(id.dev);
   // The guest mounts its own /proc, /sys and /dev over these, and a mount point must never be invalidated.
-  if (node.barred) return wire::Entry{node.number, node.fs, attr_of(status)};
+  if (node.barred) return wire::Entry{node.number, node.fs, attr_of(status), {}};
   const bool heard = listen(dir) == Watch::Heard::before;
   auto attr = attr_to_tell(node, status, heard);
   if (!heard) attr.brief = 1;
   attr.acl = acl;
   if (!attr.brief) handed_out_.name(dir.number, name, node.number);
-  return wire::Entry{node.number, node.fs, attr};
+  return wire::Entry{node.number, node.fs, attr, target_of(node, dir, name)};
 }
 
 Answer<wire::Entry> FileService::give_new(Node& dir, int dir_fd, const std::string& name) {

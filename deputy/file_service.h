@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <initializer_list>
 #include <map>
@@ -40,11 +41,13 @@ class FileService : public std::enable_shared_from_this<FileService> {
         session_(session),
         effects_(effects),
         policy_(policy),
-        nodes_(limits.descriptors ? limits.descriptors : descriptors_for_nodes()),
+        nodes_(limits.descriptors ? limits.descriptors : descriptors_for_nodes(),
+               [this](std::uint64_t number) { dropped(number); }),
         locks_(Locks::make(loop, effects.unlocks())),
         watch_(loop, limits.watches, [this] { heard(); }),
         gathering_(loop),
         resting_(loop),
+        sweeping_(loop),
         when_free_(loop) {
     effects_.links().listen(this, [this](const FileId& file) { linked(file); });
   }
@@ -78,9 +81,9 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Answer<wire::Entry> serve(const wire::Mkdir& m);
   Answer<wire::Entry> serve(const wire::Symlink& m);
   Answer<wire::Entry> serve(const wire::Link& m);
-  Answer<wire::None> serve(const wire::Unlink& m);
-  Answer<wire::None> serve(const wire::Rmdir& m);
-  Answer<wire::None> serve(const wire::Rename& m);
+  Answer<wire::Renamed> serve(const wire::Unlink& m);
+  Answer<wire::Renamed> serve(const wire::Rmdir& m);
+  Answer<wire::Renamed> serve(const wire::Rename& m);
   void serve(const wire::Forget& m);
 
   // --- files themselves (attributes.cc)
@@ -96,7 +99,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
 
   // --- open files (open_files.cc, content.cc)
   void serve(Id id, const wire::Open& m, std::string_view);
-  Answer<wire::Attr> open(const wire::Open& m);
+  Answer<wire::Attr> open(const wire::Open& m, bool by_lease = false);
+  void serve(const wire::Opened& m);
   Answer<wire::Entry> serve(const wire::Create& m);
   Answer<wire::Entry> create_nameless(const wire::Create& m);
   bool looks_again(Node& dir, int fd);
@@ -110,6 +114,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Answer<wire::None> serve(const wire::Adopt& m);
   void serve(const wire::Release& m);
   Answer<wire::DirPage> serve(const wire::Readdir& m);
+  Answer<wire::DirPage> serve(const wire::List& m);
+  Answer<wire::DirPage> read_page(Node& dir, OpenFile& file, std::int64_t offset, bool plus, bool& all);
   void serve(Id id, const wire::Read& m, std::string_view);
   void read_description(Id id, const wire::Read& m, std::shared_ptr<OpenFile> file);
   void serve(Id id, const wire::Write& m, std::string_view bytes);
@@ -160,6 +166,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Answer<wire::Entry> give(Node& dir, const std::string& name, struct statx status, Fd fd = {});
   // The errno of what is kept from guests, which the log tells of.
   int not_shown(const Node& dir, const std::string& name, Kept kept);
+  std::string target_of(const Node& node, Node& dir, const std::string& name);
   Answer<wire::Attr> tell_attr(Node& node, int fd);
   bool has_acl(const FileId& id, Node& dir, const std::string& name, int fd);
   std::uint32_t fs_of(std::uint64_t dev, const Node& dir);
@@ -168,7 +175,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   static std::optional<FileId> file_at(int dir, const std::string& name);
   Node* keep_reachable(
       const std::optional<FileId>& id);  // the node, when the guest has it, with its descriptor open
-  Answer<wire::None> remove_name(const wire::Unlink& m, bool directory);
+  Answer<wire::Renamed> remove_name(const wire::Unlink& m, bool directory);
 
   // Makes a name in a directory, as the caller: `make` is called with the directory's descriptor and its
   // errno decides.
@@ -225,12 +232,19 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void will_write(const Node& node, int fd);
   const wire::Attr* look_once(std::uint64_t number, Seen& seen);
   bool is_resized(std::uint64_t number, Seen& seen);
+  void forget_own_name(std::uint64_t parent, const std::string& name);
   void moved_by_guest(const HandedOut::Names::key_type& from, const HandedOut::Names::key_type& to,
                       bool exchanged);
   void heard();
   wire::Invalidate news();
   void note_touched(const Touched& touched, wire::Invalidate& stale);
   void note_all(wire::Invalidate& stale);
+  void listen_again(wire::Invalidate& stale);
+  void note_unheard(const std::vector<std::uint64_t>& watched, wire::Invalidate& stale);
+  void sweep();
+  void dropped(std::uint64_t number);
+  void opened_lately(const Node& node);
+  void closed(const Node& node);
   void note_if_stale(std::uint64_t node, Seen& seen, wire::Invalidate& stale);
   std::optional<std::uint64_t> leads_to(std::uint64_t parent, const std::string& name, Seen& seen);
   // `parent` 0: in all directories.
@@ -250,12 +264,18 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::map<std::uint64_t, std::weak_ptr<Description>> offered_;  // by token
   HandedOut handed_out_;
   Watch watch_;
-  Timer gathering_, resting_, when_free_;
+  Timer gathering_, resting_, sweeping_, when_free_;
   std::vector<std::function<void()>> busy_;  // requests that wait for a file to be free
   bool rests_ = false;              // no job runs: nothing is to stay open
   std::uint64_t told_news_at_ = 0;  // loop time, ms
   std::unordered_set<std::uint64_t>
       contents_;  // nodes whose content the guest has read since it was told to forget it
+  std::deque<std::uint64_t> opened_lately_;          // regular files, the latest last, each once
+  std::vector<std::uint64_t> opened_by_lease_;       // since the last sweep
+  std::vector<std::uint64_t> to_sweep_;              // files that are still to be looked at in this second
+  std::size_t swept_at_once_ = 0;
+  std::unordered_set<std::uint64_t> listed_;         // directories of which the guest may believe that it knows all names
+  std::unordered_set<std::uint64_t> unheard_;        // that somebody linked while no job ran
   std::unordered_set<std::uint64_t> written_;  // nodes that it has changed itself since the last news
   std::unordered_map<std::uint64_t, std::uint64_t> sizes_;  // that its kernel goes by, of those that it has written
   std::unordered_map<std::uint64_t, unsigned> changing_;  // how many of its changes a thread is at

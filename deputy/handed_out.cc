@@ -7,58 +7,41 @@
 namespace ssi {
 namespace {
 
-constexpr std::uint64_t believed_ns = HandedOut::believed_ms * 1'000'000;
-
 // Kernels before 6.13 stamp files by a clock that ticks every 1 to 10 ms: two changes within a tick look like
 // one.
 constexpr std::int64_t tick_ns = 20'000'000;
 
-std::uint64_t now_ns(clockid_t clock) {
+std::int64_t wall_ns() {
   timespec time{};
-  ::clock_gettime(clock, &time);
-  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(time.tv_nsec);
-}
-
-// Lets go of the oldest records; one that was renewed since has another time.
-template <class Times, class Map>
-void prune_older(Times& times, Map& map, std::uint64_t limit, std::size_t most) {
-  for (; most > 0 && !times.empty() && times.front().first < limit; --most) {
-    const auto found = map.find(times.front().second);
-    if (found != map.end() && found->second.when == times.front().first) map.erase(found);
-    times.pop_front();
-  }
+  ::clock_gettime(CLOCK_REALTIME, &time);
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
 }  // namespace
 
 void HandedOut::attr(std::uint64_t node, const wire::Attr& attr) {
-  const auto when = now_ns(CLOCK_MONOTONIC);
-  const auto wall = static_cast<std::int64_t>(now_ns(CLOCK_REALTIME));
   const auto former = nodes_.find(node);
   const bool other = former != nodes_.end() && !same_attr(former->second.attr, attr);
-  nodes_[node] = {attr, attr.ctime > wall - tick_ns, other, when};
-  node_times_.emplace_back(when, node);
-  prune_some();
+  nodes_[node] = {attr, attr.ctime > wall_ns() - tick_ns, other};
 }
 
-void HandedOut::name(std::uint64_t parent, const std::string& name, std::uint64_t node) {
-  const auto when = now_ns(CLOCK_MONOTONIC);
-  names_[{parent, name}] = {node, when};
-  name_times_.emplace_back(when, Names::key_type{parent, name});
-  prune_some();
+void HandedOut::forgotten(std::uint64_t node) {
+  nodes_.erase(node);
+  const auto [first, last] = names_in(node);
+  names_.erase(first, last);
 }
 
-// Two for each one that comes: it never grows beyond what is believed, and no request pays for all.
-void HandedOut::prune_some() {
-  const auto limit = now_ns(CLOCK_MONOTONIC) - believed_ns;
-  prune_older(node_times_, nodes_, limit, 2);
-  prune_older(name_times_, names_, limit, 2);
-}
-
-void HandedOut::prune() {
-  const auto limit = now_ns(CLOCK_MONOTONIC) - believed_ns;
-  prune_older(node_times_, nodes_, limit, node_times_.size());
-  prune_older(name_times_, names_, limit, name_times_.size());
+std::vector<HandedOut::Name> HandedOut::excess() {
+  std::vector<Name> out;
+  if (names_.size() <= most_names_) return out;
+  for (auto left = names_.size() - most_names_ + most_names_ / 16; left > 0 && !names_.empty(); --left) {
+    auto at = names_.upper_bound(hand_);
+    if (at == names_.end()) at = names_.begin();
+    hand_ = at->first;
+    out.push_back(at->first);
+    names_.erase(at);
+  }
+  return out;
 }
 
 bool same_attr(const wire::Attr& then, const wire::Attr& now) {

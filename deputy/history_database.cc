@@ -21,9 +21,9 @@ CREATE TABLE jobs (
   user TEXT NOT NULL, home TEXT NOT NULL, guest TEXT NOT NULL, command TEXT NOT NULL,
   key TEXT NOT NULL, shape TEXT NOT NULL, rule TEXT NOT NULL, predicted REAL, reason TEXT NOT NULL,
   state TEXT NOT NULL, status INTEGER, seconds REAL, cpu REAL, memory INTEGER, bytes_in INTEGER, bytes_out INTEGER,
-  work REAL);
+  work REAL, round_trips INTEGER, cache_hits INTEGER, file_wait REAL);
 CREATE INDEX jobs_by_id ON jobs (id);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;
 )";
 
@@ -33,8 +33,19 @@ VALUES (?1, COALESCE(?2, (SELECT MAX(?13, MAX(id)) + 1 FROM jobs WHERE id > ?13)
         ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'running'))";
 
 constexpr const char* complete = R"(
-UPDATE jobs SET state = 'ended', status = ?2, seconds = ?3, cpu = ?4, memory = ?5, bytes_in = ?6, bytes_out = ?7, work = ?8
+UPDATE jobs SET state = 'ended', status = ?2, seconds = ?3, cpu = ?4, memory = ?5, bytes_in = ?6, bytes_out = ?7,
+  round_trips = ?8, cache_hits = ?9, file_wait = ?10, work = ?11
 WHERE seq = ?1)";
+
+// Of a file of schema 1, which knew nothing of file requests.
+constexpr const char* add_file_use = R"(
+BEGIN IMMEDIATE;
+ALTER TABLE jobs ADD COLUMN round_trips INTEGER;
+ALTER TABLE jobs ADD COLUMN cache_hits INTEGER;
+ALTER TABLE jobs ADD COLUMN file_wait REAL;
+PRAGMA user_version = 2;
+COMMIT;
+)";
 
 // Beside the schema: an older deputy leaves it alone.
 constexpr const char* make_needs = R"(
@@ -109,6 +120,9 @@ bool complete_row(sqlite3* database, std::uint64_t row, const JobEnded& job) {
       .bind(job.memory)
       .bind(job.bytes_in)
       .bind(job.bytes_out)
+      .bind(job.round_trips)
+      .bind(job.cache_hits)
+      .bind(job.file_wait)
       .bind(job.work);
   return statement.done();
 }
@@ -160,6 +174,8 @@ Status HistoryDatabase::prepare(std::uint64_t first_row) {
         fmt::format("{} was made by a newer ssi (schema {}); jobs are not recorded", path_, version));
   if (version == 0)
     if (auto made = run(make_tables); !made) return made;
+  if (version == 1)
+    if (auto made = run(add_file_use); !made) return made;
   if (auto made = run(make_needs); !made) return made;
   Statement died(database_.get(), "UPDATE jobs SET state = 'ended' WHERE state = 'running' AND seq < ?1");
   if (!died.bind(first_row).done()) return error();

@@ -29,6 +29,8 @@ struct JobEnded {             // what is not known is not there
   std::optional<int> status;  // as a shell shows it: 128 + n when signal n killed it
   std::optional<double> seconds, cpu;
   std::optional<std::uint64_t> memory, bytes_in, bytes_out;
+  std::optional<std::uint64_t> round_trips, cache_hits;  // of its file requests
+  std::optional<double> file_wait;                       // seconds, all its tasks together
   std::optional<double> work;  // of a run that teaches: PastRun::work
 };
 
@@ -41,7 +43,7 @@ struct HistoryChange {
 
 class HistoryDatabase {
  public:
-  static constexpr int schema = 1;                                        // PRAGMA user_version
+  static constexpr int schema = 2;                                        // PRAGMA user_version
   static constexpr std::uint64_t first_home_id = std::uint64_t{1} << 33;  // the scheduler's lie below 2^32
   static constexpr std::size_t rows_kept = 100'000;
 

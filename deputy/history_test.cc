@@ -151,6 +151,29 @@ TEST_CASE("a file that is none, or a newer one, is refused with its name and lef
   CHECK(newer.error().text().find("newer ssi (schema 99)") != std::string::npos);
 }
 
+TEST_CASE("a file of the version before gets the columns that it lacks, and keeps its jobs") {
+  const Folder folder;
+  sqlite3* old = nullptr;
+  ::sqlite3_open(folder.file.c_str(), &old);
+  const auto made = ::sqlite3_exec(old, R"(
+    CREATE TABLE jobs (seq INTEGER PRIMARY KEY, id INTEGER NOT NULL, started REAL NOT NULL, user TEXT NOT NULL, home TEXT NOT NULL,
+      guest TEXT NOT NULL, command TEXT NOT NULL, key TEXT NOT NULL, shape TEXT NOT NULL, rule TEXT NOT NULL, predicted REAL,
+      reason TEXT NOT NULL, state TEXT NOT NULL, status INTEGER, seconds REAL, cpu REAL, memory INTEGER, bytes_in INTEGER,
+      bytes_out INTEGER, work REAL);
+    INSERT INTO jobs VALUES (1, 77, 0, 'u', 'h', 'g', 'c', 'k', 's', '', NULL, 'r', 'ended', 0, 1, 1, 1, 1, 1, 1);
+    PRAGMA user_version = 1;)", nullptr, nullptr, nullptr);
+  ::sqlite3_close(old);
+  REQUIRE(made == SQLITE_OK);
+  auto database = HistoryDatabase::open(folder.file, 2, 100);
+  REQUIRE(database);
+  auto ended = end(1);
+  ended.round_trips = 5;
+  REQUIRE(database->write({{2, job(2), ended}}));
+  CHECK(folder.read("SELECT COUNT(*) FROM jobs") == "2");
+  CHECK(folder.read("SELECT round_trips FROM jobs WHERE seq = 2") == "5");
+  CHECK(folder.read("SELECT round_trips IS NULL FROM jobs WHERE id = 77") == "1");
+}
+
 TEST_CASE("what was learned outlives the deputy") {
   const Folder folder;
   {

@@ -486,8 +486,10 @@ std::string Job::summary() const {
   const auto broken =
       broken_ms_ == 0 ? "" : fmt::format(", its link was broken for {:.1f} s", static_cast<double>(broken_ms_) / 1000);
   const auto again = again_after_.empty() ? "" : ", run again: " + again_after_;
-  return fmt::format("{}: {}; {:.2f} s, {} bytes in, {} bytes out{}{}", place_.guest, place_.reason, seconds, in,
-                     out, broken, again);
+  const auto files = fmt::format(", files: {} round trips, {:.3f} s waited, {} found in the guest", exited_.asked,
+                                 static_cast<double>(exited_.waited_us) / 1e6, exited_.known);
+  return fmt::format("{}: {}; {:.2f} s, {} bytes in, {} bytes out{}{}{}", place_.guest, place_.reason, seconds, in,
+                     out, files, broken, again);
 }
 
 }  // namespace ssi

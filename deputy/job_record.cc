@@ -94,6 +94,9 @@ void JobRecord::exited(const wire::Exited& how, std::uint64_t bytes_in, std::uin
   job.memory = how.max_rss;
   job.bytes_in = bytes_in;
   job.bytes_out = bytes_out;
+  job.round_trips = how.asked;
+  job.cache_hits = how.known;
+  job.file_wait = static_cast<double>(how.waited_us) / 1e6;
   // A failure teaches nothing: it is short. A scheduler too old to tell the guest's speed: as if it were 1.0.
   if (how.wait_status == 0) job.work = *job.cpu * (speed_ > 0 ? speed_ : 1);
   ended(std::move(job));

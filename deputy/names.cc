@@ -124,7 +124,7 @@ Answer<wire::Entry> FileService::serve(const wire::Link& m) {
   return made;
 }
 
-Answer<wire::None> FileService::remove_name(const wire::Unlink& m, bool directory) {
+Answer<wire::Renamed> FileService::remove_name(const wire::Unlink& m, bool directory) {
   const auto dir = hold_dir(m.parent, m.name);
   if (!dir) return fails(dir.error());
   const auto is = file_at(dir->fd(), m.name);
@@ -143,21 +143,21 @@ Answer<wire::None> FileService::remove_name(const wire::Unlink& m, bool director
   });
   if (error) return fails(error);
   changed_by_guest({dir->node});
-  handed_out_.names().erase({m.parent, m.name});
+  forget_own_name(m.parent, m.name);
   if (node) nodes_.unnamed(*node, *dir->node, m.name);
   retimed_by_guest({node});
-  return wire::None{};
+  return wire::Renamed{node ? node->number : 0, 0};
 }
 
-Answer<wire::None> FileService::serve(const wire::Unlink& m) {
+Answer<wire::Renamed> FileService::serve(const wire::Unlink& m) {
   return remove_name(m, false);
 }
 
-Answer<wire::None> FileService::serve(const wire::Rmdir& m) {
+Answer<wire::Renamed> FileService::serve(const wire::Rmdir& m) {
   return remove_name({m.parent, m.name, m.caller}, true);
 }
 
-Answer<wire::None> FileService::serve(const wire::Rename& m) {
+Answer<wire::Renamed> FileService::serve(const wire::Rename& m) {
   const auto dir = hold_dir(m.parent, m.name);
   if (!dir) return fails(dir.error());
   const auto to = hold_dir(m.new_parent, m.new_name);
@@ -183,7 +183,7 @@ Answer<wire::None> FileService::serve(const wire::Rename& m) {
     });
   });
   if (error) return fails(error);
-  if (is && is == was) return wire::None{};  // two names of one file: rename(2) leaves both
+  if (is && is == was) return wire::Renamed{};  // two names of one file: rename(2) leaves both
   changed_by_guest({dir->node, to->node});
   moved_by_guest({m.parent, m.name}, {m.new_parent, m.new_name}, exchanged);
   if (replaced && exchanged)
@@ -192,7 +192,7 @@ Answer<wire::None> FileService::serve(const wire::Rename& m) {
     nodes_.unnamed(*replaced, *to->node, m.new_name);
   if (node) nodes_.renamed(*node, *to->node, m.new_name);
   retimed_by_guest({node, replaced});
-  return wire::None{};
+  return wire::Renamed{node ? node->number : 0, replaced ? replaced->number : 0};
 }
 
 }  // namespace ssi

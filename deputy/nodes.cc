@@ -188,6 +188,7 @@ void Nodes::drop_unused(Node* node) {
     if (parent) --parent->children;
     release(*node);
     ids_.erase(node->id);
+    if (dropped_) dropped_(node->number);
     numbers_.erase(node->number);
     node = parent;
   }

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -47,8 +48,10 @@ class Nodes {
  public:
   static constexpr std::uint64_t first = 16;  // number of the first node
 
-  // Keeps about `descriptors` files open, and besides those that could not be reopened.
-  explicit Nodes(std::size_t descriptors) : limit_(descriptors) {}
+  // Keeps about `descriptors` files open, and besides those that could not be reopened. `dropped` hears of the numbers that
+  // lead nowhere any more.
+  explicit Nodes(std::size_t descriptors, std::function<void(std::uint64_t)> dropped = {})
+      : limit_(descriptors), dropped_(std::move(dropped)) {}
   Nodes(const Nodes&) = delete;
   Nodes& operator=(const Nodes&) = delete;
 
@@ -72,6 +75,9 @@ class Nodes {
   // The O_PATH descriptor, opened again where necessary. ESTALE: the name leads to another file now.
   Answer<Descriptor> descriptor(Node& node);
 
+  // Whether that costs nothing.
+  static bool is_open(const Node& node) { return node.path != nullptr; }
+
   // Closes what can be reopened.
   void close_idle();
 
@@ -88,6 +94,7 @@ class Nodes {
   void drop_unused(Node* node);
 
   std::size_t limit_, held_ = 0;
+  std::function<void(std::uint64_t)> dropped_;
   std::uint64_t next_ = first;
   std::unordered_map<std::uint64_t, std::unique_ptr<Node>> numbers_;
   std::unordered_map<FileId, Node*, FileIdHash> ids_;

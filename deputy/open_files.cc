@@ -48,7 +48,18 @@ void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, R
   handles_.add(handle, std::move(file));
   nodes_.opened(node);
   watch_.keep(node.number, true);
+  opened_lately(node);
   if (S_ISREG(node.id.type)) contents_.insert(node.number);
+}
+
+// By its lease, so its name was right when the guest opened it. What home has against it shows at the first use.
+void FileService::serve(const wire::Opened& m) {
+  const auto opened = open({m.node, m.handle, m.flags, m.caller}, true);
+  if (opened) opened_by_lease_.push_back(m.node);
+  if (opened || m.handle == 0 || handles_.find(m.handle)) return;
+  auto failed = std::make_shared<OpenFile>();
+  failed->error = opened.error();
+  handles_.add(m.handle, std::move(failed));
 }
 
 // What this guest itself has open for writing is its kernel's business, which asks for the file before it judges.
@@ -89,7 +100,7 @@ void FileService::serve(Id id, const wire::Open& m, std::string_view) {
 }
 
 // Runs on the loop, so that a request that is pipelined behind it finds the handle; but for O_TRUNC, for which a guest waits.
-Answer<wire::Attr> FileService::open(const wire::Open& m) {
+Answer<wire::Attr> FileService::open(const wire::Open& m, bool by_lease) {
   const auto held = hold(m.node);
   if (!held) return fails(held.error());
   if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);
@@ -99,10 +110,10 @@ Answer<wire::Attr> FileService::open(const wire::Open& m) {
   // The guest came by a name that it should not believe in any more: it looks again, and with O_CREAT makes a
   // new file. (Who has it open may open it again, by /proc/self/fd.) But the kernel looks again only once, and what is
   // replaced all the time may have lost its name by then as well: at home, too, such a file can be opened.
-  struct statx status;
+  struct statx status {};
   const auto now = std::chrono::steady_clock::now();
   const bool tries_again = node.looked_up > said_stale_ && now - said_stale_ < another_try;
-  if (node.opens == 0 && S_ISREG(node.id.type) && !tries_again && look_at(held->fd(), status) == 0 &&
+  if (!by_lease && node.opens == 0 && S_ISREG(node.id.type) && !tries_again && look_at(held->fd(), status) == 0 &&
       status.stx_nlink == 0) {
     said_stale_ = now;
     return fails(ESTALE);
@@ -134,8 +145,9 @@ Answer<wire::Attr> FileService::open(const wire::Open& m) {
   if (error) return fails(error);
   // Nothing that is believed: the guest's kernel does not hear of it.
   constexpr std::uint32_t itself = 2;
-  const auto heard = listen(node, itself);
-  if (const int failed = look_at(fd ? fd.get() : held->fd(), status)) return fails(failed);
+  const auto heard = by_lease ? Watch::Heard::before : listen(node, itself);
+  if (!by_lease)
+    if (const int failed = look_at(fd ? fd.get() : held->fd(), status)) return fails(failed);
   auto attr = attr_of(status);
   attr.brief = heard == Watch::Heard::no;
   if (m.flags & O_TRUNC) changed_by_guest({&node});
@@ -262,7 +274,7 @@ void FileService::serve(const wire::Release& m) {
   if (file->runs || file->writable)
     effects_.text_uses().end(node->id, this, file->runs ? TextUses::runs : TextUses::writes);
   if (node->opens == 1) {
-    watch_.keep(node->number, false);
+    closed(*node);
     contents_.erase(node->number);
   }
   nodes_.closed(*node);
@@ -273,34 +285,66 @@ Answer<wire::DirPage> FileService::serve(const wire::Readdir& m) {
   const auto file = handles_.find(m.handle);
   Node* dir = file ? nodes_.find(file->node) : nullptr;
   if (!dir) return fails(EBADF);
+  if (file->error) return fails(file->error);
   wire::DirPage page;
+  page.end = file->fd ? 0 : 1;
   if (!file->fd) return page;
   listen(*dir);
+  bool all = true;
+  return read_page(*dir, *file, m.offset, m.plus != 0, all);
+}
+
+// `all`: becomes false when something is there that is not in the page.
+Answer<wire::DirPage> FileService::read_page(Node& dir, OpenFile& file, std::int64_t offset, bool plus, bool& all) {
+  wire::DirPage page;
   std::size_t bytes = 0;
+  const auto full = [&] { return page.entries.size() >= wire::max_page || bytes >= max_page_bytes; };
   const auto take = [&](RawEntry&& raw) {
-    if (policy_.hides(*dir, raw.name)) return true;
+    if (policy_.hides(dir, raw.name)) return all = false, true;
     wire::DirEntry entry{std::move(raw.name), raw.ino, raw.type, raw.next, {}};
     const bool dots = entry.name == "." || entry.name == "..";
     struct statx status;
     // A type that is not said must be looked up; so must what may be hidden under another name, for its
     // identity.
-    if (!dots && (m.plus || raw.type == 0)) {
-      const int error = act_as(file->rights, [&] {
-        return ::statx(file->fd.get(), entry.name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+    if (!dots && (plus || raw.type == 0)) {
+      const int error = act_as(file.rights, [&] {
+        return ::statx(file.fd.get(), entry.name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
                        STATX_BASIC_STATS | STATX_BTIME, &status);
       });
-      if (!error && policy_.hides(id_of(status))) return true;
+      if (!error && policy_.hides(id_of(status))) return all = false, true;
       if (!error) entry.type = status.stx_mode & static_cast<unsigned>(S_IFMT);
       without_ours(error, status);
-      if (!error && m.plus)
-        if (const auto given = give(*dir, entry.name, status)) entry.entry = *given;
+      if (!error && plus)
+        if (const auto given = give(dir, entry.name, status)) entry.entry = *given;
     }
-    bytes += entry.name.size() + (m.plus ? 160 : 40);
+    bytes += entry.name.size() + (plus ? 160 : 40);
     page.entries.push_back(std::move(entry));
-    return page.entries.size() < wire::max_page && bytes < max_page_bytes;
+    return !full();
   };
-  if (const int error = read_directory(*file, m.offset, take); error && page.entries.empty())
-    return fails(error);
+  const int error = read_directory(file, offset, take);
+  if (error && page.entries.empty()) return fails(error);
+  page.end = !error && !full();
+  return page;
+}
+
+// From now on each name that comes or goes there is told of.
+Answer<wire::DirPage> FileService::serve(const wire::List& m) {
+  const auto dir = hold(m.node);
+  if (!dir) return fails(dir.error());
+  if (!S_ISDIR(dir->node->id.type) || dir->node->barred) return fails(ENOTDIR);
+  OpenFile file;
+  file.rights = callers_.rights(m.caller);
+  const int error = with_room(nodes_, [&] {
+    return act_as(file.rights, [&] {
+      file.fd.reset(::open(ProcPath(dir->fd()).c_str(), O_RDONLY | O_DIRECTORY | our_flags));
+      return file.fd.get();
+    });
+  });
+  if (error) return fails(error);
+  bool all = listen(*dir->node) != Watch::Heard::no;
+  if (all && m.offset == 0) listed_.insert(m.node);
+  auto page = read_page(*dir->node, file, m.offset, true, all);
+  if (page) page->end = page->end && all && listed_.contains(m.node);
   return page;
 }
 

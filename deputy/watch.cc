@@ -8,10 +8,10 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <utility>
 
 #include "common/log.h"
 #include "deputy/file_id.h"
-#include "deputy/handed_out.h"
 
 namespace ssi {
 namespace {
@@ -19,6 +19,8 @@ namespace {
 // IN_CLOSE_WRITE: whoever wrote by a mapping is heard of then. IN_ATTRIB also tells of links.
 constexpr std::uint32_t events = IN_ATTRIB | IN_MODIFY | IN_CLOSE_WRITE | IN_CREATE | IN_DELETE |
                                  IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF;
+
+constexpr std::uint64_t kept_ms = 2'000;  // what was marked since is not crowded out
 
 std::uint64_t now_ms() {
   timespec now{};
@@ -38,20 +40,16 @@ std::size_t share_of_watches() {
 Watch::Watch(Loop& loop, std::size_t most, std::function<void()> ready)
     : loop_(loop), most_(most ? most : share_of_watches()), ready_(std::move(ready)) {}
 
-bool Watch::is_stale(const Watched& watched) const {
-  return !watched.open && watched.when + HandedOut::believed_ms < now_ms();
-}
-
-bool Watch::make_room() {
-  if (watched_.size() < most_) return true;
-  for (auto at = recent_.rbegin(); at != recent_.rend(); ++at) {
-    const auto& oldest = watched_.at(*at);
-    if (oldest.open) continue;
-    if (!is_stale(oldest)) return false;
-    drop(*at);
-    return true;
+std::vector<std::uint64_t> Watch::crowded_out() {
+  std::vector<std::uint64_t> out;
+  if (!std::exchange(crowded_, false)) return out;
+  const auto limit = now_ms() - kept_ms;
+  for (auto at = recent_.rbegin(); at != recent_.rend() && out.size() <= most_ / 16; ++at) {
+    const auto& watched = watched_.at(*at);
+    if (!watched.open && watched.when < limit) out.push_back(*at);
   }
-  return false;
+  for (const auto node : out) drop(node);
+  return out;
 }
 
 bool Watch::touch(std::uint64_t node) {
@@ -64,7 +62,10 @@ bool Watch::touch(std::uint64_t node) {
 
 Watch::Heard Watch::listen(std::uint64_t node, int fd) {
   if (touch(node)) return Heard::before;
-  if (!make_room()) return Heard::no;
+  if (watched_.size() >= most_) {
+    crowded_ = true;
+    return Heard::no;
+  }
   if (!fd_) {
     fd_.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
     if (!fd_) return refused("fs.inotify.max_user_instances, or its own descriptors,");
@@ -116,7 +117,6 @@ void Watch::take_event(int number, std::uint32_t mask, std::string_view name,
   if (node == nodes_.end()) return;  // dropped meanwhile
   const auto watched = watched_.find(node->second);
   if (mask & IN_IGNORED) return forget(watched);  // the file is gone, or its file system
-  if (is_stale(watched->second)) return drop(node->second);
   take({node->second, name, mask});
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "common/fd.h"
 #include "common/loop.h"
@@ -25,7 +26,7 @@ class Watch {
   enum class Heard { no, from_now, before };
 
   // Listens for changes of the file behind a descriptor (O_PATH will do), and marks it as believed in. `no`: the kernel
-  // refuses (no right to read it, too many), or all that is watched is believed in.
+  // refuses (no right to read it, too many), or too many are watched (see crowded_out()).
   Heard listen(std::uint64_t node, int fd);
 
   bool touch(std::uint64_t node);  // the same, if it is watched already
@@ -40,12 +41,15 @@ class Watch {
     std::uint32_t mask = 0;  // IN_*
   };
 
-  // All that has happened since the last call. False: some of it is lost. What nobody believes in any more is not
-  // told, and no longer watched.
+  // When one could not be watched lately for want of room: some that were marked long ago. They are no longer watched.
+  std::vector<std::uint64_t> crowded_out();
+
+  // All that has happened since the last call. False: some of it is lost.
   bool drain(const std::function<void(const News&)>& take);
 
   void pause(bool yes);  // `ready` is not called meanwhile
   Fd end();              // watches nothing any more; the kernel takes its time to close what is returned
+  bool ended() const { return !fd_; }
   std::size_t size() const { return watched_.size(); }
 
  private:
@@ -55,15 +59,14 @@ class Watch {
     bool open = false;
     std::list<std::uint64_t>::iterator place;  // in recent_
   };
-  bool make_room();
   Heard refused(const char* limit);
-  bool is_stale(const Watched& watched) const;
   void forget(std::unordered_map<std::uint64_t, Watched>::iterator watched);
   void take_event(int number, std::uint32_t mask, std::string_view name,
                   const std::function<void(const News&)>& take);
 
   Loop& loop_;
   std::size_t most_;
+  bool crowded_ = false;
   Seldom said_;
   std::function<void()> ready_;
   Fd fd_;

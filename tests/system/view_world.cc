@@ -119,6 +119,7 @@ class World {
     asked_.reads += is(wire::kind_of<wire::Read>());
     asked_.writes += is(wire::kind_of<wire::Write>());
     asked_.opens += is(wire::kind_of<wire::Open>());
+    asked_.opened += is(wire::kind_of<wire::Opened>());
     asked_.flushes += is(wire::kind_of<wire::Flush>());
     asked_.getxattrs += is(wire::kind_of<wire::Getxattr>());
     asked_.readdirs += is(wire::kind_of<wire::Readdir>());

@@ -17,7 +17,7 @@ namespace ssi::test {
 
 // What the deputy was asked so far.
 struct Asked {
-  std::uint64_t lookups = 0, reads = 0, writes = 0, opens = 0, flushes = 0, getxattrs = 0, readdirs = 0;
+  std::uint64_t lookups = 0, reads = 0, writes = 0, opens = 0, opened = 0, flushes = 0, getxattrs = 0, readdirs = 0;
   std::uint64_t forgotten = 0, released = 0;
 };
 
