@@ -116,6 +116,7 @@ struct StartJob {
   std::uint32_t uid, gid, group_count;
   std::uint32_t groups[max_groups];
   char hostname[65], domain[65];
+  bool operator==(const StartJob&) const = default;
 };
 
 inline constexpr std::uint32_t max_call = 256;
