@@ -113,7 +113,7 @@ class JobInit {
   }
 
  private:
-  void tell(FromInit packet) { (void)send_packet(control_.get(), packet); }
+  void tell(const FromInit& packet) { (void)send_with_fds(control_.get(), packet.bytes(), {}); }
 
   void take_exec_result() {
     int error = 0;
@@ -134,7 +134,7 @@ class JobInit {
     packet.cpu_us = use.cpu_us;
     packet.max_rss = use.memory;
     // A home process that does not take it now does without: we must not wait for it, but see it end.
-    (void)::send(control_.get(), &packet, sizeof packet, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)send_with_fds(control_.get(), packet.bytes(), {}, MSG_DONTWAIT);
   }
 
   void take_command() {
@@ -260,7 +260,7 @@ Result<JobTerminal> open_terminal(const wire::Start& start, int control) {
     FromInit packet{};
     packet.kind = FromInit::terminal;
     const int passed = master.get();
-    (void)send_packet(control, packet, {&passed, 1});
+    (void)send_with_fds(control, packet.bytes(), {&passed, 1});
     return terminal;
   }
   return JobTerminal();
@@ -271,7 +271,7 @@ Result<JobTerminal> open_terminal(const wire::Start& start, int control) {
     FromInit packet{};
     packet.kind = FromInit::failed;
     packet.error = error;
-    (void)send_packet(fds[0].get(), packet);
+    (void)send_with_fds(fds[0].get(), packet.bytes(), {});
   }
   ::_exit(0);
 }

@@ -170,7 +170,7 @@ void Stem::start_job(inside::StartJob& start, std::vector<Fd> fds) {
     inside::FromInit packet{};
     packet.kind = inside::FromInit::failed;
     packet.error = errno;
-    send_packet(fds[0].get(), packet);
+    (void)send_with_fds(fds[0].get(), packet.bytes(), {});
   }
 }
 
@@ -203,7 +203,7 @@ int Stem::run() {
   for (;;) {
     if (!has_come()) continue;
     auto got = receive_with_fds(home_.get(), {reinterpret_cast<char*>(&packet), sizeof packet});
-    if (!got || got->bytes != sizeof packet) break;
+    if (!got || !packet.is_whole(got->bytes)) break;
     if (packet.kind == inside::ToStem::mount_fs)
       mount_fs(packet.mount);
     else if (packet.kind == inside::ToStem::start_job)

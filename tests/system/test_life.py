@@ -194,6 +194,7 @@ class TheNextJobsInit(unittest.TestCase):
 
     def test_one_that_is_killed_is_not_missed(self):
         os.kill(self.spare(), signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: not inits(self.pool.guest_pid(1)), 5))
         done = self.pool.ssirun("--remote", "echo", "here")
         self.assertEqual((done.returncode, done.stdout), (0, b"here\n"), done)
 
