@@ -137,8 +137,8 @@ void GuestJob::take_terminal(Fd master) {
 
 void GuestJob::started() {
   started_ = true;
-  oom_kills_ = OomKills(init_);
   events_.started();
+  oom_kills_ = OomKills(init_);
   if (terminal_) terminal_->begin();
   // Not before: home connects its streams when it hears of the start.
   for (const auto& [stream, output] : outputs_) output->begin();
@@ -164,7 +164,7 @@ void GuestJob::on_control() {
   inside::FromInit packet;
   auto got = receive_with_fds(control_.get(), {reinterpret_cast<char*>(&packet), sizeof packet});
   if (!got && got.error().code == std::errc::resource_unavailable_try_again) return;
-  if (!got || got->bytes != sizeof packet) {
+  if (!got || !packet.is_whole(got->bytes)) {
     poll_.want(0);
     if (!started_) return events_.failed(ECHILD);  // its init died before it could say anything
     inside::FromInit killed{};

@@ -12,8 +12,10 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -116,6 +118,7 @@ struct StartJob {
   std::uint32_t uid, gid, group_count;
   std::uint32_t groups[max_groups];
   char hostname[65], domain[65];
+  bool operator==(const StartJob&) const = default;
 };
 
 inline constexpr std::uint32_t max_call = 256;
@@ -131,6 +134,14 @@ struct ToStem {
     StartJob start;
     LookAt look;
   };
+
+  // What its kind needs: a page that is sent and received costs more than all else of it.
+  std::size_t size() const {
+    const auto fields = kind == mount_fs ? sizeof mount : kind == start_job ? sizeof start : sizeof look;
+    return offsetof(ToStem, mount) + fields;
+  }
+  std::span<const char> bytes() const { return {reinterpret_cast<const char*>(this), size()}; }
+  bool is_whole(std::size_t got) const { return got >= sizeof kind && got >= size(); }
 };
 
 // --- home -> the job's init (its pid 1), over the control socket. Closing it kills the job.
@@ -165,10 +176,17 @@ struct FromInit {
   std::int32_t wait_status;
   std::uint64_t cpu_us, max_rss;  // of the leader and what it waited for; bytes
   std::uint8_t survivors;         // other processes of the job live on
-  std::uint16_t typed;            // exited: bytes of `typed_ahead`
-  char typed_ahead[4096];         // what was typed at the terminal and not read
   std::uint32_t fd;
   std::uint64_t offset;
+  std::uint16_t typed;     // exited: bytes of `typed_ahead`
+  char typed_ahead[4096];  // what was typed at the terminal and not read; only so much of it is sent
+
+  std::span<const char> bytes() const {
+    return {reinterpret_cast<const char*>(this), offsetof(FromInit, typed_ahead) + typed};
+  }
+  bool is_whole(std::size_t size) const {
+    return size >= offsetof(FromInit, typed_ahead) && size >= offsetof(FromInit, typed_ahead) + typed;
+  }
 };
 
 }  // namespace ssi::inside

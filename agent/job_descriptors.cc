@@ -77,20 +77,6 @@ Result<std::vector<Held>> open_descriptors(const wire::Start& start, std::vector
   return held;
 }
 
-void place_descriptors(const std::vector<Held>& held, int keep) {
-  const int above = held.empty() ? 3 : static_cast<int>(held.back().number) + 1;
-  std::vector<int> moved;  // out of the way of each other; never closed: exec does it
-  for (const auto& each : held) moved.push_back(::fcntl(each.fd.get(), F_DUPFD_CLOEXEC, above));
-  for (std::size_t i = 0; i < held.size(); ++i) ::dup2(moved[i], static_cast<int>(held[i].number));
-  std::uint32_t from = 0;
-  for (const auto& each : held) {
-    if (each.number > from) ::close_range(from, each.number - 1, 0);
-    from = each.number + 1;
-  }
-  if (static_cast<std::uint32_t>(keep) > from) ::close_range(from, static_cast<unsigned>(keep) - 1, 0);
-  ::close_range(static_cast<unsigned>(keep) + 1, ~0U, 0);
-}
-
 std::vector<Held> files_of(const wire::Start& start, std::vector<Held> held) {
   std::size_t at = 0;
   std::erase_if(held, [&](const Held&) {

@@ -20,9 +20,6 @@ struct Held {
 // Opens what the spec lists. `fds` from the third on: the ends of the pipes, in the spec's order.
 Result<std::vector<Held>> open_descriptors(const wire::Start& start, std::vector<Fd>& fds, int terminal);
 
-// Gives them their numbers; all others are closed, but `keep`, which must be above them.
-void place_descriptors(const std::vector<Held>& held, int keep);
-
 // Those that are files.
 std::vector<Held> files_of(const wire::Start& start, std::vector<Held> held);
 

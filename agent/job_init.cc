@@ -3,7 +3,9 @@
 
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/sched.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -21,9 +23,11 @@
 #include <optional>
 
 #include "agent/job_descriptors.h"
+#include "agent/job_leader.h"
 #include "agent/job_spec.h"
 #include "agent/job_terminal.h"
 #include "agent/namespace_use.h"
+#include "agent/oom_score.h"
 #include "common/fd_passing.h"
 
 namespace ssi {
@@ -53,11 +57,6 @@ Status finish_namespaces(const inside::StartJob& start) {
   return {};
 }
 
-// /dev/stdin and its kin open the pipe's inode again, which must then be the user's, as it is at home.
-void give_streams(const inside::StartJob& start, const std::vector<Fd>& fds) {
-  for (std::size_t i = 2; i < fds.size(); ++i) ::fchown(fds[i].get(), start.uid, start.gid);
-}
-
 Status drop_rights(const inside::StartJob& start, bool squash_ids) {
   const bool root = start.uid == 0;
   cap_t kept = ::cap_init();
@@ -79,60 +78,6 @@ Status drop_rights(const inside::StartJob& start, bool squash_ids) {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
     return os_error("prctl");
   return {};
-}
-
-void set_limits(const wire::Start& start) {
-  for (std::size_t i = 0; i < start.limits.size() && i < RLIMIT_NLIMITS; ++i) {
-    const rlimit limit{start.limits[i].soft, start.limits[i].hard};
-    ::setrlimit(static_cast<__rlimit_resource>(i), &limit);  // one that the guest cannot grant stays as it is
-  }
-  if (start.nice != 0) ::setpriority(PRIO_PROCESS, 0, start.nice);
-}
-
-void set_signals(const wire::Start& start) {
-  sigset_t blocked;
-  ::sigemptyset(&blocked);
-  for (int number = 1; number < NSIG; ++number) {
-    const auto bit = std::uint64_t{1} << (number - 1);
-    ::signal(number, (start.ignored & bit) ? SIG_IGN : SIG_DFL);
-    if (start.blocked & bit) ::sigaddset(&blocked, number);
-  }
-  ::sigprocmask(SIG_SETMASK, &blocked, nullptr);
-}
-
-// Becomes the program, in process group `group` (0: one of its own). Returns an errno.
-int become_leader(JobSpec& spec, const std::vector<Held>& held, const JobTerminal& terminal, pid_t group,
-                  int result) {
-  ::setpgid(0, group);
-  terminal.set_foreground(spec.start.background ? ::getsid(0)
-                                                : ::getpgrp());  // the init's group has its session's number
-  // The pipe that tells of failure closes itself at exec; all else must not reach the program.
-  const int above = held.empty() ? 3 : static_cast<int>(held.back().number) + 1;
-  const int keep = ::fcntl(result, F_DUPFD_CLOEXEC, above);
-  place_descriptors(held, keep);
-  const int error = [&] {
-    if (::chdir(spec.start.cwd.c_str()) != 0) return errno;
-    ::umask(spec.start.umask);
-    auto arguments = pointers(spec.arguments), environment = pointers(spec.environment);
-    set_limits(spec.start);
-    set_signals(spec.start);
-    ::execve(spec.start.path.c_str(), arguments.data(), environment.data());
-    return errno;
-  }();
-  (void)!::write(keep, &error, sizeof error);
-  return error;
-}
-
-// A process group that the job's leader is a member of, not the leader: as the command at home was.
-pid_t lead_group() {
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    ::close_range(0, ~0U, 0);  // nobody must wait for an end of which this process has the other one
-    ::setpgid(0, 0);
-    for (;;) ::pause();
-  }
-  if (pid > 0) ::setpgid(pid, pid);
-  return pid;
 }
 
 std::int64_t now_ms() {
@@ -168,16 +113,12 @@ class JobInit {
   }
 
  private:
-  void tell(FromInit packet) { (void)send_packet(control_.get(), packet); }
+  void tell(const FromInit& packet) { (void)send_with_fds(control_.get(), packet.bytes(), {}); }
 
   void take_exec_result() {
     int error = 0;
     const auto got = ::read(exec_result_.get(), &error, sizeof error);
     exec_result_.reset();
-    if (group_ != leader_) {  // the leader is in its group by now, which needs it no more
-      ::kill(group_, SIGKILL);
-      ::waitpid(group_, nullptr, 0);
-    }
     failed_ = got == sizeof error;
     FromInit packet{};
     packet.kind = failed_ ? FromInit::failed : FromInit::started;
@@ -193,7 +134,7 @@ class JobInit {
     packet.cpu_us = use.cpu_us;
     packet.max_rss = use.memory;
     // A home process that does not take it now does without: we must not wait for it, but see it end.
-    (void)::send(control_.get(), &packet, sizeof packet, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)send_with_fds(control_.get(), packet.bytes(), {}, MSG_DONTWAIT);
   }
 
   void take_command() {
@@ -319,7 +260,7 @@ Result<JobTerminal> open_terminal(const wire::Start& start, int control) {
     FromInit packet{};
     packet.kind = FromInit::terminal;
     const int passed = master.get();
-    (void)send_packet(control, packet, {&passed, 1});
+    (void)send_with_fds(control, packet.bytes(), {&passed, 1});
     return terminal;
   }
   return JobTerminal();
@@ -330,53 +271,99 @@ Result<JobTerminal> open_terminal(const wire::Start& start, int control) {
     FromInit packet{};
     packet.kind = FromInit::failed;
     packet.error = error;
-    (void)send_packet(fds[0].get(), packet);
+    (void)send_with_fds(fds[0].get(), packet.bytes(), {});
   }
   ::_exit(0);
 }
 
-}  // namespace
+// What does not depend on the job.
+struct Prepared {
+  Fd proc, signals;
+};
 
-void run_job_init(const inside::StartJob& request, std::vector<Fd> fds, bool squash_ids) {
-  inside::StartJob start = request;
-  start.group_count = std::min(start.group_count, inside::max_groups);
-  if (fds.size() < 2) ::_exit(1);
+Result<Prepared> prepare(const inside::StartJob& start, bool squash_ids) {
   ::signal(SIGCHLD, SIG_DFL);
-  if (const auto done = finish_namespaces(start); !done) give_up(fds, done.error().code.value());
-  Fd proc(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  give_streams(start, fds);
-  if (const auto done = drop_rights(start, squash_ids); !done) give_up(fds, done.error().code.value());
-  auto spec = JobSpec::from_memory(fds[1].get());
-  if (!spec) give_up(fds, EPROTO);
-
+  if (auto done = finish_namespaces(start); !done) return tl::make_unexpected(done.error());
+  Prepared prepared;
+  prepared.proc.reset(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (auto done = drop_rights(start, squash_ids); !done) return tl::make_unexpected(done.error());
   sigset_t watched;
   ::sigemptyset(&watched);
   for (const int number : {SIGCHLD, SIGTTIN, SIGTTOU}) ::sigaddset(&watched, number);
   ::sigprocmask(SIG_BLOCK, &watched, nullptr);
   ::setsid();
+  prepared.signals.reset(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!prepared.signals) return os_error("signalfd");
+  return prepared;
+}
+
+// What is done for the first time costs a page fault at each step: it is done while nobody waits.
+void rehearse() {
+  JobSpec nothing;
+  nothing.start.descriptors.resize(1);
+  nothing.start.limits.resize(1);
+  if (const auto memory = nothing.to_memory()) (void)JobSpec::from_memory(memory->get());
+}
+
+// In its group, which `first` made when it is not the leader's own.
+pid_t start_leader(JobLeader& leader, pid_t first) {
+  const pid_t pid = first < 0 ? first : leader.start(first);
+  if (pid > 0) ::setpgid(pid, first ? first : pid);  // as it does itself: it may not have come to that
+  if (first > 0) ::waitpid(first, nullptr, 0);
+  return pid;
+}
+
+[[noreturn]] void run_prepared(Prepared prepared, std::vector<Fd> fds) {
+  auto spec = JobSpec::from_memory(fds[1].get());
+  if (!spec) give_up(fds, EPROTO);
   auto terminal = open_terminal(spec->start, fds[0].get());
   if (!terminal) give_up(fds, terminal.error().code.value());
+  const pid_t group = spec->start.group_leader ? 0 : make_group();
   auto held = open_descriptors(spec->start, fds, terminal->slave());
   if (!held) give_up(fds, held.error().code.value());
-  Fd signals(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
   int result[2];
-  if (!signals || ::pipe2(result, O_CLOEXEC) != 0) give_up(fds, errno);
+  if (::pipe2(result, O_CLOEXEC) != 0) give_up(fds, errno);
   Fd result_read(result[0]), result_write(result[1]);
-  const pid_t led = spec->start.group_leader ? 0 : lead_group();
-  const pid_t leader = led < 0 ? led : ::fork();
-  if (leader == 0) {
-    become_leader(*spec, *held, *terminal, led, result_write.get());
-    ::_exit(127);
-  }
-  if (leader < 0) give_up(fds, errno);
+  JobLeader leader(*spec, *held, terminal->slave(), result_write.get());
+  const pid_t pid = start_leader(leader, group);
+  if (pid < 0) give_up(fds, -pid);
   result_write.reset();
   Fd control = std::move(fds[0]);
   fds.clear();  // the job's streams belong to the job alone: their ends must be seen
   auto files = files_of(spec->start, std::move(*held));
   ::close_range(0, 2, 0);
-  JobInit(std::move(control), std::move(result_read), std::move(signals), std::move(proc),
-          std::move(*terminal), std::move(files), leader, led ? led : leader)
+  JobInit(std::move(control), std::move(result_read), std::move(prepared.signals), std::move(prepared.proc),
+          std::move(*terminal), std::move(files), pid, group ? group : pid)
       .run();
+}
+
+}  // namespace
+
+pid_t clone_init() {
+  clone_args args{};
+  args.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+  args.exit_signal = SIGCHLD;
+  const auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
+  if (pid == 0) oom_score::raise_job();
+  return pid;
+}
+
+void run_job_init(const inside::StartJob& start, std::vector<Fd> fds, bool squash_ids) {
+  if (fds.size() < 2) ::_exit(1);
+  auto prepared = prepare(start, squash_ids);
+  if (!prepared) give_up(fds, prepared.error().code.value());
+  run_prepared(std::move(*prepared), std::move(fds));
+}
+
+void run_spare_init(const inside::StartJob& start, Fd stem, bool squash_ids) {
+  auto prepared = prepare(start, squash_ids);
+  rehearse();
+  if (!prepared || ::send(stem.get(), "", 1, MSG_NOSIGNAL) != 1) ::_exit(1);
+  char word;
+  auto job = receive_with_fds(stem.get(), {&word, 1});
+  if (!job || job->bytes != 1 || job->fds.size() < 2) ::_exit(0);  // nobody wants it any more
+  stem.reset();
+  run_prepared(std::move(*prepared), std::move(job->fds));
 }
 
 }  // namespace ssi

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 
-#include <fstream>
+#include <cstdlib>
 #include <string>
 
 #include "common/fd.h"
@@ -21,9 +21,10 @@ void raise_job() {
   constexpr int above = 200;
   // Its files in /proc are the guest's root's as long as it is not dumpable. No job can name it: it is in another pid namespace.
   ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-  int score = 0;
-  std::ifstream("/proc/self/oom_score_adj") >> score;
-  set(score + above);
+  char text[16] = {};  // read plainly: a stream costs a new process a millisecond of page faults
+  const Fd own(::open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC));
+  (void)!::read(own.get(), text, sizeof text - 1);
+  set(std::atoi(text) + above);
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 

@@ -1,28 +1,33 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "agent/stem.h"
 
-#include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/inside.h"
 #include "agent/job_init.h"
-#include "agent/oom_score.h"
+#include "agent/spare_init.h"
 #include "common/fd_passing.h"
 #include "common/log.h"
 
 namespace ssi {
 namespace {
+
+// After the start of a job, so that the spare init is not made when the job needs the processor most, and not for one of many.
+constexpr int spare_after_ms = 3;
 
 Status mount_at(const char* what, const std::string& where, const char* type, unsigned long flags,
                 const std::string& options) {
@@ -99,11 +104,14 @@ class Stem {
  private:
   void mount_fs(const inside::MountFs& request);
   Status mount_one(const inside::MountFs& request, Fd& fuse);
-  void start_job(const inside::StartJob& start, std::vector<Fd> fds);
+  void start_job(inside::StartJob& start, std::vector<Fd> fds);
+  bool has_come();
   static void look_at(const inside::LookAt& look, const std::vector<Fd>& fds);
 
   Fd home_;
   const bool squash_ids_;
+  SpareInit spare_;
+  std::optional<inside::StartJob> last_;  // of which there is no spare init
   std::vector<Fd> roots_;  // of the mounted file systems, to reach them when no path can be resolved any more
 };
 
@@ -127,6 +135,7 @@ Status Stem::mount_one(const inside::MountFs& request, Fd& fuse) {
 }
 
 void Stem::mount_fs(const inside::MountFs& request) {
+  spare_.drop();
   Fd fuse;
   const auto mounted = mount_one(request, fuse);
   if (!mounted) log::error("{}", mounted.error().text());
@@ -141,22 +150,36 @@ void Stem::mount_fs(const inside::MountFs& request) {
     if (const auto built = build_synthetic(inside::view_path); !built) log::error("{}", built.error().text());
 }
 
-void Stem::start_job(const inside::StartJob& start, std::vector<Fd> fds) {
-  clone_args args{};
-  args.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
-  args.exit_signal = SIGCHLD;
-  const long pid = ::syscall(SYS_clone3, &args, sizeof args);
+// /dev/stdin and its kin open the pipe's inode again, which must then be the user's, as it is at home.
+void give_streams(const inside::StartJob& start, const std::vector<Fd>& fds) {
+  for (std::size_t i = 2; i < fds.size(); ++i) ::fchown(fds[i].get(), start.uid, start.gid);
+}
+
+void Stem::start_job(inside::StartJob& start, std::vector<Fd> fds) {
+  start.group_count = std::min(start.group_count, inside::max_groups);
+  give_streams(start, fds);
+  last_ = start;
+  if (spare_.take(start, fds)) return;
+  const pid_t pid = clone_init();
   if (pid == 0) {
     home_.reset();
-    oom_score::raise_job();
+    spare_.drop();
     run_job_init(start, std::move(fds), squash_ids_);
   }
   if (pid < 0 && !fds.empty()) {
     inside::FromInit packet{};
     packet.kind = inside::FromInit::failed;
     packet.error = errno;
-    send_packet(fds[0].get(), packet);
+    (void)send_with_fds(fds[0].get(), packet.bytes(), {});
   }
+}
+
+// Waits for the home process, or makes the next job's init.
+bool Stem::has_come() {
+  pollfd home{home_.get(), POLLIN, 0};
+  if (!last_ || ::poll(&home, 1, spare_after_ms) != 0) return true;
+  spare_.make(*std::exchange(last_, std::nullopt), squash_ids_, home_);
+  return false;
 }
 
 void Stem::look_at(const inside::LookAt& look, const std::vector<Fd>& fds) {
@@ -178,8 +201,9 @@ int Stem::run() {
   }
   inside::ToStem packet;
   for (;;) {
+    if (!has_come()) continue;
     auto got = receive_with_fds(home_.get(), {reinterpret_cast<char*>(&packet), sizeof packet});
-    if (!got || got->bytes != sizeof packet) break;
+    if (!got || !packet.is_whole(got->bytes)) break;
     if (packet.kind == inside::ToStem::mount_fs)
       mount_fs(packet.mount);
     else if (packet.kind == inside::ToStem::start_job)

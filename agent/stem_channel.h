@@ -43,8 +43,7 @@ class StemChannel {
       const auto& [packet, fds] = queue_.front();
       std::vector<int> passed;
       for (const auto& fd : fds) passed.push_back(fd.get());
-      const std::span<const char> bytes{reinterpret_cast<const char*>(&packet), sizeof packet};
-      const auto sent = send_with_fds(socket_.get(), bytes, passed, MSG_DONTWAIT);
+      const auto sent = send_with_fds(socket_.get(), packet.bytes(), passed, MSG_DONTWAIT);
       if (!sent && sent.error().code == std::errc::resource_unavailable_try_again) break;
       queue_.pop_front();  // a dead stem shows as the end of its answers
     }

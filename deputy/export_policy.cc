@@ -5,6 +5,9 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
@@ -16,12 +19,6 @@ namespace ssi {
 namespace {
 
 constexpr int max_links = 40;  // as in the kernel
-
-std::string canonical(const std::string& path) {
-  std::error_code error;
-  const auto plain = std::filesystem::weakly_canonical(path, error);
-  return error ? path : plain.string();
-}
 
 std::string joined(const std::string& dir, const std::string& name) {
   return dir == "/" ? "/" + name : dir + "/" + name;
@@ -68,6 +65,7 @@ void ExportPolicy::refresh() {
   ways_.clear();
   way_paths_.clear();
   way_names_.clear();
+  canonical_.clear();
   auto rules = defaults_;
   append(rules, rules_);
   std::ranges::stable_sort(rules, std::greater(), &ExportRule::kept);
@@ -76,6 +74,20 @@ void ExportPolicy::refresh() {
   if (trees_.look(std::move(trees), ids_) || std::exchange(too_much_, true)) return;
   log::warning("more than {} files are hidden or read-only: those that lie deepest are known by name only",
                KeptTrees::most);
+}
+
+// As std::filesystem::weakly_canonical, of what has no "." or ".." in it. Most rules name something in one of a few directories, or
+// below one that is not there.
+const std::string& ExportPolicy::canonical(const std::string& path) {
+  if (const auto known = canonical_.find(path); known != canonical_.end()) return known->second;
+  char plain[PATH_MAX];
+  const auto slash = path.rfind('/');
+  std::string found = path;
+  if (::realpath(path.c_str(), plain))
+    found = plain;
+  else if (errno == ENOENT && path.size() > 1 && slash != std::string::npos)
+    found = joined(canonical(slash == 0 ? "/" : path.substr(0, slash)), path.substr(slash + 1));
+  return canonical_.emplace(path, std::move(found)).first->second;
 }
 
 void ExportPolicy::add(const ExportRule& rule, std::vector<KeptTrees::Tree>& trees) {

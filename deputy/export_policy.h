@@ -64,6 +64,7 @@ class ExportPolicy {
   void add(const ExportRule& rule, std::vector<KeptTrees::Tree>& trees);
   void learn(const std::string& path, Kept kept, std::vector<KeptTrees::Tree>& trees);
   void add_ways(std::string dir);
+  const std::string& canonical(const std::string& path);
   template <class IsDir>
   Kept match(std::string_view name, const IsDir& is_dir) const;
 
@@ -76,6 +77,7 @@ class ExportPolicy {
   KeptTrees::Ids ids_, former_;
   std::unordered_map<FileId, std::string, FileIdHash> ways_;  // directories above what is protected
   std::unordered_set<std::string> way_paths_, way_names_;
+  std::unordered_map<std::string, std::string> canonical_;  // as the last refresh found it
   mutable std::unordered_set<std::string> logged_;
   bool too_much_ = false;
 };

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 
 #include "common/allow_table.h"
-#include "shim/raw_syscall.h"
+#include "common/raw_syscall.h"
 #include "shim/text.h"
 
 enum { PATH_SIZE = 1024 };

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "shim/allow.h"
-#include "shim/raw_syscall.h"
+#include "common/raw_syscall.h"
 #include "shim/text.h"
 
 extern char** environ __attribute__((weak));

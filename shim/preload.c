@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 #include "shim/divert.h"
-#include "shim/raw_syscall.h"
+#include "common/raw_syscall.h"
 
 #define EXPORT __attribute__((visibility("default")))
 

@@ -235,6 +235,18 @@ def is_zombie(pid):
         return True
 
 
+def inits(guest):
+    """The first processes of pid namespaces inside a guest: those of its jobs, and the one that waits for the next job."""
+    inside = subprocess.run(["pgrep", "--ns", str(guest), "--nslist", "net"], capture_output=True, text=True).stdout.split()
+    def is_first(pid):
+        try:
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return False
+        return int(pid) != guest and re.search(r"^NSpid:.*\t1$", status, re.M) and not is_zombie(pid)
+    return [int(pid) for pid in inside if is_first(pid)]
+
+
 def describe(pid):
     try:
         return f"{pid} {pathlib.Path(f'/proc/{pid}/cmdline').read_bytes().replace(bytes(1), b' ').decode(errors='replace')}"

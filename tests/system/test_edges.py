@@ -11,7 +11,7 @@ import subprocess
 import time
 import unittest
 
-from pool import Pool, SSIRUN, is_zombie, wait_until
+from pool import Pool, SSIRUN, inits, is_zombie, wait_until
 
 GROUPS = pathlib.Path("/sys/fs/cgroup/memory")
 OUT = b"out of descriptors"
@@ -264,13 +264,15 @@ class Memory(unittest.TestCase):
     def test_the_kernel_does_not_choose_the_agent(self):
         """Although each process of the job is smaller."""
         pool.ssirun("--remote", "true")
-        of_guest = subprocess.run(["pgrep", "--ns", str(pool.guest_pid(1)), "--nslist", "net"], capture_output=True, text=True).stdout.split()
+        self.assertTrue(wait_until(lambda: inits(pool.guest_pid(1)), 5))
+        inside = subprocess.run(["pgrep", "--ns", str(pool.guest_pid(1)), "--nslist", "net"], capture_output=True, text=True).stdout.split()
+        of_guest = [pid for pid in inside if int(pid) not in inits(pool.guest_pid(1))]
         self.assertEqual(len(of_guest), 4, "parent, reporter, home, stem")
         group = GROUPS / f"ssi-test-{os.getpid()}"
         group.mkdir()
         self.addCleanup(lambda: self.assertTrue(wait_until(lambda: self.is_removed(group), 5)))
         (group / "memory.limit_in_bytes").write_text(str(32 << 20))
-        for pid in of_guest:
+        for pid in inside:  # the next job's init too
             (group / "cgroup.procs").write_text(pid)
         eats = "i=0; while [ $i -lt 100 ]; do (x=$(head -c 1000000 /dev/zero | tr '\\0' x); exec 1>&- 2>&-; read y <fifo) & i=$((i + 1)); done; wait"
         os.mkfifo(pool.work / "fifo")

@@ -292,6 +292,18 @@ class Signals(JobCase):
 
 
 class Surroundings(JobCase):
+    def test_its_process_group(self):
+        """It leads one when the command does at home, or else is the only member of one."""
+        what = """import os
+group = os.getpgrp()
+print(group == os.getpid(), os.killpg(group, 0))
+os.setpgid(0, 0)
+print(os.getpgrp() == os.getpid())"""
+        for leads in (False, True):
+            options = {"process_group": 0} if leads else {}
+            done = self.same("python3", "-c", what, **options)
+            self.assertEqual(done.stdout.split()[0], str(leads).encode())
+
     def test_ids_groups_umask_cwd_limits_environment(self):
         odd = pool.work / "a dir\nwith 'odd' \x01 name"
         odd.mkdir(exist_ok=True)

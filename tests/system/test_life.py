@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from pool import Pool, SSIRUN, is_zombie, wait_until
+from pool import Pool, SSIRUN, inits, is_zombie, wait_until
 
 # A leader with all that is hard to kill: a child that ignores signals, one in a session of its own, an orphan, a stopped one, and
 # one that always has a request to home under way.
@@ -56,7 +56,7 @@ class Job:
 
     def leader(self):
         """The one whose parent is not of the job."""
-        ours = self.inside()
+        ours = wait_until(self.inside, 5)  # none at all in the moment of an exec
         parent = lambda pid: int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
         return min(pid for pid in ours if parent(pid) not in ours)
 
@@ -161,6 +161,54 @@ class LifeAndDeath(unittest.TestCase):
 
     def jobs(self):
         return json.loads(self.pool.ssi("ps", "--json").stdout)["jobs"]
+
+
+class TheNextJobsInit(unittest.TestCase):
+    """A guest keeps one ready for each home: its namespaces are made, its mounts done."""
+
+    def setUp(self):
+        self.pool = Pool(1).__enter__()
+        self.addCleanup(self.pool.__exit__, None)
+
+    def spare(self):
+        self.assertEqual(self.pool.ssirun("--remote", "true").returncode, 0)
+        self.assertTrue(wait_until(lambda: len(inits(self.pool.guest_pid(1))) == 1, 5))
+        return inits(self.pool.guest_pid(1))[0]
+
+    def test_the_next_job_has_it_and_it_is_no_job(self):
+        spare = self.spare()
+        self.assertEqual(json.loads(self.pool.ssi("ps", "--json").stdout)["jobs"], [])
+        time.sleep(0.1)  # it must be ready, too
+        job = Job(self.pool, "sh", "-c", ": >ready; exec sleep 1000")
+        self.addCleanup(job.caller.stderr.close)
+        self.addCleanup(job.caller.wait)
+        self.addCleanup(job.caller.kill)
+        self.assertTrue(wait_until((self.pool.work / "ready").exists, 10))
+        parent = int(pathlib.Path(f"/proc/{job.leader()}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        self.assertEqual(parent, spare)
+
+    def test_it_ends_with_the_session(self):
+        self.spare()
+        self.assertTrue(self.pool.end_deputy())
+        self.assertTrue(wait_until(lambda: not inits(self.pool.guest_pid(1)), 5), inits(self.pool.guest_pid(1)))
+
+    def test_one_that_is_killed_is_not_missed(self):
+        os.kill(self.spare(), signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: not inits(self.pool.guest_pid(1)), 5))
+        done = self.pool.ssirun("--remote", "echo", "here")
+        self.assertEqual((done.returncode, done.stdout), (0, b"here\n"), done)
+
+    def test_it_does_not_know_what_is_mounted_later(self):
+        self.spare()
+        other = self.pool.work / "other"
+        other.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "none", other], check=True)
+        try:
+            (other / "inside").write_text("there")
+            self.assertEqual(self.pool.ssirun("--remote", "cat", "other/inside").stdout, b"there")
+        finally:
+            self.pool.end_deputy()
+            subprocess.run(["umount", other], check=True)
 
 
 if __name__ == "__main__":

@@ -79,8 +79,9 @@ class Shim(unittest.TestCase):
 
     @not_sanitized("they link libgcc and libm into every program")
     def test_ssirun_needs_libc_only(self):
+        """And not even that where there is a static one."""
         needed = subprocess.check_output(["readelf", "-d", BUILD / "shim/ssirun"], text=True)
-        self.assertEqual([line.split("[")[1] for line in needed.splitlines() if "NEEDED" in line], ["libc.so.6]"])
+        self.assertIn([line.split("[")[1] for line in needed.splitlines() if "NEEDED" in line], ([], ["libc.so.6]"]))
 
     def test_bash_and_dash(self):
         for shell in ("bash", "dash"):

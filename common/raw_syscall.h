@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* System calls without libc: no errno, no cancellation, no symbol that a preloaded library could have
  * replaced. A negative result is -errno. Only calls that all architectures have (the …at family). */
-#ifndef SSI_SHIM_RAW_SYSCALL_H
-#define SSI_SHIM_RAW_SYSCALL_H
+#ifndef SSI_COMMON_RAW_SYSCALL_H
+#define SSI_COMMON_RAW_SYSCALL_H
 
 #include <sys/syscall.h>
 
@@ -31,7 +31,7 @@ static inline long raw6(long number, long a, long b, long c, long d, long e, lon
   return x0;
 }
 #else
-#error "the shim knows x86-64 and aarch64"
+#error "ssi knows x86-64 and aarch64"
 #endif
 
 static inline long raw4(long number, long a, long b, long c, long d) {
