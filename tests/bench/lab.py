@@ -88,6 +88,9 @@ class Cgroup:
             with contextlib.suppress(ProcessLookupError):
                 (self.dir / "cgroup.procs").write_text(str(pid))
 
+    def leave(self, pid):
+        (self.top / "cgroup.procs").write_text(str(pid))
+
     def limit(self, share):
         """So many processors, and much weight: what else runs on this machine is not to be measured."""
         (self.dir / "cpu.cfs_period_us").write_text(str(PERIOD_US))
@@ -110,16 +113,16 @@ class Lab(Pool):
         leave_the_machine()
         super().__init__(guests)
         self.round_trip_ms = round_trip_ms
-        self.closing = contextlib.ExitStack()
+        self.closing, self.peers = contextlib.ExitStack(), contextlib.ExitStack()
         self.guest_pids = {number: [] for number in range(1, guests + 1)}  # processes of peers there
         self.daemons = []  # of peers at home
         self.errors = tempfile.TemporaryFile()
         self.cpu, self.quota = None, None
+        self.made = set()  # of materials.py, in the work folder
 
     def __enter__(self):
         super().__enter__()
         try:
-            self.closing.callback(lambda home=self: home.end_deputy())
             self.lay_cable(build_cable())
             self.cpu = Cgroup("cpuacct", "home")
             self.closing.callback(self.cpu.close)
@@ -132,10 +135,13 @@ class Lab(Pool):
         return self
 
     def __exit__(self, kind, *rest):
-        try:
-            self.closing.close()
-        finally:
-            super().__exit__(kind, *rest)
+        if kind and not issubclass(kind, Exception):
+            kind = None  # interrupted: nobody asks for the logs
+        with self.closing:  # the cable last: what is still to be said goes through it
+            try:
+                self.peers.close()
+            finally:
+                super().__exit__(kind, *rest)
 
     def bridge_index(self):
         return None  # /sys shows the machine's devices; ours go with their namespaces
@@ -143,11 +149,11 @@ class Lab(Pool):
     def all_up(self):
         return all(guest["state"] == "up" for guest in self.status().values())
 
-    def start(self, command, **options):
+    def start(self, command, stack=None, **options):
         """A process that is ended with the lab."""
         options.setdefault("stdin", subprocess.DEVNULL)
         process = subprocess.Popen([str(word) for word in command], **options)
-        self.closing.callback(end, process)
+        (stack or self.closing).callback(end, process)
         return process
 
     def lay_cable(self, cable):
