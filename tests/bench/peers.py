@@ -63,7 +63,7 @@ def at_home(lab, command):
 
 def succeeds(command, env=None, cwd=None):
     return not subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env, cwd=cwd,
-                              timeout=60).returncode
+                              timeout=120).returncode
 
 
 class Ssh:
@@ -129,7 +129,7 @@ class Distcc:
         self.lab = lab
         hosts = " ".join(f"{lab.guest_address(number)}:{DISTCC_PORT}/{JOBS},lzo" for number in range(1, lab.guests + 1))
         (lab.dir / "distcc").mkdir(mode=0o700)
-        self.env = plain_environment(lab, DISTCC_HOSTS=hosts, DISTCC_DIR=str(lab.dir / "distcc"), DISTCC_FALLBACK="0")
+        self.env = plain_environment(lab, DISTCC_HOSTS=hosts, DISTCC_DIR=str(lab.dir / "distcc"), DISTCC_FALLBACK="0", DISTCC_BACKOFF_PERIOD="0")
         for number in range(1, lab.guests + 1):
             in_guest(lab, number, 'exec "$@"', "/usr/bin/distccd", "--daemon", "--no-detach", "--user", "nobody", "--allow-private",
                      "--allow", lab.home_address(), "--listen", lab.guest_address(number), "--port", DISTCC_PORT, "--jobs", JOBS,
@@ -145,14 +145,15 @@ class Icecc:
 
     def __init__(self, lab):
         self.lab, self.env = lab, plain_environment(lab, ICECC_TEST_REMOTEBUILD="0")
-        subprocess.run(["sh", "-c", "mkdir -p /run/icecc && mount -t tmpfs -o mode=755 none /run/icecc"], check=True)
+        # Its socket has one path only; and its daemons give up root, so that what they keep cannot be below our folder.
+        private = "mkdir -p /run/icecc && mount -t tmpfs -o mode=777 none /run/icecc"
+        subprocess.run(["sh", "-c", private], check=True)
         scheduler = at_home(lab, ["/usr/sbin/icecc-scheduler", "-n", "ssi-bench", "-p", str(ICECC_SCHEDULER_PORT)])
         lab.cpu.leave(scheduler.pid)  # nor is ssi's scheduler counted
-        daemon = ["/usr/sbin/iceccd", "-n", "ssi-bench", "-s", f"{lab.home_address()}:{ICECC_SCHEDULER_PORT}", "-u", "icecc"]
-        at_home(lab, [*daemon, "-N", "home", "-m", "0", "-b", str(lab.dir / "icecc-home")])
+        daemon = ["/usr/sbin/iceccd", "-n", "ssi-bench", "-s", f"{lab.home_address()}:{ICECC_SCHEDULER_PORT}", "-u", "icecc", "-b", "/run/icecc/base"]
+        at_home(lab, [*daemon, "-N", "home", "-m", "0"])
         for number in range(1, lab.guests + 1):
-            in_guest(lab, number, 'mkdir -p /run/icecc && mount -t tmpfs none /run/icecc && exec "$@"',
-                     *daemon, "-N", f"guest{number}", "-m", JOBS, "-b", lab.dir / f"icecc-{number}")
+            in_guest(lab, number, private + ' && exec "$@"', *daemon, "-N", f"guest{number}", "-m", JOBS)
         time.sleep(3)  # until the scheduler knows all of them
         warm_up(self)
 
@@ -161,15 +162,16 @@ class Icecc:
 
 
 def warm_up(peer):
-    """A compile in each guest, so that nothing is measured that only a first one does."""
+    """Some compiles, so that nothing is measured that only a first one does: icecc packs its compiler, and unpacks it in the guests."""
     directory = peer.lab.dir / "warm-up"
     directory.mkdir(exist_ok=True)
     (directory / "unit.cc").write_text("#include <vector>\nint size(std::vector<int>& v) { return int(v.size()); }\n")
     command = shlex.join([*peer.prefix(), "g++", "-c", "unit.cc"])
-    script = f"for n in 1 2 3 4 5 6 7 8; do {command} -o $n.o & all=\"$all $!\"; done; for one in $all; do wait $one || exit; done"
+    script = f"for n in 1 2 3 4; do {command} -o $n.o || exit; done"
     # Again, for a peer whose daemons have not all begun.
     if not wait_until(lambda: succeeds(["sh", "-c", script], peer.env, directory), 30):
-        raise Failed(f"what it says at home: {(peer.lab.dir / 'peer-home.log').read_text(errors='replace')[-500:]}")
+        done = subprocess.run(["sh", "-c", script], cwd=directory, env=peer.env, capture_output=True, timeout=120, text=True)
+        raise Failed(done.stderr.strip()[-500:])
 
 
 KINDS = {"ssh": Ssh, "sshfs": Sshfs, "distcc": Distcc, "icecc": Icecc}
