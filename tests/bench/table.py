@@ -24,7 +24,7 @@ class Row:
     samples: dict  # column -> Samples, or text that says why there are none
 
     def cell(self, column):
-        samples, local = self.samples.get(column), self.samples["local"]
+        samples, local = self.samples.get(column), self.samples.get("local")
         if not isinstance(samples, list) or not samples:
             return samples if isinstance(samples, str) else None
         median = {field: statistics.median(getattr(sample, field) for sample in samples) for field in ("seconds", "cpu", "bytes", "packets")}
