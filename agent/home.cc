@@ -14,6 +14,8 @@
 #include <memory>
 #include <set>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "agent/guest_job.h"
 #include "agent/home_link.h"
@@ -98,6 +100,7 @@ class HomeProcess {
 
   std::map<std::string, wire::Mount> mounted_;  // by path: asked for or done
   std::deque<wire::Mount> mounting_;            // in the order asked
+  std::vector<wire::Foreseen> foreseen_;        // while something is being mounted
   struct Waiting {
     JobSpec spec;
     std::string user;
@@ -172,6 +175,10 @@ void HomeProcess::frame(const Session::Incoming& frame) {
     return view_.when_told([this, mounts = std::move(mounts->mounts)] { mount_new(mounts); });
   }
   if (auto* changed = std::get_if<wire::Invalidate>(&*message)) return view_.invalidate(*changed);
+  if (auto* foreseen = std::get_if<wire::Foreseen>(&*message)) {
+    foreseen_.push_back(std::move(*foreseen));
+    return run_waiting();
+  }
   if (auto* part = std::get_if<wire::SpecPart>(&*message)) return take(*part, frame.body);
   if (std::holds_alternative<wire::Data>(*message) || std::holds_alternative<wire::End>(*message) ||
       std::holds_alternative<wire::Signal>(*message)) {
@@ -210,7 +217,7 @@ void HomeProcess::hello(const wire::Hello& hello, std::uint32_t id) {
   epoch_ = ticket->epoch;
   hello_ = hello;
   hello_id_ = id;
-  view_.belongs_to(hello.uid);
+  view_.belongs_to(hello.uid, hello.gid);
   if (options_.squash_ids) view_.squash({hello.uid, hello.gid});
   inside::ToParent wish{inside::ToParent::want_stem, 0, {}, 0, 0, hello.uid, hello.gid};
   if (::getrandom(wish.session, sizeof wish.session, 0) != sizeof wish.session) return session_.fail(id, EAGAIN);
@@ -279,8 +286,10 @@ void HomeProcess::mount_done() {
   run_waiting();
 }
 
-// In this order: forget what is not true any more, mount what is new, start jobs.
+// In this order: forget what is not true any more, mount what is new, learn what jobs will ask for, start jobs.
 void HomeProcess::run_waiting() {
+  if (mounting_.empty())
+    for (const auto& foreseen : std::exchange(foreseen_, {})) view_.foresee(foreseen);
   while (!waiting_.empty() && waiting_.front().coherent && mounting_.empty()) {
     const auto next = std::move(waiting_.front());
     waiting_.pop_front();

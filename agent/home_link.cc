@@ -5,7 +5,7 @@
 
 namespace ssi {
 namespace {
-constexpr std::size_t batch = 256;  // nodes of one Forget; decoders take at most 1024
+constexpr std::size_t batch = 256;  // nodes of one Forget, names of one Found; decoders take at most 1024
 }
 
 void HomeLink::lose(int error) {
@@ -24,6 +24,19 @@ void HomeLink::used(std::uint64_t job, bool asked, std::uint64_t waited_ns) {
 FileUse HomeLink::use_of(std::uint64_t job) const {
   const auto found = uses_.find(job);
   return found == uses_.end() ? FileUse{} : found->second;
+}
+
+void HomeLink::found(std::uint64_t job, wire::Name name) {
+  if (job == 0) return;
+  auto& names = found_[job];
+  names.push_back(std::move(name));
+  if (names.size() >= batch) tell_found(job);
+}
+
+void HomeLink::tell_found(std::uint64_t job) {
+  const auto found = found_.find(job);
+  if (found == found_.end() || found->second.empty()) return;
+  if (session_) session_->post(wire::Found{job, std::exchange(found->second, {})});
 }
 
 void HomeLink::give_back(const wire::Forgotten& node) {

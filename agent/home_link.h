@@ -66,7 +66,11 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   // Whether a request of this user is not of the session's own: home's root has jobs that become others, whose groups
   // home's user database need not know.
   bool is_another(std::uint32_t uid) const { return owner_ && *owner_ == 0 && uid != 0; }
-  void belongs_to(std::uint32_t uid) { owner_ = uid; }
+  void belongs_to(std::uint32_t uid, std::uint32_t gid) {
+    owner_ = uid;
+    group_ = gid;
+  }
+  wire::Caller owner() const { return {.uid = owner_.value_or(0), .gid = group_}; }
 
   const Tasks& tasks() const { return tasks_; }
   void watch(Tasks tasks) { tasks_ = std::move(tasks); }
@@ -81,7 +85,14 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   // A request of the job's (0: of nobody that is known) was answered, by home after so long, or by us.
   void used(std::uint64_t job, bool asked, std::uint64_t waited_ns);
   FileUse use_of(std::uint64_t job) const;
-  void forget_use(std::uint64_t job) { uses_.erase(job); }
+  void forget_use(std::uint64_t job) {
+    uses_.erase(job);
+    found_.erase(job);
+  }
+
+  // A job asked for a name that we knew: home hears of it, in batches, the last by tell_found().
+  void found(std::uint64_t job, wire::Name name);
+  void tell_found(std::uint64_t job);
 
   void give_back(const wire::Forgotten& node);
   void give_back(const std::optional<wire::Forgotten>& node) {
@@ -98,11 +109,13 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   int error_ = 0;
   std::optional<Ids> squashed_;
   std::optional<std::uint32_t> owner_;
+  std::uint32_t group_ = 0;
   Tasks tasks_;
   std::function<void(std::function<void()>)> tell_;
   std::uint64_t handles_ = 0, waits_ = 0;
   std::vector<wire::Forgotten> forgotten_;
-  std::unordered_map<std::uint64_t, FileUse> uses_;  // by job
+  std::unordered_map<std::uint64_t, FileUse> uses_;                  // by job
+  std::unordered_map<std::uint64_t, std::vector<wire::Name>> found_;  // the same
 };
 
 }  // namespace ssi

@@ -24,8 +24,13 @@ const wire::Attr* Leases::attr(std::uint64_t node) const {
   return found == told_.end() ? nullptr : &found->second.attr;
 }
 
-void Leases::read_at_home(std::uint64_t node) {
-  if (const auto found = told_.find(node); found != told_.end()) found->second.was_read = true;
+void Leases::read_at_home(std::uint64_t node, std::int64_t now) {
+  constexpr std::int64_t day = 24 * 3'600'000'000'000;
+  const auto found = told_.find(node);
+  if (found == told_.end()) return;
+  const auto& attr = found->second.attr;
+  const bool stays = attr.atime > attr.mtime && attr.atime > attr.ctime && now - attr.atime < day;
+  if (!stays) found->second.was_read = true;
 }
 
 bool Leases::knows_access_time(std::uint64_t node) const {

@@ -22,8 +22,9 @@ class Leases {
   // Null: it must be asked for.
   const wire::Attr* attr(std::uint64_t node) const;
 
-  // Of a file that is being read at home, which moves its time of access, that time is not known.
-  void read_at_home(std::uint64_t node);
+  // Of a file that is read at home at `now` (ns since the epoch) the time of access is not known any more, unless mount(8)'s
+  // "relatime" leaves it as it is.
+  void read_at_home(std::uint64_t node, std::int64_t now);
   bool knows_access_time(std::uint64_t node) const;
 
   // Tells one lease of a node from a later one: content that was read under this one is good as long as it is the same. 0: none.

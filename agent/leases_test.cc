@@ -56,11 +56,28 @@ TEST_CASE("the time of access of a file that is read at home is home's to say") 
   CHECK_FALSE(leases.knows_access_time(5));
   leases.told(5, attr_of(7));
   CHECK(leases.knows_access_time(5));
-  leases.read_at_home(5);
+  leases.read_at_home(5, 0);
   CHECK_FALSE(leases.knows_access_time(5));
   CHECK(leases.attr(5));
   leases.told(5, attr_of(7));
   CHECK(leases.knows_access_time(5));
+}
+
+TEST_CASE("a time of access that is newer than the file, and of today, stays as it is") {
+  constexpr std::int64_t hour = 3'600'000'000'000;
+  Leases leases;
+  auto attr = attr_of(7);
+  attr.mtime = attr.ctime = 100 * hour;
+  attr.atime = 101 * hour;
+  leases.told(5, attr);
+  leases.read_at_home(5, 102 * hour);
+  CHECK(leases.knows_access_time(5));
+  leases.read_at_home(5, 126 * hour);
+  CHECK_FALSE(leases.knows_access_time(5));
+  attr.ctime = attr.atime;
+  leases.told(6, attr);
+  leases.read_at_home(6, 102 * hour);
+  CHECK_FALSE(leases.knows_access_time(6));
 }
 
 TEST_CASE("where a link leads is known for as long as the link is") {

@@ -34,6 +34,10 @@ constexpr unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUS
                             FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_DONT_MASK |
                             FUSE_CAP_CACHE_SYMLINKS;  // a link never changes: another target is another node
 
+std::int64_t wall_clock() {
+  return std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Superblock>> Superblock::open(std::shared_ptr<HomeLink> home, std::uint32_t fs,
@@ -246,7 +250,7 @@ fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry&
 }
 
 void Superblock::locked(const RequestPtr& request, fuse_ino_t ino, const wire::Locked& now) {
-  const auto clock = std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
+  const auto clock = wall_clock();
   if (!request->get()) return;  // its task is dying
   wire::Invalidate stale;
   if (!now.stale.nodes.empty() || !now.stale.names.empty()) stale = forget_cached(now.stale);
@@ -358,18 +362,45 @@ wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {
   return ours;
 }
 
-// Opened, read and closed in one go, as the one who reads the others would.
+// Opened, read and closed in one go.
+void Superblock::fetch_whole(std::uint64_t node, const wire::Caller& caller, std::uint64_t offset, std::uint32_t size,
+                             ReadAhead::Done done) {
+  const auto handle = home_->new_handle(false);
+  home_->opened({node, handle, O_RDONLY, caller});
+  fetcher(node, handle)(offset, size, std::move(done));
+  home_->release(handle);
+}
+
+// As the one who reads the others would.
 SmallFiles::Source Superblock::small_files_at_home(const wire::Caller& caller) {
   return {[this](std::uint64_t node) {
             const auto* attr = leases_.attr(node);
             return attr && S_ISREG(attr->mode) ? SmallFiles::Leased{leases_.number(node), attr->size} : SmallFiles::Leased{};
           },
           [this, caller](std::uint64_t node, std::uint64_t size, SmallFiles::Done done) {
-            const auto handle = home_->new_handle(false);
-            home_->opened({node, handle, O_RDONLY, caller});
-            fetcher(node, handle)(0, static_cast<std::uint32_t>(size), std::move(done));
-            home_->release(handle);
+            fetch_whole(node, caller, 0, static_cast<std::uint32_t>(size), std::move(done));
           }};
+}
+
+bool Superblock::foresee(const wire::ForeseenName& name) {
+  if (!refs_.knows(name.parent)) return false;
+  if (name.entry.node == 0)
+    drop_held(listings_.add(name.parent, name.name, 0));
+  else
+    learn(name.parent, name.name, name.entry);
+  return true;
+}
+
+bool Superblock::foresee(const wire::ForeseenRange& range) {
+  if (!refs_.knows(range.node)) return false;
+  if (!foreseen_)
+    foreseen_ = std::make_shared<ForeseenContent>(ForeseenContent::Source{
+        [this](std::uint64_t node) { return home_->session() ? leases_.number(node) : 0; },
+        [this](std::uint64_t node, std::uint64_t offset, std::uint32_t size, ForeseenContent::Done done) {
+          fetch_whole(node, home_->owner(), offset, size, std::move(done));
+        }});
+  foreseen_->expect(range.node, range.offset, range.size);
+  return true;
 }
 
 void Superblock::note_order(std::uint64_t directory, bool from_start, const wire::DirPage& page) {
@@ -389,6 +420,7 @@ bool Superblock::find(const RequestPtr& request, fuse_ino_t parent, const char* 
   if (!has_acls_) return false;  // home judges who may search the directory
   const auto directory = node(parent);
   const auto known = listings_.find(directory, name);
+  if (known) home_->found(request->caller().job, {directory, name});
   if (known == 0) {
     describe_none(parent);
     fuse_entry_param none{};
@@ -456,6 +488,7 @@ void Superblock::forget_all_of(const wire::Forgotten& node) {
   contents_.forget(node.node);
   leases_.gone(node.node);
   small_files_.forget(node.node);
+  if (foreseen_) foreseen_->forget(node.node);
   with_locks_.erase(node.node);
   specials_.forget(node.node);
   const auto names = listings_.forget(node.node);
@@ -493,7 +526,7 @@ ReadAhead::Fetch Superblock::fetcher(std::uint64_t node, std::uint64_t handle) {
   return [weak = weak_from_this(), node, handle](std::uint64_t offset, std::uint32_t size, ReadAhead::Done done) {
     const auto self = weak.lock();
     if (!self || !self->home_->session()) return done(EIO, {});
-    self->leases_.read_at_home(node);
+    self->leases_.read_at_home(node, wall_clock());
     self->home_->session()->call<wire::Read>(
         {handle, offset, size}, {}, [weak, done = std::move(done)](Result<wire::Content> reply, std::string_view bytes) {
           if (!weak.lock()) return;
@@ -516,10 +549,11 @@ void Superblock::read(const RequestPtr& request, std::uint64_t node, std::uint64
   const auto reads = reads_.find(handle);
   if (reads == reads_.end()) return fetcher(node, handle)(offset, size, std::move(done));
   const auto* lease = leases_.attr(node);
+  const auto plain = [fetch = fetcher(node, handle), offset, size, done](int error, std::string_view bytes) {
+    error ? fetch(offset, size, done) : done(0, bytes);
+  };
+  if (foreseen_ && lease && opens_itself(node) && foreseen_->read(node, offset, size, plain)) return;
   if (lease && offset == 0 && size >= lease->size && lease->size <= SmallFiles::largest && opens_itself(node)) {
-    const auto plain = [fetch = fetcher(node, handle), size, done](int error, std::string_view bytes) {
-      error ? fetch(0, size, done) : done(0, bytes);
-    };
     if (small_files_.read(refs_.parent_of(node), node, small_files_at_home(request->caller()), plain)) return;
   }
   const auto kept = reads->second;

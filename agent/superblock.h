@@ -18,6 +18,7 @@
 
 #include "agent/content_stamps.h"
 #include "agent/dir_handle.h"
+#include "agent/foreseen_content.h"
 #include "agent/fuse.h"
 #include "agent/home_link.h"
 #include "agent/late_errors.h"
@@ -52,6 +53,10 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void catch_up() {
     if (poll_) drain();
   }
+
+  // What a job is expected to ask for: false when it is not of this file system.
+  bool foresee(const wire::ForeseenName& name);
+  bool foresee(const wire::ForeseenRange& range);
 
   // What the kernel is to be told is out of date. forget_cached() drops what we hold ourselves and returns
   // the part of `changed` that this superblock may have; tell_kernel() may BLOCK for as long as the kernel
@@ -224,6 +229,8 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void drop_untaken(DirHandle& directory);
   ReadAhead::Fetch fetcher(std::uint64_t node, std::uint64_t handle);
   SmallFiles::Source small_files_at_home(const wire::Caller& caller);
+  void fetch_whole(std::uint64_t node, const wire::Caller& caller, std::uint64_t offset, std::uint32_t size,
+                   ReadAhead::Done done);
   void note_order(std::uint64_t directory, bool from_start, const wire::DirPage& page);
   void list(std::uint64_t directory, std::int64_t offset, const wire::Caller& caller);
   void learn(std::uint64_t directory, const wire::DirPage& page);
@@ -276,6 +283,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   std::unordered_map<std::uint64_t, std::shared_ptr<DirHandle>> directories_;
   std::unordered_map<std::uint64_t, std::shared_ptr<ReadAhead>> reads_;  // by handle
   SmallFiles small_files_;
+  std::shared_ptr<ForeseenContent> foreseen_;
   struct Given {
     std::uint64_t when, node, parent;
   };

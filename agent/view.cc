@@ -30,8 +30,17 @@ void View::squash(const Ids& ids) {
   home_->squash(ids);
 }
 
-void View::belongs_to(std::uint32_t uid) {
-  home_->belongs_to(uid);
+void View::belongs_to(std::uint32_t uid, std::uint32_t gid) {
+  home_->belongs_to(uid, gid);
+}
+
+void View::foresee(const wire::Foreseen& foreseen) {
+  const auto any = [this](const auto& what) {
+    return std::any_of(superblocks_.begin(), superblocks_.end(), [&](const auto& each) { return each->foresee(what); });
+  };
+  for (const auto& name : foreseen.names)
+    if (!any(name) && name.entry.node != 0) home_->give_back(wire::Forgotten{name.entry.node, 1});
+  for (const auto& range : foreseen.ranges) any(range);
 }
 
 void View::watch(Tasks tasks) {
@@ -50,6 +59,7 @@ void View::tell_use(std::uint64_t job, wire::Exited& how) const {
   how.asked = use.asked;
   how.known = use.known;
   how.waited_us = use.waited_ns / 1000;
+  home_->tell_found(job);
 }
 
 void View::forget_use(std::uint64_t job) {

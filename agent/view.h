@@ -34,8 +34,11 @@ class View {
   // This guest has these ids and no others: all files are shown as theirs. Before the first add().
   void squash(const Ids& ids);
 
-  // The user at home. Before the first add().
-  void belongs_to(std::uint32_t uid);
+  // The user at home, and his group. Before the first add().
+  void belongs_to(std::uint32_t uid, std::uint32_t gid);
+
+  // What a job is expected to ask for. When all that home has is added.
+  void foresee(const wire::Foreseen& foreseen);
 
   // With these a job that needs a FIFO or a socket of home's is found out. Before the first add().
   void watch(Tasks tasks);
@@ -45,7 +48,7 @@ class View {
   // at home; "/" gets the guest's own /proc, /sys and /dev as empty directories to mount upon.
   Status add(std::uint32_t fs, std::uint64_t root_node, const std::string& path, Fd fuse);
 
-  // What a job's file requests have cost by now, into the fields for it.
+  // A job ends: what its file requests have cost, into the fields for it; and home hears what it has asked for.
   void tell_use(std::uint64_t job, wire::Exited& how) const;
   void forget_use(std::uint64_t job);
 

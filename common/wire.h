@@ -927,6 +927,13 @@ struct Foreseen {
   SSI_FIELDS(names, ranges)
 };
 
+// agent -> deputy, before Exited: names that a job asked for and the agent knew from a List.
+struct Found {
+  std::uint64_t job = 0;
+  std::vector<Name> names;
+  SSI_FIELDS(job, names)
+};
+
 struct Space {  // as statvfs(3)
   std::uint64_t bsize = 0, frsize = 0, blocks = 0, bfree = 0, bavail = 0, files = 0, ffree = 0, namemax = 0;
   SSI_FIELDS(bsize, frsize, blocks, bfree, bavail, files, ffree, namemax)
@@ -1062,7 +1069,7 @@ using Frame = std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, En
                            Symlink, Link, Unlink, Rmdir, Rename, Open, Create, Read, Write, Flush, Release,
                            Fsync, Readdir, Statfs, Setxattr, Getxattr, Listxattr, Removexattr, Access,
                            Fallocate, Seek, CopyRange, Gone, Resize, Consumed, Stopped, ModesChanged,
-                           NeedsHome, Foreground, Adopt, GetLock, SetLock, Flock, CancelLock, Remark, Resume, Over, Grace, Opened, List, Foreseen>;
+                           NeedsHome, Foreground, Adopt, GetLock, SetLock, Flock, CancelLock, Remark, Resume, Over, Grace, Opened, List, Foreseen, Found>;
 
 // The kind of a struct: its index in `Frame`.
 template <class T>

@@ -214,6 +214,7 @@ void FileService::note_if_stale(std::uint64_t number, Seen& seen, wire::Invalida
   }
   sizes_.erase(number);
   contents_.erase(number);
+  sent_.erase(number);
   // A node that the guest has forgotten needs no word; one that is gone from home does.
   if (nodes_.find(number)) stale.nodes.push_back(number);
 }
@@ -418,6 +419,7 @@ void FileService::dropped(std::uint64_t number) {
   listed_.erase(number);
   watch_.drop(number);
   contents_.erase(number);
+  sent_.erase(number);
   written_.erase(number);
   sizes_.erase(number);
 }

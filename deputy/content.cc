@@ -75,6 +75,7 @@ void FileService::serve(Id id, const wire::Read& m, std::string_view) {
   if (!file || !file->fd) return session_.fail(id, !file ? EBADF : file->error ? told(file->error) : EISDIR);
   if (m.size > wire::max_body) return session_.fail(id, EINVAL);
   contents_.insert(file->node);
+  note_read(*file, m.offset, m.size);
   if (file->description) return read_description(id, m, file);
   auto bytes = std::make_shared<std::string>(m.size, '\0');
   iovec part{bytes->data(), bytes->size()};

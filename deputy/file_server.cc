@@ -76,7 +76,7 @@ bool FileService::handle(const Session::Incoming& frame) {
                 wire::Create, wire::Read, wire::Write, wire::Flush, wire::Release, wire::Fsync, wire::Readdir,
                 wire::Statfs, wire::Setxattr, wire::Getxattr, wire::Listxattr, wire::Removexattr,
                 wire::Access, wire::Fallocate, wire::Seek, wire::CopyRange, wire::GetLock, wire::SetLock,
-                wire::Flock, wire::CancelLock, wire::Adopt, wire::Opened, wire::List>();
+                wire::Flock, wire::CancelLock, wire::Adopt, wire::Opened, wire::List, wire::Found>();
   if (frame.kind >= table.take.size() || !table.take[frame.kind]) return false;
   table.take[frame.kind](*this, frame);
   return true;
@@ -117,6 +117,15 @@ std::uint64_t FileServer::bytes_written() const {
 }
 void FileServer::offer(std::uint64_t token, const std::shared_ptr<Description>& description) {
   service_->offer(token, description);
+}
+void FileServer::record(std::uint64_t job) {
+  service_->record(job);
+}
+Profile FileServer::recorded(std::uint64_t job) {
+  return service_->recorded(job);
+}
+void FileServer::foresee(const Profile& profile) {
+  service_->foresee(profile);
 }
 void FileServer::idle() {
   service_->idle();

@@ -11,6 +11,7 @@
 #include "deputy/description.h"
 #include "deputy/effects.h"
 #include "deputy/export_policy.h"
+#include "deputy/profile.h"
 
 namespace ssi {
 
@@ -55,6 +56,12 @@ class FileServer {
   void offer(std::uint64_t token, const std::shared_ptr<Description>& description);
 
   const void* session() const { return service_.get(); }  // tells it from others
+
+  // What a job looks up and reads is written down from now on, until it is asked for. What its guest knows by itself is not seen.
+  void record(std::uint64_t job);
+  Profile recorded(std::uint64_t job);
+  // The guest is told of these files, as far as it does not know them. Before a job starts.
+  void foresee(const Profile& profile);
 
   void idle();  // no job runs: closes what is not open there, so that home can unmount its disks
 

@@ -30,6 +30,7 @@
 #include "deputy/home_mounts.h"
 #include "deputy/locks.h"
 #include "deputy/nodes.h"
+#include "deputy/profile.h"
 #include "deputy/watch.h"
 
 namespace ssi {
@@ -66,6 +67,9 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::uint64_t changes() const { return changes_; }
   std::uint64_t bytes_written() const { return bytes_written_; }
   void idle();
+  void record(std::uint64_t job) { recorded_.try_emplace(job); }
+  Profile recorded(std::uint64_t job);
+  void foresee(const Profile& profile);
   void offer(std::uint64_t token, const std::shared_ptr<Description>& description);
 
  private:
@@ -132,6 +136,14 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void serve(const wire::CancelLock& m);
   bool is_wal_index(const OpenFile& file);
   std::function<void(int)> locked(Id id, std::uint64_t handle, bool unlocks);
+
+  // --- what a job is expected to ask for (foreseen.cc)
+  void serve(const wire::Found& m);
+  void note_lookup(std::uint64_t job, const Node& dir, const std::string& name);
+  void note_read(const OpenFile& file, std::uint64_t offset, std::uint64_t size);
+  using NodesByPath = std::unordered_map<std::string, std::uint64_t>;
+  std::optional<std::uint64_t> foresee_path(const std::string& path, NodesByPath& known, wire::Foreseen& message);
+  std::optional<std::uint64_t> foresee_name(std::uint64_t parent, const std::string& name, wire::Foreseen& message);
 
   // --- what they share (file_service.cc)
   // A guest's job has not used up its own descriptors when the deputy has: EMFILE would be a lie.
@@ -274,6 +286,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::vector<std::uint64_t> opened_by_lease_;       // since the last sweep
   std::vector<std::uint64_t> to_sweep_;              // files that are still to be looked at in this second
   std::size_t swept_at_once_ = 0;
+  std::unordered_map<std::uint64_t, Profile> recorded_;  // by job
+  std::unordered_set<std::uint64_t> sent_;           // nodes whose content was sent, and is still true
   std::unordered_set<std::uint64_t> listed_;         // directories of which the guest may believe that it knows all names
   std::unordered_set<std::uint64_t> unheard_;        // that somebody linked while no job ran
   std::unordered_set<std::uint64_t> written_;  // nodes that it has changed itself since the last news

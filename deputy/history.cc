@@ -63,20 +63,23 @@ void History::load() {
   writing_ = read->get_future();
   auto past = std::make_shared<HistoryDatabase::Past>();
   auto needs = std::make_shared<std::vector<HomeNeed>>();
+  auto profiles = std::make_shared<std::vector<KnownProfile>>();
   auto status = std::make_shared<Status>();
   loop_.queue_work(
-      [file = file_, past, needs, status, read] {
+      [file = file_, past, needs, profiles, status, read] {
         *status = file->open();
         if (*status) {
           if (auto found = file->database->past(jobs_learned)) *past = std::move(*found);
           if (auto found = file->database->needs()) *needs = std::move(*found);
+          if (auto found = file->database->profiles()) *profiles = std::move(*found);
         }
         read->set_value();
       },
-      [this, past, needs, status, alive = alive_] {
+      [this, past, needs, profiles, status, alive = alive_] {
         if (!*alive) return;
         for (const auto& [key, run] : *past) predictions_.remember(key, run);
         for (auto& need : *needs) needs_.remember(std::move(need));
+        for (const auto& known : *profiles) profiles_.add(known.key, Profile::of_text(known.text));
         done(*status);
       });
 }
@@ -97,6 +100,13 @@ void History::ended(std::uint64_t row, const std::string& key, bool at_home, Job
 void History::needs_home(HomeNeed need) {
   append({0, std::nullopt, std::nullopt, need});
   needs_.remember(std::move(need));
+  write();
+}
+
+void History::learned(const std::string& key, const Profile& profile) {
+  if (!profiles_.add(key, profile)) return;
+  const auto now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  append({0, std::nullopt, std::nullopt, std::nullopt, KnownProfile{key, profiles_.of(key)->text(), now}});
   write();
 }
 

@@ -16,6 +16,7 @@
 #include "deputy/history_database.h"
 #include "deputy/home_needs.h"
 #include "deputy/predictions.h"
+#include "deputy/profile.h"
 
 namespace ssi {
 
@@ -33,6 +34,10 @@ class History {
   std::optional<std::string> home_need(const std::string& key, double now) const {
     return needs_.of(key, now);
   }
+
+  // What a command is expected to ask for; null: nothing is known.
+  std::shared_ptr<const Profile> profile(const std::string& key) const { return profiles_.of(key); }
+  void learned(const std::string& key, const Profile& profile);
 
   std::optional<Prediction> prediction(const std::string& key) const { return predictions_.of(key); }
 
@@ -56,6 +61,7 @@ class History {
   std::shared_ptr<File> file_;
   Predictions predictions_;
   HomeNeeds needs_;
+  Profiles profiles_;
   std::vector<HistoryChange> pending_;
   std::shared_future<void> writing_;  // valid: a thread has the file
   bool failed_ = false;  // the last write

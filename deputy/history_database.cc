@@ -51,6 +51,9 @@ COMMIT;
 constexpr const char* make_needs = R"(
 CREATE TABLE IF NOT EXISTS needs (key TEXT PRIMARY KEY, what TEXT NOT NULL, seen REAL NOT NULL);
 DELETE FROM needs WHERE seen < unixepoch('now', '-1 day');
+CREATE TABLE IF NOT EXISTS profiles (key TEXT PRIMARY KEY, paths BLOB NOT NULL, seen REAL NOT NULL);
+DELETE FROM profiles WHERE seen < unixepoch('now', '-30 days');
+DELETE FROM profiles WHERE key NOT IN (SELECT key FROM profiles ORDER BY seen DESC LIMIT 200);
 )";
 
 class Statement {
@@ -132,6 +135,11 @@ bool write_need(sqlite3* database, const HomeNeed& need) {
   return statement.bind(need.key).bind(need.what).bind(need.seen).done();
 }
 
+bool write_profile(sqlite3* database, const KnownProfile& profile) {
+  Statement statement(database, "INSERT OR REPLACE INTO profiles (key, paths, seen) VALUES (?1, ?2, ?3)");
+  return statement.bind(profile.key).bind(profile.text).bind(profile.seen).done();
+}
+
 }  // namespace
 
 void HistoryDatabase::Close::operator()(sqlite3* database) const {
@@ -195,7 +203,8 @@ Status HistoryDatabase::write(const std::vector<HistoryChange>& changes) {
   for (const auto& change : changes) {
     const bool written = (!change.began || insert_row(database_.get(), change.row, *change.began)) &&
                          (!change.ended || complete_row(database_.get(), change.row, *change.ended)) &&
-                         (!change.need || write_need(database_.get(), *change.need));
+                         (!change.need || write_need(database_.get(), *change.need)) &&
+                         (!change.profile || write_profile(database_.get(), *change.profile));
     if (!written) {
       const auto why = error();
       (void)run("ROLLBACK");
@@ -222,6 +231,13 @@ Result<HistoryDatabase::Past> HistoryDatabase::past(std::size_t limit) {
     past.emplace_back(statement.text(0), PastRun{statement.integer(1) != 0, statement.real(2),
                                                  static_cast<std::uint64_t>(statement.integer(3))});
   return past;
+}
+
+Result<std::vector<KnownProfile>> HistoryDatabase::profiles() {
+  Statement statement(database_.get(), "SELECT key, paths, seen FROM profiles ORDER BY seen");
+  std::vector<KnownProfile> profiles;
+  while (statement.row()) profiles.push_back({statement.text(0), statement.text(1), statement.real(2)});
+  return profiles;
 }
 
 Result<std::vector<HomeNeed>> HistoryDatabase::needs() {

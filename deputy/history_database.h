@@ -34,11 +34,19 @@ struct JobEnded {             // what is not known is not there
   std::optional<double> work;  // of a run that teaches: PastRun::work
 };
 
+// What a command is expected to ask for.
+struct KnownProfile {
+  std::string key;   // of the command
+  std::string text;  // Profile::text()
+  double seen = 0;   // seconds since the epoch
+};
+
 struct HistoryChange {
   std::uint64_t row = 0;  // the caller's number; rises
   std::optional<JobBegan> began;
   std::optional<JobEnded> ended;
   std::optional<HomeNeed> need{};  // of no row
+  std::optional<KnownProfile> profile{};
 };
 
 class HistoryDatabase {
@@ -58,6 +66,7 @@ class HistoryDatabase {
   // What teaches, oldest first; of the newest `limit` jobs.
   using Past = std::vector<std::pair<std::string, PastRun>>;  // key, run
   Result<Past> past(std::size_t limit);
+  Result<std::vector<KnownProfile>> profiles();  // the one used last comes last
   Result<std::vector<HomeNeed>> needs();
 
  private:

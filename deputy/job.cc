@@ -263,6 +263,8 @@ void Job::start() {
   stored_before_ = guest_->files().bytes_written();
   guest_->attach(place_.job, grace_ms_, events());
   guest_->validate();
+  guest_->files().record(place_.job);
+  if (const auto profile = record_->profile()) guest_->files().foresee(*profile);
   deputy_.effects().begin(place_.job, {.bytes = undo_bytes_}, guest_->files().session());
   files_ = PassedFiles(request_.descriptors, descriptors_);
   files_.offer(guest_->files());
@@ -422,6 +424,7 @@ void Job::exited(const wire::Exited& how) {
   state_ = State::settling;
   stopping_.stop();
   exited_ = how;
+  record_->asked_for(guest_->files().recorded(place_.job));
   streams_->keep_no_more();
   stop_watch_.reset();
   // Before the caller hears of the end: who reads next finds what the job has left.

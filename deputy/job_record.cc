@@ -39,8 +39,16 @@ void JobRecord::identify(const RunRequest& request, std::string user, std::strin
   const auto executable = executable_of(request);
   job_.key = command_key(executable, job_.shape);
   exact_key_ = command_key(executable, request.cwd + '\0' + request.arguments);
+  arguments_ = request.argv();
+  cwd_ = request.cwd;
   prediction_ = history_.prediction(job_.key);
   if (prediction_) job_.predicted = prediction_->work;
+}
+
+void JobRecord::asked_for(const Profile& profile) {
+  if (profile.empty()) return;
+  const NamedFiles named(arguments_, cwd_);
+  history_.learned(job_.key, profile.without([&](const std::string& path) { return named.has(path); }));
 }
 
 void JobRecord::under(const Rule& rule) {

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/config.h"
 #include "common/wire.h"
@@ -21,6 +23,10 @@ class JobRecord {
   void identify(const RunRequest& request, std::string user, std::string home);
   void under(const Rule& rule);
   const std::optional<Prediction>& prediction() const { return prediction_; }
+
+  // What it is expected to ask for; null: nothing is known. And what it has asked for, of which its arguments' files are left out.
+  std::shared_ptr<const Profile> profile() const { return history_.profile(job_.key); }
+  void asked_for(const Profile& profile);
 
   // Why the job is not worth a guest; "": it is, or nobody knows. `home_speed` as in wire::Report, 0: not known.
   std::string too_short(double min_seconds, double home_speed) const;
@@ -45,6 +51,8 @@ class JobRecord {
   History& history_;
   JobBegan job_;
   std::string exact_key_;  // of these very arguments in this directory
+  std::vector<std::string> arguments_;
+  std::string cwd_;
   std::optional<Prediction> prediction_;
   double speed_ = 0;  // of the guest
   std::uint64_t row_ = 0;

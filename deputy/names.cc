@@ -26,6 +26,7 @@ Answer<wire::Entry> FileService::serve(const wire::Lookup& m) {
   const auto dir = hold_dir(m.parent, m.name);
   if (!dir) return fails(dir.error());
   if (dir->node->barred) return fails(ENOENT);
+  note_lookup(m.caller.job, *dir->node, m.name);
   Fd fd;
   const auto rights = callers_.rights(m.caller);
   const int error = with_room(nodes_, [&] {

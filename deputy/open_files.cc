@@ -344,7 +344,8 @@ Answer<wire::DirPage> FileService::serve(const wire::List& m) {
   bool all = listen(*dir->node) != Watch::Heard::no;
   if (all && m.offset == 0) listed_.insert(m.node);
   auto page = read_page(*dir->node, file, m.offset, true, all);
-  if (page) page->end = page->end && all && listed_.contains(m.node);
+  if (!all) listed_.erase(m.node);  // nor is it whole with the pages that follow
+  if (page) page->end = page->end && listed_.contains(m.node);
   return page;
 }
 

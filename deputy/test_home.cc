@@ -80,6 +80,12 @@ TestHome::~TestHome() {
 }
 
 void TestHome::hear(const Session::Incoming& frame) {
+  if (frame.kind == wire::kind_of<wire::Foreseen>()) {
+    const auto more = wire::unpack<wire::Foreseen>(frame.meta);
+    REQUIRE(more);
+    foreseen_.names.insert(foreseen_.names.end(), more->names.begin(), more->names.end());
+    foreseen_.ranges.insert(foreseen_.ranges.end(), more->ranges.begin(), more->ranges.end());
+  }
   if (frame.kind != wire::kind_of<wire::Invalidate>()) return;
   const auto heard = wire::unpack<wire::Invalidate>(frame.meta);
   REQUIRE(heard);

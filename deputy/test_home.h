@@ -89,6 +89,11 @@ class TestHome {
 
   // What the guest was told to forget of its own accord, since the last call. Waits a little for it.
   wire::Invalidate told();
+  // What it was told ahead, since the last call.
+  wire::Foreseen foreseen() {
+    ask(wire::Statfs{root_});
+    return std::exchange(foreseen_, {});
+  }
   Effects& effects() { return effects_; }
   ExportPolicy& policy() { return *policy_; }
 
@@ -105,6 +110,7 @@ class TestHome {
   std::unique_ptr<FileServer> server_;
   std::string body_;
   wire::Invalidate told_;
+  wire::Foreseen foreseen_;
   std::uint64_t root_ = 0, last_handle_ = 0;
 };
 

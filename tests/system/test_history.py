@@ -14,7 +14,7 @@ from pool import Pool, SSIRUN, is_zombie, wait_until
 # Burns a processor in a child of the job's leader until its stdin ends.
 BURN = ["sh", "-c", "(while :; do :; done) & read line; kill $!; exit 3"]
 KEYS = {"id", "user", "home", "guest", "command", "cpu", "memory", "seconds"}
-MORE = KEYS | {"status", "reason", "started", "bytes_in", "bytes_out"}
+MORE = KEYS | {"status", "reason", "started", "bytes_in", "bytes_out", "round_trips", "cache_hits", "file_wait"}
 
 
 def jobs(home, *words):
