@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <cstdint>
 #include <optional>
 
 #include "common/user_namespace.h"
@@ -19,5 +20,8 @@ struct statvfs to_statvfs(const wire::Space& space);
 
 // The `fields` and values of a Setattr, from FUSE's FUSE_SET_ATTR_* bits and its struct stat.
 void set_fields(wire::Setattr& request, const struct stat& attr, int to_set);
+
+// Now, as attributes have it: ns since the epoch.
+std::int64_t wall_clock();
 
 }  // namespace ssi

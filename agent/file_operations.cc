@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <memory>
 #include <string>
 
+#include "agent/attributes.h"
 #include "agent/inside.h"
 #include "agent/operations.h"
 #include "agent/superblock.h"
@@ -20,10 +20,6 @@ constexpr std::size_t max_copy = 64 << 20;
 
 // The kernel's own mark of an open for execve(2) (__FMODE_EXEC), which open(2) does not have.
 constexpr int kernel_exec = 040;
-
-std::int64_t now() {
-  return std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 // What the kernel is told of a file that was opened with these flags.
 fuse_file_info opening(Superblock& superblock, const fuse_file_info& info) {
@@ -44,7 +40,7 @@ void note_writer(Superblock& superblock, std::uint64_t node, const fuse_file_inf
 
 void open_by_lease(Superblock& superblock, const RequestPtr& request, std::uint64_t node, const fuse_file_info& opened) {
   auto reply = opened;
-  reply.keep_cache = superblock.contents().keep(node, *superblock.leases().attr(node), now());
+  reply.keep_cache = superblock.contents().keep(node, *superblock.leases().attr(node), wall_clock());
   superblock.home().opened({node, opened.fh, opened.flags, request->caller()});
   superblock.reads_ahead(opened.fh);
   if (!request->answer(fuse_reply_open, &reply)) superblock.gave_up(opened.fh);
@@ -64,7 +60,7 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
                  [&superblock, request, node, opened](const wire::Attr& attr, std::string_view) {
                    if (opened.flags & kernel_exec) superblock.will_run(*request, node, attr);
                    auto reply = opened;
-                   reply.keep_cache = superblock.contents().keep(node, attr, now()) && !attr.brief;
+                   reply.keep_cache = superblock.contents().keep(node, attr, wall_clock()) && !attr.brief;
                    const auto task = request->task();
                    if (!opened.direct_io) superblock.reads_ahead(opened.fh);
                    if (!request->answer(fuse_reply_open, &reply)) return superblock.gave_up(opened.fh);

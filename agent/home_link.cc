@@ -18,7 +18,7 @@ void HomeLink::used(std::uint64_t job, bool asked, std::uint64_t waited_ns) {
   if (job == 0) return;
   auto& use = uses_[job];
   ++(asked ? use.asked : use.known);
-  if (asked) use.waited_ns += waited_ns;
+  use.waited_ns += waited_ns;
 }
 
 FileUse HomeLink::use_of(std::uint64_t job) const {

@@ -41,7 +41,7 @@ struct Tasks {
 // What the file requests of a job have cost.
 struct FileUse {
   std::uint64_t asked = 0, known = 0;  // that home answered, and that we did
-  std::uint64_t waited_ns = 0;         // for the former, all tasks together
+  std::uint64_t waited_ns = 0;         // all tasks together
 };
 
 class HomeLink : public std::enable_shared_from_this<HomeLink> {
@@ -82,7 +82,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   // A number for a request that waits at home, never used before.
   std::uint64_t new_wait() { return ++waits_; }
 
-  // A request of the job's (0: of nobody that is known) was answered, by home after so long, or by us.
+  // A request of the job's (0: of nobody that is known) was answered, by home or by us, after it had waited for so long.
   void used(std::uint64_t job, bool asked, std::uint64_t waited_ns);
   FileUse use_of(std::uint64_t job) const;
   void forget_use(std::uint64_t job) {

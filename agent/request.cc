@@ -24,14 +24,14 @@ fuse_req_t Request::take() {
   superblock_->waiting_.erase(this);
   superblock_->interrupted_.erase(this);
   on_signal_ = nullptr;
-  superblock_->home().used(caller_.job, asked_home_, uv_hrtime() - began_);
+  superblock_->home().used(caller_.job, asked_home_, waits_ ? uv_hrtime() - began_ : 0);
   superblock_.reset();
   return std::exchange(request_, nullptr);
 }
 
 void Request::wait() {
   if (!request_) return;
-  asked_home_ = true;
+  waits_ = true;
   const auto interrupt = [](fuse_req_t, void* self) { static_cast<Request*>(self)->interrupt(); };
   // Not left to fuse_req_interrupt_func: it would touch the request's lock after our answer had freed it.
   if (fuse_req_interrupted(request_)) return interrupt(request_, this);

@@ -30,8 +30,9 @@ class Request {
   }
   void error(int error) { answer(fuse_reply_err, error); }
 
-  // While it waits for home: lets the superblock watch the asking task, so that it can be killed. May answer at once.
+  // While it waits: lets the superblock watch the asking task, so that it can be killed. May answer at once.
   void wait();
+  void asks_home() { asked_home_ = true; }  // for the count
 
   // `f` is called at the first signal that its task gets, also when that came already. The answer stays due.
   void when_interrupted(std::function<void()> f);
@@ -51,7 +52,7 @@ class Request {
   std::uint32_t umask_;
   pid_t task_;
   std::uint64_t began_;  // ns
-  bool asked_home_ = false;
+  bool waits_ = false, asked_home_ = false;
   std::function<void()> on_signal_;
 };
 

@@ -95,6 +95,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
               std::string_view body = {}) {
     request->wait();
     if (!request->get()) return;  // its task is dying
+    request->asks_home();
     home_->session()->call<M>(
         message, body,
         [weak = weak_from_this(), request, then = std::move(then), otherwise = std::move(otherwise),

@@ -8,7 +8,7 @@ import unittest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PARTS = ("shim", "agent", "scheduler", "deputy", "cli")
 PURE = ("scheduler/placement", "scheduler/registry", "common/rules", "common/wire", "common/ticket", "deputy/home_mounts", "deputy/command_key",
-        "deputy/predictions")
+        "deputy/predictions", "deputy/profile", "agent/leases", "agent/listings", "agent/read_ahead", "agent/small_files", "agent/foreseen_content")
 OUTSIDE = re.compile(r'#include [<"](uv\.h|zmq|fuse|common/(loop|session|control_socket))')
 
 
