@@ -71,7 +71,7 @@ bool at_end(int fd, std::uint64_t position) {
 }  // namespace
 
 void FileService::serve(Id id, const wire::Read& m, std::string_view) {
-  const auto file = handles_.find(m.handle);
+  const auto file = find_open(m.handle);
   if (!file || !file->fd) return session_.fail(id, !file ? EBADF : file->error ? told(file->error) : EISDIR);
   if (m.size > wire::max_body) return session_.fail(id, EINVAL);
   contents_.insert(file->node);
@@ -203,7 +203,7 @@ void FileService::serve(Id id, const wire::Flush& m, std::string_view) {
 }
 
 void FileService::serve(Id id, const wire::Fsync& m, std::string_view) {
-  const auto file = handles_.find(m.handle);
+  const auto file = find_open(m.handle);
   if (!file || !file->fd) return session_.fail(id, EBADF);
   auto error = std::make_shared<int>(0);
   OpenFile::in_order(
@@ -227,7 +227,7 @@ void FileService::serve(Id id, const wire::Fallocate& m, std::string_view) {
 }
 
 Answer<wire::Offset> FileService::serve(const wire::Seek& m) {
-  const auto file = handles_.find(m.handle);
+  const auto file = find_open(m.handle);
   if (!file || !file->fd) return fails(EBADF);
   if (m.whence != SEEK_DATA && m.whence != SEEK_HOLE) return fails(EINVAL);
   const auto offset = ::lseek(file->fd.get(), m.offset, m.whence);  // reads and writes all name their offset
@@ -240,7 +240,7 @@ void FileService::serve(Id id, const wire::CopyRange& m, std::string_view) {
     std::shared_ptr<OpenFile> from, to;
     std::uint32_t copied = 0;
   };
-  auto job = std::make_shared<Job>(Job{handles_.find(m.from), handles_.find(m.to)});
+  auto job = std::make_shared<Job>(Job{find_open(m.from), handles_.find(m.to)});
   if (!job->from || !job->from->fd) return session_.fail(id, EBADF);
   change_open_file(
       id, Change::Kind::copy_range, m.to,

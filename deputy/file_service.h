@@ -103,8 +103,9 @@ class FileService : public std::enable_shared_from_this<FileService> {
 
   // --- open files (open_files.cc, content.cc)
   void serve(Id id, const wire::Open& m, std::string_view);
-  Answer<wire::Attr> open(const wire::Open& m, bool by_lease = false);
+  Answer<wire::Attr> open(const wire::Open& m);
   void serve(const wire::Opened& m);
+  std::shared_ptr<OpenFile> find_open(std::uint64_t handle);  // which may have been opened by the guest only
   Answer<wire::Entry> serve(const wire::Create& m);
   Answer<wire::Entry> create_nameless(const wire::Create& m);
   bool looks_again(Node& dir, int fd);

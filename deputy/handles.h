@@ -21,7 +21,8 @@ namespace ssi {
 // Shared with the thread pool: the descriptor lives until the last request on it has ended, released or not.
 struct OpenFile {
   Fd fd;          // none: a directory that shows nothing
-  int error = 0;  // why there is none: the guest opened it by itself, and home did not
+  bool unopened = false;  // so far only by the guest, see FileService::find_open()
+  int error = 0;          // what home had against that then
   std::uint64_t node = 0;
   std::shared_ptr<Description> description;  // that it stands for: what is read and written goes there
   bool writable = false;

@@ -16,7 +16,7 @@ bool FileService::is_wal_index(const OpenFile& file) {
 }
 
 Answer<wire::LockRange> FileService::serve(const wire::GetLock& m) {
-  const auto file = handles_.find(m.handle);
+  const auto file = find_open(m.handle);
   if (!file || !file->fd) return fails(EBADF);
   return locks_->get({file, m.handle, m.owner, is_wal_index(*file)}, m.range);
 }
@@ -42,14 +42,14 @@ std::function<void(int)> FileService::locked(Id id, std::uint64_t handle, bool u
 }
 
 void FileService::serve(Id id, const wire::SetLock& m, std::string_view) {
-  const auto file = handles_.find(m.handle);
+  const auto file = find_open(m.handle);
   if (!file || !file->fd) return session_.fail(id, EBADF);
   locks_->set({file, m.handle, m.owner, is_wal_index(*file)}, m.range, m.wait,
               locked(id, m.handle, m.range.type == F_UNLCK));
 }
 
 void FileService::serve(Id id, const wire::Flock& m, std::string_view) {
-  const auto file = handles_.find(m.handle);
+  const auto file = find_open(m.handle);
   if (!file || !file->fd) return session_.fail(id, EBADF);
   if (m.operation != LOCK_SH && m.operation != LOCK_EX && m.operation != LOCK_UN)
     return session_.fail(id, EINVAL);

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "deputy/acl.h"
 #include "deputy/file_service.h"
 
@@ -52,14 +54,47 @@ void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, R
   if (S_ISREG(node.id.type)) contents_.insert(node.number);
 }
 
-// By its lease, so its name was right when the guest opened it. What home has against it shows at the first use.
+// By its lease, so its name was right when the guest opened it. The node stays, whatever happens to its name; most files are never
+// asked for, since the guest has their content, so they are opened at their first use. What home has against it shows then.
 void FileService::serve(const wire::Opened& m) {
-  const auto opened = open({m.node, m.handle, m.flags, m.caller}, true);
-  if (opened) opened_by_lease_.push_back(m.node);
-  if (opened || m.handle == 0 || handles_.find(m.handle)) return;
-  auto failed = std::make_shared<OpenFile>();
-  failed->error = opened.error();
-  handles_.add(m.handle, std::move(failed));
+  if (m.handle == 0 || handles_.find(m.handle)) return;
+  const auto held = hold(m.node);
+  const bool can = held && (S_ISREG(held->node->id.type) || S_ISDIR(held->node->id.type));
+  auto file = std::make_shared<OpenFile>();
+  if (can) {
+    file->node = m.node;
+    file->rights = callers_.rights(m.caller);
+    file->job = m.caller.job;
+    file->session = weak_from_this();
+    file->unopened = true;
+    nodes_.opened(*held->node);
+    watch_.keep(m.node, true);
+    opened_by_lease_.push_back(m.node);
+    opened_lately(*held->node);
+    if (S_ISREG(held->node->id.type)) contents_.insert(m.node);
+  } else {
+    file->error = held ? ENXIO : held.error();
+  }
+  handles_.add(m.handle, std::move(file));
+}
+
+std::shared_ptr<OpenFile> FileService::find_open(std::uint64_t handle) {
+  auto file = handles_.find(handle);
+  if (!file || !std::exchange(file->unopened, false)) return file;
+  const auto held = hold(file->node);
+  if (!held) {
+    file->error = held.error();
+    return file;
+  }
+  if (held->node->barred) return file;
+  const int directory = S_ISDIR(held->node->id.type) ? O_DIRECTORY : 0;
+  file->error = with_room(nodes_, [&] {
+    return act_as(file->rights, [&] {
+      file->fd.reset(::open(ProcPath(held->fd()).c_str(), O_RDONLY | directory | our_flags));
+      return file->fd.get();
+    });
+  });
+  return file;
 }
 
 // What this guest itself has open for writing is its kernel's business, which asks for the file before it judges.
@@ -100,7 +135,7 @@ void FileService::serve(Id id, const wire::Open& m, std::string_view) {
 }
 
 // Runs on the loop, so that a request that is pipelined behind it finds the handle; but for O_TRUNC, for which a guest waits.
-Answer<wire::Attr> FileService::open(const wire::Open& m, bool by_lease) {
+Answer<wire::Attr> FileService::open(const wire::Open& m) {
   const auto held = hold(m.node);
   if (!held) return fails(held.error());
   if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);
@@ -110,10 +145,10 @@ Answer<wire::Attr> FileService::open(const wire::Open& m, bool by_lease) {
   // The guest came by a name that it should not believe in any more: it looks again, and with O_CREAT makes a
   // new file. (Who has it open may open it again, by /proc/self/fd.) But the kernel looks again only once, and what is
   // replaced all the time may have lost its name by then as well: at home, too, such a file can be opened.
-  struct statx status {};
+  struct statx status;
   const auto now = std::chrono::steady_clock::now();
   const bool tries_again = node.looked_up > said_stale_ && now - said_stale_ < another_try;
-  if (!by_lease && node.opens == 0 && S_ISREG(node.id.type) && !tries_again && look_at(held->fd(), status) == 0 &&
+  if (node.opens == 0 && S_ISREG(node.id.type) && !tries_again && look_at(held->fd(), status) == 0 &&
       status.stx_nlink == 0) {
     said_stale_ = now;
     return fails(ESTALE);
@@ -145,9 +180,8 @@ Answer<wire::Attr> FileService::open(const wire::Open& m, bool by_lease) {
   if (error) return fails(error);
   // Nothing that is believed: the guest's kernel does not hear of it.
   constexpr std::uint32_t itself = 2;
-  const auto heard = by_lease ? Watch::Heard::before : listen(node, itself);
-  if (!by_lease)
-    if (const int failed = look_at(fd ? fd.get() : held->fd(), status)) return fails(failed);
+  const auto heard = listen(node, itself);
+  if (const int failed = look_at(fd ? fd.get() : held->fd(), status)) return fails(failed);
   auto attr = attr_of(status);
   attr.brief = heard == Watch::Heard::no;
   if (m.flags & O_TRUNC) changed_by_guest({&node});
@@ -251,7 +285,7 @@ void FileService::offer(std::uint64_t token, const std::shared_ptr<Description>&
 
 // Once, and only by a handle of the same file.
 Answer<wire::None> FileService::serve(const wire::Adopt& m) {
-  const auto file = handles_.find(m.handle);
+  const auto file = find_open(m.handle);
   const auto offer = offered_.find(m.token);
   if (!file || !file->fd) return fails(EBADF);
   if (offer == offered_.end()) return fails(EPERM);
@@ -282,7 +316,7 @@ void FileService::serve(const wire::Release& m) {
 }
 
 Answer<wire::DirPage> FileService::serve(const wire::Readdir& m) {
-  const auto file = handles_.find(m.handle);
+  const auto file = find_open(m.handle);
   Node* dir = file ? nodes_.find(file->node) : nullptr;
   if (!dir) return fails(EBADF);
   if (file->error) return fails(file->error);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/file.h>
 
 #include <cerrno>
 #include <map>
@@ -204,4 +205,27 @@ TEST_CASE("10 000 entries, page by page") {
       CHECK(home.error(wire::Getattr{some, 0}) == ESTALE);
     }
   }
+}
+
+TEST_CASE("what the guest has opened by itself is opened at its first use, and lives on without a name until then") {
+  TestHome home;
+  home.write("file", "text");
+  std::filesystem::create_directory(home.path("dir"));
+  home.write("dir/inside", "");
+  const auto file = home.look(home.root(), "file").node, dir = home.look(home.root(), "dir").node;
+  home.tell(wire::Opened{file, 100, O_RDONLY, me});
+  home.tell(wire::Opened{dir, 101, O_RDONLY | O_DIRECTORY, me});
+  home.tell(wire::Opened{12345, 102, O_RDONLY, me});
+  std::filesystem::remove(home.path("file"));
+  home.told();
+  CHECK(home.read(100, 0, 4) == "text");
+  CHECK(home.read(100, 2, 4) == "xt");
+  const auto page = home.ask(wire::Readdir{101, 0, 0});
+  REQUIRE(page);
+  CHECK(page->entries.size() == 3);
+  CHECK(page->end == 1);
+  CHECK(home.error(wire::Read{102, 0, 4}) == ESTALE);
+  CHECK(home.error(wire::Flock{100, LOCK_SH, 0}) == 0);
+  for (const std::uint64_t handle : {100, 101, 102}) home.tell(wire::Release{handle});
+  CHECK(home.error(wire::Read{100, 0, 4}) == EBADF);
 }
