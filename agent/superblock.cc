@@ -138,6 +138,7 @@ void Superblock::drain() {
 void Superblock::unmounted() {
   poll_.reset();
   for (const auto& [handle, directory] : directories_) drop_untaken(*directory);
+  drop_held(listings_.clear());
   for (const auto& node : refs_.clear()) home_->give_back(node);
 }
 
@@ -229,7 +230,7 @@ fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry&
   // Another of home's file systems is mounted there, and in the guest on top of the stub. (A file that is a
   // mount point has no superblock of its own; it is served as one of ours.)
   if (entry.fs != fs_ && S_ISDIR(entry.attr.mode)) {
-    home_->give_back(refs_.drop(entry.node));
+    drop_held({entry.node});
     return stub_param(stubs_.at(name, entry.attr));
   }
   refs_.place(entry.node, name);
@@ -269,7 +270,7 @@ void Superblock::settle(fuse_ino_t node, bool taken) {
   } else if (taken) {
     refs_.pass(node);
   } else {
-    home_->give_back(refs_.drop(node));
+    drop_held({node});
   }
 }
 
@@ -327,7 +328,7 @@ void Superblock::fill(DirHandle& directory, std::uint64_t node, std::int64_t off
 }
 
 void Superblock::drop_untaken(DirHandle& directory) {
-  for (const auto node : directory.untaken()) home_->give_back(refs_.drop(node));
+  drop_held(directory.untaken());
 }
 
 wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {

@@ -22,7 +22,7 @@ constexpr std::uint64_t rest_ms = 10 * 60'000;
 
 // Files that are written by a mapping tell nobody: each one is looked at once a second, some at a time.
 constexpr std::uint64_t sweep_ms = 100;
-constexpr std::size_t sweeps = 10;
+constexpr std::size_t sweeps_a_second = 10;
 
 // The files that were opened last, and may have changed so since: they are looked at when a job starts.
 constexpr std::size_t most_opened_lately = 256;
@@ -326,7 +326,8 @@ wire::Invalidate FileService::stale() {
   Seen seen;
   for (const auto number : std::exchange(unheard_, {})) note_if_stale(number, seen, stale);
   for (const auto number : opened_lately_) note_if_stale(number, seen, stale);
-  sweeping_.every(sweep_ms, [this] { sweep(); });
+  // Not anew for each of many short jobs: it would never come to it.
+  if (!std::exchange(sweeps_, true)) sweeping_.every(sweep_ms, [this] { sweep(); });
   return stale;
 }
 
@@ -377,7 +378,7 @@ void FileService::sweep() {
   if (to_sweep_.empty()) {
     for (const auto& [number, told] : handed_out_.nodes())
       if (S_ISREG(told.attr.mode)) to_sweep_.push_back(number);
-    swept_at_once_ = to_sweep_.size() / sweeps + 1;
+    swept_at_once_ = to_sweep_.size() / sweeps_a_second + 1;
   }
   Seen seen;
   // Most files are closed again by now.
@@ -442,7 +443,9 @@ void FileService::idle() {
   rests_ = true;
   gathering_.stop();
   sweeping_.stop();
+  sweeps_ = false;
   to_sweep_.clear();
+  opened_by_lease_.clear();
   watch_.pause(true);
   nodes_.close_idle();
   resting_.once(rest_ms, [this] {

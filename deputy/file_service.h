@@ -287,6 +287,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::vector<std::uint64_t> opened_by_lease_;       // since the last sweep
   std::vector<std::uint64_t> to_sweep_;              // files that are still to be looked at in this second
   std::size_t swept_at_once_ = 0;
+  bool sweeps_ = false;
   std::unordered_map<std::uint64_t, Profile> recorded_;  // by job
   std::unordered_set<std::uint64_t> sent_;           // nodes whose content was sent, and is still true
   std::unordered_set<std::uint64_t> listed_;         // directories of which the guest may believe that it knows all names

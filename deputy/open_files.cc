@@ -237,7 +237,7 @@ Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
   attr.acl = may_have_acl(fd.get());
   add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.caller.job);
   handles_.find(m.handle)->journalled = effects_.opened(m.caller.job, status, true);
-  return wire::Entry{node.number, node.fs, attr};
+  return wire::Entry{node.number, node.fs, attr, {}};
 }
 
 Answer<wire::Entry> FileService::serve(const wire::Create& m) {
