@@ -40,6 +40,7 @@ void ForeseenContent::arrived(const PiecePtr& piece, int error, std::string_view
   piece->bytes.assign(bytes);
   under_way_ -= piece->size;
   for (const auto& next : std::exchange(piece->waiting, {})) next();
+  if (error) drop(piece);
   fetch_some();
 }
 
@@ -48,6 +49,10 @@ std::vector<ForeseenContent::PiecePtr> ForeseenContent::covering(std::uint64_t n
   const auto known = pieces_.find(node);
   if (known == pieces_.end()) return {};
   const auto lease = source_.lease(node);
+  if (known->second.front()->lease != lease) {
+    forget(node);
+    return {};
+  }
   std::vector<PiecePtr> found;
   for (auto at = offset; at < offset + size;) {
     const auto next = std::find_if(known->second.begin(), known->second.end(), [&](const PiecePtr& piece) {

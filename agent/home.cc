@@ -174,7 +174,10 @@ void HomeProcess::frame(const Session::Incoming& frame) {
     // Behind the names: one that has become a mount point must not be taken for the directory that it was.
     return view_.when_told([this, mounts = std::move(mounts->mounts)] { mount_new(mounts); });
   }
-  if (auto* changed = std::get_if<wire::Invalidate>(&*message)) return view_.invalidate(*changed);
+  if (auto* changed = std::get_if<wire::Invalidate>(&*message)) {
+    for (const auto& foreseen : std::exchange(foreseen_, {})) view_.give_back(foreseen);  // it may be about these
+    return view_.invalidate(*changed);
+  }
   if (auto* foreseen = std::get_if<wire::Foreseen>(&*message)) {
     foreseen_.push_back(std::move(*foreseen));
     return run_waiting();
@@ -379,6 +382,7 @@ void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint
   }
   jobs_.emplace(number, std::move(*job));
   job_tasks_.began(number);
+  view_.begin_use(number);
   inside::ToParent told{inside::ToParent::job_started, number, {}, 0, 0};
   inside::set_text(told.names.user, user);
   inside::set_text(told.names.home, hello_.home);
@@ -425,6 +429,7 @@ void HomeProcess::job_over(std::uint64_t job) {
   remarked_.erase(job);
   job_tasks_.over(job);
   view_.forget_use(job);
+  if (jobs_.size() == 1 && jobs_.contains(job)) view_.rest();
   if (jobs_.erase(job)) tell_parent({inside::ToParent::job_ended, job, {}, 0, 0});
 }
 

@@ -15,10 +15,10 @@ void HomeLink::lose(int error) {
 }
 
 void HomeLink::used(std::uint64_t job, bool asked, std::uint64_t waited_ns) {
-  if (job == 0) return;
-  auto& use = uses_[job];
-  ++(asked ? use.asked : use.known);
-  use.waited_ns += waited_ns;
+  const auto use = uses_.find(job);
+  if (use == uses_.end()) return;  // of no job, or one that is over
+  ++(asked ? use->second.asked : use->second.known);
+  use->second.waited_ns += waited_ns;
 }
 
 FileUse HomeLink::use_of(std::uint64_t job) const {
@@ -27,7 +27,7 @@ FileUse HomeLink::use_of(std::uint64_t job) const {
 }
 
 void HomeLink::found(std::uint64_t job, wire::Name name) {
-  if (job == 0) return;
+  if (!uses_.contains(job)) return;
   auto& names = found_[job];
   names.push_back(std::move(name));
   if (names.size() >= batch) tell_found(job);

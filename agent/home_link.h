@@ -82,6 +82,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   // A number for a request that waits at home, never used before.
   std::uint64_t new_wait() { return ++waits_; }
 
+  void begin_use(std::uint64_t job) { uses_.try_emplace(job); }
   // A request of the job's (0: of nobody that is known) was answered, by home or by us, after it had waited for so long.
   void used(std::uint64_t job, bool asked, std::uint64_t waited_ns);
   FileUse use_of(std::uint64_t job) const;

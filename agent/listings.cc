@@ -54,8 +54,23 @@ void Listings::set_unknown(std::uint64_t directory, const std::string& name) {
   if (at(directory).names.try_emplace(name, unknown).second) ++size_;
 }
 
+std::uint64_t Listings::begin(std::uint64_t directory) {
+  return at(directory).fetch = ++fetches_;
+}
+
+bool Listings::is_fetching(std::uint64_t directory, std::uint64_t number) const {
+  const auto known = directories_.find(directory);
+  return known != directories_.end() && known->second.fetch == number;
+}
+
+void Listings::give_up(std::uint64_t directory) {
+  at(directory).fetch = 0;
+}
+
 void Listings::set_complete(std::uint64_t directory) {
-  at(directory).complete = true;
+  auto& known = at(directory);
+  known.complete = true;
+  known.fetch = 0;
 }
 
 std::optional<std::uint64_t> Listings::forget(std::uint64_t directory, const std::string& name) {
@@ -63,7 +78,8 @@ std::optional<std::uint64_t> Listings::forget(std::uint64_t directory, const std
   if (known == directories_.end()) return {};
   const auto found = known->second.names.find(name);
   if (found == known->second.names.end()) {
-    if (known->second.complete) set_unknown(directory, name);
+    // What has come, or gone, while the pages arrive may be in none of them.
+    if (known->second.complete || known->second.fetch != 0) set_unknown(directory, name);
     return {};
   }
   const auto former = std::exchange(found->second, unknown);
@@ -74,6 +90,7 @@ void Listings::set_incomplete(std::uint64_t directory) {
   const auto known = directories_.find(directory);
   if (known == directories_.end()) return;
   known->second.complete = false;
+  known->second.fetch = 0;
   known->second.asked = 0;
 }
 

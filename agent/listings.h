@@ -23,6 +23,11 @@ class Listings {
   // Home is asked for a name. True: for the whole directory too, now.
   bool asks(std::uint64_t directory);
 
+  // It is being fetched now: the number of this fetch, which holds until it is complete, given up, or the directory forgotten.
+  std::uint64_t begin(std::uint64_t directory);
+  bool is_fetching(std::uint64_t directory, std::uint64_t number) const;
+  void give_up(std::uint64_t directory);
+
   // A directory's names arrive. Each node that is added is held for the kernel; those that are returned are not any more.
   [[nodiscard]] std::vector<std::uint64_t> add(std::uint64_t directory, const std::string& name, std::uint64_t node);
   void set_unknown(std::uint64_t directory, const std::string& name);  // home is to be asked each time
@@ -42,6 +47,7 @@ class Listings {
   struct Directory {
     std::unordered_map<std::string, std::uint64_t> names;
     unsigned asked = 0;  // names, since it was last fetched
+    std::uint64_t fetch = 0;  // the number of the one under way; 0: none
     bool complete = false;
     std::list<std::uint64_t>::iterator place;  // in recent_
   };
@@ -49,6 +55,7 @@ class Listings {
   std::vector<std::uint64_t> make_room(std::uint64_t for_directory);
 
   std::size_t most_, size_ = 0;
+  std::uint64_t fetches_ = 0;
   std::unordered_map<std::uint64_t, Directory> directories_;
   std::list<std::uint64_t> recent_;  // directories, the one used last first
 };

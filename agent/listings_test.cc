@@ -73,3 +73,24 @@ TEST_CASE("when there are too many, the directory unused for longest goes") {
   CHECK(listings.add(4, "f", 25) == Nodes{20});
   CHECK(listings.add(4, "g", 26).empty());
 }
+
+TEST_CASE("what happens while a directory is fetched is not lost") {
+  Listings listings;
+  const auto number = listings.begin(7);
+  CHECK(listings.is_fetching(7, number));
+  CHECK(listings.add(7, "a", 20).empty());
+  CHECK(listings.forget(7, "new") == std::nullopt);
+  listings.set_complete(7);
+  CHECK(listings.find(7, "other") == 0);
+  CHECK(listings.find(7, "new") == std::nullopt);
+  CHECK_FALSE(listings.is_fetching(7, number));
+
+  // One that was forgotten meanwhile is not completed by its last page.
+  const auto again = listings.begin(7);
+  CHECK(listings.forget(7) == Nodes{20});
+  CHECK_FALSE(listings.is_fetching(7, again));
+  const auto third = listings.begin(7);
+  CHECK_FALSE(listings.is_fetching(7, again));
+  listings.set_incomplete(7);
+  CHECK_FALSE(listings.is_fetching(7, third));
+}

@@ -20,6 +20,7 @@ void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   superblock.ask(
       request, wire::Lookup{superblock.node(parent), name, request->caller()},
       [&superblock, request, parent, name = std::string(name)](const wire::Entry& entry, std::string_view) {
+        superblock.looked_up(parent, name, entry.node);
         if (entry.node != 0) return superblock.give_found(request, parent, name.c_str(), entry);
         // Node 0: the kernel remembers that there is no such name.
         superblock.describe_none(parent);

@@ -8,6 +8,7 @@ namespace ssi {
 namespace {
 
 constexpr unsigned streak_from = 3;     // files in a row
+constexpr std::size_t most_in_order = 20'000;  // files of a directory
 constexpr std::size_t may_skip = 8;     // between two of them: directories, what is excluded or cached
 
 }  // namespace
@@ -27,7 +28,7 @@ void SmallFiles::listed(std::uint64_t directory, bool from_start, const std::vec
     recent_.splice(recent_.begin(), recent_, known.place);
   if (from_start) known.files.clear();
   for (const auto& file : files)
-    if (file.node != 0) known.files.push_back(file);
+    if (file.node != 0 && known.files.size() < most_in_order) known.files.push_back(file);
   known.made = false;
   if (directories_.size() <= limits_.directories) return;
   directories_.erase(recent_.back());

@@ -23,7 +23,10 @@ constexpr std::uint64_t patrol_ms = 100;  // how often an interrupted request's 
 
 // A notice can overtake the answer before it, on the way from our write(2) to the task that waits for that: the kernel then
 // believes what was to be forgotten. So what was answered in the last `given_ms` is told once more, `told_again_ms` later.
-constexpr std::uint64_t given_ms = 100, told_again_ms = 300;
+// Before Linux 6.2, of a name on the way to a mount: it cannot be told (see forget_cached()).
+constexpr double untold_s = 1;
+
+constexpr std::uint64_t given_ms = 100, told_again_ms = 1000;
 
 // Not the writeback cache: it loses appends (301 of 600 measured). No
 // splice: the bytes come from and go to TLS buffers.
@@ -226,7 +229,7 @@ void Superblock::give_found(const RequestPtr& request, fuse_ino_t parent, const 
                  }});
 }
 
-fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry& entry) {
+fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry& entry, bool news) {
   // Another of home's file systems is mounted there, and in the guest on top of the stub. (A file that is a
   // mount point has no superblock of its own; it is served as one of ours.)
   if (entry.fs != fs_ && S_ISDIR(entry.attr.mode)) {
@@ -234,13 +237,14 @@ fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry&
     return stub_param(stubs_.at(name, entry.attr));
   }
   refs_.place(entry.node, name);
-  leases_.told(entry.node, entry.attr);
+  if (news) leases_.told(entry.node, entry.attr);
   if (!entry.target.empty()) leases_.links_to(entry.node, entry.target);
   note_given(entry.node, name.parent);
   fuse_entry_param param{};
   param.ino = entry.node;
   param.attr = stat_of(entry.attr);
   param.attr_timeout = param.entry_timeout = lease_of(entry.attr);
+  if (!can_expire_ && S_ISDIR(entry.attr.mode) && leads_to_mount(name)) param.entry_timeout = untold_s;
   if (Specials::is(entry.attr.mode)) param.entry_timeout = 0;  // so that we hear of each who comes by
   return param;
 }
@@ -348,14 +352,17 @@ wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {
     if (name.name.empty() || !refs_.knows(name.parent) || stubs_.covers(name.parent, name.name)) continue;
     // Before Linux 6.2 names can't be expired, only dropped, with all that is mounted below them. Those wait
     // for their timeout.
-    bool above_mount = false;
-    if (!can_expire_)
-      stubs_.each([&](const Stubs::Stub& stub) { above_mount |= refs_.leads_to(name, stub.name.parent); });
-    if (above_mount) continue;
+    if (!can_expire_ && leads_to_mount(name)) continue;
     ours.names.push_back({name.parent == root_ ? FUSE_ROOT_ID : name.parent, name.name});
   }
   tell_again_soon(ours);
   return ours;
+}
+
+bool Superblock::leads_to_mount(const wire::Name& name) const {
+  bool leads = false;
+  stubs_.each([&](const Stubs::Stub& stub) { leads |= refs_.leads_to(name, stub.name.parent); });
+  return leads;
 }
 
 void Superblock::note_given(std::uint64_t node, std::uint64_t parent) {
@@ -376,8 +383,9 @@ void Superblock::tell_again_soon(const wire::Invalidate& told) {
     if (nodes.contains(node(ino))) told_again_.nodes.push_back(ino);
   for (const auto& name : told.names)
     if (parents.contains(node(name.parent))) told_again_.names.push_back(name);
-  if (told_again_.nodes.empty() && told_again_.names.empty()) return;
+  if ((told_again_.nodes.empty() && told_again_.names.empty()) || std::exchange(tells_again_, true)) return;
   telling_again_.once(told_again_ms, [this] {
+    tells_again_ = false;
     home_->loop().queue_work([self = shared_from_this(), again = std::exchange(told_again_, {})] { self->tell_kernel(again); },
                              [] {});
   });

@@ -54,6 +54,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
     if (poll_) drain();
   }
 
+  void end_foreseen() { foreseen_.reset(); }
   // What a job is expected to ask for: false when it is not of this file system.
   bool foresee(const wire::ForeseenName& name);
   bool foresee(const wire::ForeseenRange& range);
@@ -136,8 +137,11 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
         },
         body);
   }
+  // Also what lies in pages of directories that the kernel has not taken yet.
   void changing(const Nodes& nodes) {
     for (const auto node : nodes) leases_.forget(node);
+    if (!nodes.empty())
+      for (const auto& [handle, directory] : directories_) drop_untaken(*directory);
   }
 
   template <class M>
@@ -149,6 +153,9 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   // A lookup, answered by what is known of the directory. False: home must be asked; perhaps for the whole directory.
   bool find(const RequestPtr& request, fuse_ino_t parent, const char* name);
 
+  // Home has answered a lookup: the directory's listing is to say nothing else.
+  void looked_up(fuse_ino_t parent, const std::string& name, std::uint64_t found);
+
   // Answers with an entry that the deputy gave for this name, and counts it.
   void give(const RequestPtr& request, fuse_ino_t parent, const char* name, const wire::Entry& entry);
 
@@ -158,7 +165,8 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   // The same in steps, for answers that carry more than the entry: hold() when it comes from the deputy,
   // describe() it to the kernel, and settle() for the described node: whether the kernel took the answer.
   void hold(const wire::Entry& entry) { refs_.hold(entry.node); }
-  fuse_entry_param describe(const wire::Name& name, const wire::Entry& entry);
+  // `news`: home has said it now.
+  fuse_entry_param describe(const wire::Name& name, const wire::Entry& entry, bool news = true);
   // And of a name that is not there.
   void describe_none(fuse_ino_t parent) { note_given(0, node(parent)); }
   void settle(fuse_ino_t node, bool taken);
@@ -183,7 +191,10 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   }
 
   // Whether open(2) for reading needs no word from home: the kernel has judged the caller's rights by what home said.
-  bool opens_itself(std::uint64_t node) const { return has_acls_ && leases_.attr(node) != nullptr; }
+  bool opens_itself(std::uint64_t node) const {
+    const auto* attr = leases_.attr(node);
+    return has_acls_ && attr && attr->nlink > 0;  // one that has lost its name is home's to judge
+  }
 
   // Content of an open file: who reads on from front to back, and only what the kernel caches, is read ahead of.
   void reads_ahead(std::uint64_t handle) { reads_.emplace(handle, std::make_shared<ReadAhead>()); }
@@ -233,7 +244,12 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void fetch_whole(std::uint64_t node, const wire::Caller& caller, std::uint64_t offset, std::uint32_t size,
                    ReadAhead::Done done);
   void note_order(std::uint64_t directory, bool from_start, const wire::DirPage& page);
-  void list(std::uint64_t directory, std::int64_t offset, const wire::Caller& caller);
+  struct Listing {  // of a directory, under way
+    std::uint64_t directory, number;
+    std::size_t names = 0;
+  };
+  void list(const Listing& listing, std::int64_t offset, const wire::Caller& caller);
+  bool leads_to_mount(const wire::Name& name) const;
   void learn(std::uint64_t directory, const wire::DirPage& page);
   void learn(std::uint64_t directory, const std::string& name, const wire::Entry& entry);
   void forget_name(const wire::Name& name);
@@ -291,6 +307,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   std::deque<Given> given_;    // to the kernel, in the last moments
   wire::Invalidate told_again_;  // what it is to be told once more
   Timer telling_again_;
+  bool tells_again_ = false;
   std::unordered_set<Request*> waiting_, interrupted_;
   std::unordered_set<fuse_ino_t> with_locks_;  // files on which processes may have locks
 };

@@ -30,27 +30,38 @@ bool Superblock::find(const RequestPtr& request, fuse_ino_t parent, const char* 
   const auto* attr = known ? leases_.attr(*known) : nullptr;
   if (attr) {
     refs_.hold_again(*known);
-    const auto param = describe({directory, name}, {*known, fs_, wire::Attr(*attr), {}});
+    const auto param = describe({directory, name}, {*known, fs_, *attr, {}}, false);
     settle(param.ino, request->answer(fuse_reply_entry, &param));
     return true;
   }
-  if (listings_.asks(directory)) list(directory, 0, request->caller());
+  if (listings_.asks(directory)) list({directory, listings_.begin(directory)}, 0, request->caller());
   return false;
 }
 
+void Superblock::looked_up(fuse_ino_t parent, const std::string& name, std::uint64_t found) {
+  const auto known = listings_.find(node(parent), name);
+  if (known && *known != found) forget_name({node(parent), name});
+}
+
 // One page after the other, as long as it is not too much.
-void Superblock::list(std::uint64_t directory, std::int64_t offset, const wire::Caller& caller) {
+void Superblock::list(const Listing& listing, std::int64_t offset, const wire::Caller& caller) {
   home_->session()->call<wire::List>(
-      {directory, offset, caller}, {},
-      [weak = weak_from_this(), directory, offset, caller, before = listings_.size()](Result<wire::DirPage> page, std::string_view) {
+      {listing.directory, offset, caller}, {},
+      [weak = weak_from_this(), listing, offset, caller](Result<wire::DirPage> page, std::string_view) {
         const auto self = weak.lock();
-        if (!self || !page) return;
-        if (offset == 0) self->drop_held(self->listings_.forget(directory));
-        self->learn(directory, *page);
-        self->note_order(directory, offset == 0, *page);
-        if (page->end) return self->listings_.set_complete(directory);
-        if (!page->entries.empty() && self->home_->session() && self->listings_.size() < before + most_names)
-          self->list(directory, page->entries.back().next, caller);
+        if (!self) return;
+        if (!page || !self->listings_.is_fetching(listing.directory, listing.number)) {
+          for (const auto& entry : page ? page->entries : std::vector<wire::DirEntry>())
+            if (entry.entry.node != 0) self->home_->give_back(wire::Forgotten{entry.entry.node, 1});
+          return;
+        }
+        self->learn(listing.directory, *page);
+        self->note_order(listing.directory, offset == 0, *page);
+        if (page->end) return self->listings_.set_complete(listing.directory);
+        const auto names = listing.names + page->entries.size();
+        if (page->entries.empty() || names >= most_names || !self->home_->session())
+          return self->listings_.give_up(listing.directory);
+        self->list({listing.directory, listing.number, names}, page->entries.back().next, caller);
       });
 }
 

@@ -54,6 +54,19 @@ Status View::add(std::uint32_t fs, std::uint64_t root_node, const std::string& p
   return {};
 }
 
+void View::give_back(const wire::Foreseen& foreseen) {
+  for (const auto& name : foreseen.names)
+    if (name.entry.node != 0) home_->give_back(wire::Forgotten{name.entry.node, 1});
+}
+
+void View::rest() {
+  for (const auto& superblock : superblocks_) superblock->end_foreseen();
+}
+
+void View::begin_use(std::uint64_t job) {
+  home_->begin_use(job);
+}
+
 void View::tell_use(std::uint64_t job, wire::Exited& how) const {
   const auto use = home_->use_of(job);
   how.asked = use.asked;

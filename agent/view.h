@@ -39,6 +39,8 @@ class View {
 
   // What a job is expected to ask for. When all that home has is added.
   void foresee(const wire::Foreseen& foreseen);
+  void give_back(const wire::Foreseen& foreseen);  // it is not to be believed any more
+  void rest();                                     // no job is here: nothing is expected any more
 
   // With these a job that needs a FIFO or a socket of home's is found out. Before the first add().
   void watch(Tasks tasks);
@@ -49,6 +51,7 @@ class View {
   Status add(std::uint32_t fs, std::uint64_t root_node, const std::string& path, Fd fuse);
 
   // A job ends: what its file requests have cost, into the fields for it; and home hears what it has asked for.
+  void begin_use(std::uint64_t job);
   void tell_use(std::uint64_t job, wire::Exited& how) const;
   void forget_use(std::uint64_t job);
 

@@ -85,6 +85,7 @@ Answer<wire::Attr> FileService::serve(const wire::Getattr& m) {
 void FileService::serve(Id id, const wire::Setattr& m, std::string_view) {
   const auto held = hold(m.node);
   if (!held) return session_.fail(id, held.error());
+  if (m.fields & (wire::Setattr::set_mode | wire::Setattr::set_uid | wire::Setattr::set_gid)) open_pending(*held->node);
   const auto file = m.handle ? handles_.find(m.handle) : nullptr;
   auto result = std::make_shared<int>(0);
   const auto set = [path = held->path, file, m, rights = callers_.rights(m.caller)] {
@@ -160,6 +161,7 @@ void FileService::serve(Id id, const wire::Setxattr& m, std::string_view value) 
   const auto held = hold(m.node);
   if (!held) return session_.fail(id, held.error());
   if (!is_attribute_name(m.name)) return session_.fail(id, EINVAL);
+  open_pending(*held->node);
   const ProcPath path(held->fd());
   const auto rights = callers_.rights(m.caller);
   const int error =

@@ -139,11 +139,12 @@ void FileService::forget_own_name(std::uint64_t parent, const std::string& name)
 
 // Its kernel moves what it believes of a name along, for as long as that has left.
 void FileService::moved_by_guest(const HandedOut::Names::key_type& from, const HandedOut::Names::key_type& to,
-                                 bool exchanged) {
+                                 bool exchanged, const Node* moved) {
   auto& names = handed_out_.names();
   const auto one = names.extract(from), other = names.extract(to);
   forget_own_name(from.first, from.second);
-  if (one) handed_out_.name(to.first, to.second, one.mapped());
+  // Its kernel has it at the new name also when we no longer knew of the old one.
+  if (one || moved) handed_out_.name(to.first, to.second, one ? one.mapped() : moved->number);
   if (other && exchanged) handed_out_.name(from.first, from.second, other.mapped());
 }
 
@@ -200,14 +201,15 @@ bool FileService::is_resized(std::uint64_t number, Seen& seen) {
   return now && now->size != own->second;
 }
 
-void FileService::note_if_stale(std::uint64_t number, Seen& seen, wire::Invalidate& stale) {
+void FileService::note_if_stale(std::uint64_t number, Seen& seen, wire::Invalidate& stale, bool heard) {
   const auto told = handed_out_.nodes().find(number);
-  const bool may_show =
-      contents_.contains(number) && !written_.contains(number) && !changing_.contains(number);
+  const bool by_others = !written_.contains(number) && !changing_.contains(number);
+  const bool may_show = contents_.contains(number) && by_others;
   if (told != handed_out_.nodes().end()) {
     const auto* now = look_once(number, seen);
     const bool same = now && !told->second.other && same_attr(told->second.attr, *now);
-    if (same && !(told->second.racy && may_show)) return;
+    // What was fetched ahead is open no longer, and may be old all the same.
+    if (same && !(told->second.racy && (may_show || (heard && by_others)))) return;
     handed_out_.nodes().erase(told);
   } else if (!may_show && !is_resized(number, seen)) {
     return;
@@ -233,6 +235,7 @@ void FileService::note_all(wire::Invalidate& stale) {
 void FileService::note_touched(const Touched& touched, wire::Invalidate& stale) {
   Seen seen;
   auto nodes = touched.nodes;
+  std::unordered_set<std::uint64_t> heard;
   for (const auto& [where, mask] : touched.names) {
     const auto& [parent, name] = where;
     if (!nodes_.find(parent)) {  // the guest has forgotten it
@@ -240,7 +243,8 @@ void FileService::note_touched(const Touched& touched, wire::Invalidate& stale) 
       continue;
     }
     const auto now = leads_to(parent, name, seen);
-    if (now && *now != 0) nodes.insert(*now);
+    // A close alone says nothing of a file that times and size do not say.
+    if (now && *now != 0) (mask == IN_CLOSE_WRITE ? nodes : heard).insert(*now);
     const auto told = handed_out_.names().find(where);
     if (told == handed_out_.names().end()) {
       if (listed_.contains(parent)) stale.names.push_back({parent, name});
@@ -256,6 +260,7 @@ void FileService::note_touched(const Touched& touched, wire::Invalidate& stale) 
     Node* strayed = mask & (IN_MOVED_FROM | IN_DELETE) ? nodes_.find(led_to) : nullptr;
     if (strayed && (mask & IN_MOVED_FROM || strayed->opens > 0)) listen(*strayed, 2);
   }
+  for (const auto number : heard) note_if_stale(number, seen, stale, true);
   for (const auto number : nodes) note_if_stale(number, seen, stale);
 }
 
@@ -275,6 +280,11 @@ wire::Invalidate FileService::news() {
     stale.nodes.insert(stale.nodes.end(), contents_.begin(), contents_.end());
     contents_.clear();
   }
+  for (auto& name : std::exchange(doubtful_, {})) {
+    handed_out_.names().erase(name);
+    stale.names.push_back({name.first, std::move(name.second)});
+  }
+  if (const auto lost = watch_.lost(); !lost.empty()) note_unheard(lost, stale);
   written_.clear();
   std::erase_if(sizes_, [&](const auto& one) { return !changing_.contains(one.first); });
   return stale;
@@ -316,7 +326,9 @@ wire::Invalidate FileService::stale() {
   resting_.stop();
   watch_.pause(false);
   wire::Invalidate stale;
-  if (watch_.ended()) {
+  // Nor is it heard of when something is mounted, or more is hidden.
+  const bool policy_changed = std::exchange(policy_seen_, policy_.generation()) != policy_.generation();
+  if (watch_.ended() || policy_changed || mounts_changed()) {
     listen_again(stale);
     note_all(stale);
   }

@@ -48,6 +48,7 @@ void ExportPolicy::follow(const ExportRules& added, bool drop) {
   if (drop) rules_.clear();
   append(rules_, export_rules(added));
   added_ = added;
+  ++generation_;
   refresh();
 }
 
@@ -61,7 +62,7 @@ void ExportPolicy::refresh() {
     if (id.birth != 0) former_[id] = kept;  // without it another file may have got the number
   names_.clear();
   globs_.clear();
-  ids_.clear();
+  const auto before = std::exchange(ids_, {});
   ways_.clear();
   way_paths_.clear();
   way_names_.clear();
@@ -71,7 +72,9 @@ void ExportPolicy::refresh() {
   std::ranges::stable_sort(rules, std::greater(), &ExportRule::kept);
   std::vector<KeptTrees::Tree> trees;
   for (const auto& rule : rules) add(rule, trees);
-  if (trees_.look(std::move(trees), ids_) || std::exchange(too_much_, true)) return;
+  const bool all = trees_.look(std::move(trees), ids_);
+  if (ids_ != before) ++generation_;
+  if (all || std::exchange(too_much_, true)) return;
   log::warning("more than {} files are hidden or read-only: those that lie deepest are known by name only",
                KeptTrees::most);
 }

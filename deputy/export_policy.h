@@ -34,6 +34,9 @@ class ExportPolicy {
   // What was kept back at an earlier refresh stays so, wherever it has been moved; until this, when no job runs.
   void forget_former() { former_.clear(); }
 
+  // Another number: what is kept from guests may be more than before.
+  std::uint64_t generation() const { return generation_; }
+
   Kept kept(const FileId& id) const;
   Kept kept(const Node& dir, std::string_view name) const;
 
@@ -80,6 +83,7 @@ class ExportPolicy {
   std::unordered_map<std::string, std::string> canonical_;  // as the last refresh found it
   mutable std::unordered_set<std::string> logged_;
   bool too_much_ = false;
+  std::uint64_t generation_ = 1;
 };
 
 }  // namespace ssi

@@ -103,6 +103,15 @@ Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct
   return wire::Entry{node.number, node.fs, attr, target_of(node, dir, name)};
 }
 
+Answer<wire::Entry> FileService::give_ahead(Node& dir, const std::string& name, struct statx status) {
+  const auto told = handed_out_.names().find({dir.number, name});
+  const bool was_told = told != handed_out_.names().end();
+  const auto before = was_told ? told->second : 0;
+  auto entry = give(dir, name, status);
+  if (was_told && (!entry || entry->node != before)) doubtful_.push_back({dir.number, name});
+  return entry;
+}
+
 Answer<wire::Entry> FileService::give_new(Node& dir, int dir_fd, const std::string& name) {
   struct statx status;
   if (const int error = look_at(dir_fd, name, status)) return fails(error);

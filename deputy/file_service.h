@@ -105,6 +105,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void serve(Id id, const wire::Open& m, std::string_view);
   Answer<wire::Attr> open(const wire::Open& m);
   void serve(const wire::Opened& m);
+  void open_pending(const Node& node);  // before its rights change: who has it open keeps it
   std::shared_ptr<OpenFile> find_open(std::uint64_t handle);  // which may have been opened by the guest only
   Answer<wire::Entry> serve(const wire::Create& m);
   Answer<wire::Entry> create_nameless(const wire::Create& m);
@@ -180,6 +181,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
   // The errno of what is kept from guests, which the log tells of.
   int not_shown(const Node& dir, const std::string& name, Kept kept);
   std::string target_of(const Node& node, Node& dir, const std::string& name);
+  // The same, of an entry that the guest's kernel may not take: then it goes on believing what the name led to before.
+  Answer<wire::Entry> give_ahead(Node& dir, const std::string& name, struct statx status);
   Answer<wire::Attr> tell_attr(Node& node, int fd);
   bool has_acl(const FileId& id, Node& dir, const std::string& name, int fd);
   std::uint32_t fs_of(std::uint64_t dev, const Node& dir);
@@ -247,7 +250,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   bool is_resized(std::uint64_t number, Seen& seen);
   void forget_own_name(std::uint64_t parent, const std::string& name);
   void moved_by_guest(const HandedOut::Names::key_type& from, const HandedOut::Names::key_type& to,
-                      bool exchanged);
+                      bool exchanged, const Node* moved);
   void heard();
   wire::Invalidate news();
   void note_touched(const Touched& touched, wire::Invalidate& stale);
@@ -258,7 +261,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void dropped(std::uint64_t number);
   void opened_lately(const Node& node);
   void closed(const Node& node);
-  void note_if_stale(std::uint64_t node, Seen& seen, wire::Invalidate& stale);
+  // `heard`: something happened to it.
+  void note_if_stale(std::uint64_t node, Seen& seen, wire::Invalidate& stale, bool heard = false);
   std::optional<std::uint64_t> leads_to(std::uint64_t parent, const std::string& name, Seen& seen);
   // `parent` 0: in all directories.
   void note_stale_names(wire::Invalidate& stale, Seen& seen, std::uint64_t parent = 0);
@@ -288,6 +292,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::vector<std::uint64_t> to_sweep_;              // files that are still to be looked at in this second
   std::size_t swept_at_once_ = 0;
   bool sweeps_ = false;
+  std::uint64_t policy_seen_ = 0;               // ExportPolicy::generation()
+  std::vector<HandedOut::Name> doubtful_;       // names of which the guest may believe what it was told before
   std::unordered_map<std::uint64_t, Profile> recorded_;  // by job
   std::unordered_set<std::uint64_t> sent_;           // nodes whose content was sent, and is still true
   std::unordered_set<std::uint64_t> listed_;         // directories of which the guest may believe that it knows all names

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What a job is expected to ask for, since its command did so before (deputy/profile.h).
 #include <algorithm>
+#include <climits>
 
 #include "deputy/file_service.h"
 
@@ -31,7 +32,7 @@ void FileService::note_read(const OpenFile& file, std::uint64_t offset, std::uin
 
 void FileService::serve(const wire::Found& m) {
   for (const auto& name : m.names)
-    if (const Node* dir = nodes_.find(name.parent)) note_lookup(m.job, *dir, name.name);
+    if (const Node* dir = name.name.size() > NAME_MAX ? nullptr : nodes_.find(name.parent)) note_lookup(m.job, *dir, name.name);
 }
 
 // ------------------------------------------------------------------------------------------------------- foreseen
@@ -48,11 +49,12 @@ std::optional<std::uint64_t> FileService::foresee_name(std::uint64_t parent, con
   struct statx status;
   const int error = look_at(dir->fd(), name, status);
   if (error == ENOENT) {
+    if (handed_out_.names().contains({parent, name})) doubtful_.push_back({parent, name});
     handed_out_.name(parent, name, 0);
     message.names.push_back({parent, name, {}});
     return 0;
   }
-  auto entry = error ? fails(error) : give(*dir->node, name, status);
+  auto entry = error ? fails(error) : give_ahead(*dir->node, name, status);
   if (!entry) return {};
   if (entry->attr.brief) {  // it must be asked for each time
     nodes_.forget(entry->node, 1);

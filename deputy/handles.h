@@ -57,6 +57,10 @@ class Handles {
   std::shared_ptr<OpenFile> find(std::uint64_t number) const;      // null: never opened
   std::shared_ptr<OpenFile> remove(std::uint64_t number);
   std::size_t size() const { return files_.size(); }
+  template <class F>
+  void each(F&& f) const {
+    for (const auto& [number, file] : files_) f(number, *file);
+  }
 
  private:
   std::unordered_map<std::uint64_t, std::shared_ptr<OpenFile>> files_;

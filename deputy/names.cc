@@ -4,6 +4,8 @@
 #include <linux/fs.h>
 #include <unistd.h>
 
+#include <climits>
+
 #include "deputy/acl.h"
 #include "deputy/file_service.h"
 
@@ -26,7 +28,7 @@ Answer<wire::Entry> FileService::serve(const wire::Lookup& m) {
   const auto dir = hold_dir(m.parent, m.name);
   if (!dir) return fails(dir.error());
   if (dir->node->barred) return fails(ENOENT);
-  note_lookup(m.caller.job, *dir->node, m.name);
+  if (m.name.size() <= NAME_MAX) note_lookup(m.caller.job, *dir->node, m.name);
   Fd fd;
   const auto rights = callers_.rights(m.caller);
   const int error = with_room(nodes_, [&] {
@@ -186,7 +188,7 @@ Answer<wire::Renamed> FileService::serve(const wire::Rename& m) {
   if (error) return fails(error);
   if (is && is == was) return wire::Renamed{};  // two names of one file: rename(2) leaves both
   changed_by_guest({dir->node, to->node});
-  moved_by_guest({m.parent, m.name}, {m.new_parent, m.new_name}, exchanged);
+  moved_by_guest({m.parent, m.name}, {m.new_parent, m.new_name}, exchanged, node);
   if (replaced && exchanged)
     nodes_.renamed(*replaced, *dir->node, m.name);
   else if (replaced)

@@ -22,6 +22,8 @@ constexpr int our_flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_LARGEFILE;
 // How long an open takes that was answered with ESTALE: it looks again, and asks for what it found.
 constexpr std::chrono::milliseconds another_try{250};
 
+constexpr std::size_t most_opened = 100'000;  // handles; a guest that has more asks for nothing that is served
+
 constexpr std::size_t max_page_bytes = 100 << 10;
 
 bool writes(int flags) {
@@ -57,7 +59,7 @@ void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, R
 // By its lease, so its name was right when the guest opened it. The node stays, whatever happens to its name; most files are never
 // asked for, since the guest has their content, so they are opened at their first use. What home has against it shows then.
 void FileService::serve(const wire::Opened& m) {
-  if (m.handle == 0 || handles_.find(m.handle)) return;
+  if (m.handle == 0 || handles_.find(m.handle) || handles_.size() >= most_opened) return;
   const auto held = hold(m.node);
   const bool can = held && (S_ISREG(held->node->id.type) || S_ISDIR(held->node->id.type));
   auto file = std::make_shared<OpenFile>();
@@ -76,6 +78,13 @@ void FileService::serve(const wire::Opened& m) {
     file->error = held ? ENXIO : held.error();
   }
   handles_.add(m.handle, std::move(file));
+}
+
+void FileService::open_pending(const Node& node) {
+  if (node.opens == 0) return;
+  handles_.each([&](std::uint64_t handle, const OpenFile& file) {
+    if (file.node == node.number && file.unopened) find_open(handle);
+  });
 }
 
 std::shared_ptr<OpenFile> FileService::find_open(std::uint64_t handle) {
@@ -349,7 +358,7 @@ Answer<wire::DirPage> FileService::read_page(Node& dir, OpenFile& file, std::int
       if (!error) entry.type = status.stx_mode & static_cast<unsigned>(S_IFMT);
       without_ours(error, status);
       if (!error && plus)
-        if (const auto given = give(dir, entry.name, status)) entry.entry = *given;
+        if (const auto given = give_ahead(dir, entry.name, status)) entry.entry = *given;
     }
     bytes += entry.name.size() + (plus ? 160 : 40);
     page.entries.push_back(std::move(entry));

@@ -10,6 +10,8 @@
 namespace ssi {
 namespace {
 
+constexpr std::size_t longest = 4096;  // bytes of a path
+
 // Numbers in pairs, "offset+size", with a space behind each.
 std::vector<Profile::Range> ranges_of(std::string_view text) {
   std::vector<Profile::Range> ranges;
@@ -31,7 +33,7 @@ std::vector<Profile::Range> ranges_of(std::string_view text) {
 Profile::Entry* Profile::at(const std::string& path) {
   const auto [found, is_new] = index_.try_emplace(path, entries_.size());
   if (!is_new) return &entries_[found->second];
-  if (entries_.size() >= most_paths || path.empty() || path[0] != '/' || path.find('\0') != path.npos) {
+  if (entries_.size() >= most_paths || path.empty() || path.size() > longest || path[0] != '/' || path.find('\0') != path.npos) {
     index_.erase(found);
     return nullptr;
   }

@@ -116,7 +116,10 @@ void Watch::take_event(int number, std::uint32_t mask, std::string_view name,
   const auto node = nodes_.find(number);
   if (node == nodes_.end()) return;  // dropped meanwhile
   const auto watched = watched_.find(node->second);
-  if (mask & IN_IGNORED) return forget(watched);  // the file is gone, or its file system
+  if (mask & IN_IGNORED) {
+    lost_.push_back(node->second);
+    return forget(watched);
+  }
   take({node->second, name, mask});
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "common/fd.h"
@@ -44,6 +45,9 @@ class Watch {
   // When one could not be watched lately for want of room: some that were marked long ago. They are no longer watched.
   std::vector<std::uint64_t> crowded_out();
 
+  // Those that the kernel has ceased to watch: they are gone, or their file system is.
+  std::vector<std::uint64_t> lost() { return std::exchange(lost_, {}); }
+
   // All that has happened since the last call. False: some of it is lost.
   bool drain(const std::function<void(const News&)>& take);
 
@@ -67,6 +71,7 @@ class Watch {
   Loop& loop_;
   std::size_t most_;
   bool crowded_ = false;
+  std::vector<std::uint64_t> lost_;
   Seldom said_;
   std::function<void()> ready_;
   Fd fd_;
