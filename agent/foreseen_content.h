@@ -6,10 +6,11 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
+
+#include "agent/piece.h"
 
 namespace ssi {
 
@@ -18,7 +19,7 @@ class ForeseenContent : public std::enable_shared_from_this<ForeseenContent> {
   static constexpr std::uint64_t most_under_way = 4 << 20;  // bytes that are asked for and have not come
   static constexpr std::uint64_t most_kept = 256 << 20;     // bytes that nobody has read; then no more is fetched
 
-  using Done = std::function<void(int error, std::string_view bytes)>;
+  using Done = Piece::Done;
   struct Source {
     std::function<std::uint64_t(std::uint64_t node)> lease;  // Leases::number()
     std::function<void(std::uint64_t node, std::uint64_t offset, std::uint32_t size, Done done)> fetch;  // calls back later
@@ -35,26 +36,22 @@ class ForeseenContent : public std::enable_shared_from_this<ForeseenContent> {
   std::uint64_t kept() const { return kept_; }
 
  private:
-  struct Piece {
-    std::uint64_t node = 0, offset = 0;
-    std::uint32_t size = 0;
-    std::uint64_t lease = 0;
-    bool here = false;
-    int error = 0;
-    std::string bytes;
-    std::vector<std::function<void()>> waiting;
+  struct Range {
+    std::uint64_t node = 0;
+    PiecePtr piece;
   };
-  using PiecePtr = std::shared_ptr<Piece>;
+  struct Known {  // of a file, under one lease: asked for, or here
+    std::uint64_t lease = 0;
+    std::vector<PiecePtr> pieces;
+  };
 
   void fetch_some();
-  void arrived(const PiecePtr& piece, int error, std::string_view bytes);
-  std::vector<PiecePtr> covering(std::uint64_t node, std::uint64_t offset, std::uint32_t size);
-  static void deliver(const std::vector<PiecePtr>& pieces, std::uint64_t offset, std::uint32_t size, const Done& done);
-  void drop(const PiecePtr& piece);
+  void arrived(const Range& range, int error, std::string_view bytes);
+  void drop(const Range& range);
 
   Source source_;
-  std::deque<PiecePtr> to_fetch_;
-  std::unordered_map<std::uint64_t, std::vector<PiecePtr>> pieces_;  // by node; asked for, or here
+  std::deque<Range> to_fetch_;
+  std::unordered_map<std::uint64_t, Known> known_;  // by node
   std::uint64_t under_way_ = 0, kept_ = 0;
 };
 

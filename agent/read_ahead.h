@@ -4,12 +4,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
-#include <string>
-#include <string_view>
 #include <vector>
+
+#include "agent/piece.h"
 
 namespace ssi {
 
@@ -18,7 +17,7 @@ class ReadAhead : public std::enable_shared_from_this<ReadAhead> {
   static constexpr std::uint64_t window = 4 << 20;  // bytes that are asked for ahead
 
   // Asks home for so many bytes; calls back once, from the loop, with an errno or the bytes, fewer only at the end of the file.
-  using Done = std::function<void(int error, std::string_view bytes)>;
+  using Done = Piece::Done;
   using Fetch = std::function<void(std::uint64_t offset, std::uint32_t size, Done done)>;
 
   // Somebody reads. Nothing is asked for ahead unless the file is leased, by lease `number` (0: it is not), and then not beyond its
@@ -27,26 +26,13 @@ class ReadAhead : public std::enable_shared_from_this<ReadAhead> {
             Done done);
 
  private:
-  struct Chunk {
-    std::uint64_t offset = 0;
-    std::uint32_t size = 0;  // asked for
-    bool here = false;
-    int error = 0;
-    std::string bytes;
-    std::vector<std::function<void()>> waiting;
-  };
-  using ChunkPtr = std::shared_ptr<Chunk>;
-
-  std::vector<ChunkPtr> covering(std::uint64_t offset, std::uint32_t size) const;
   void extend(std::uint64_t file_size, const Fetch& fetch);
-  static void deliver(const std::vector<ChunkPtr>& chunks, std::uint64_t offset, std::uint32_t size, const Fetch& fetch,
-                      const Done& done);
 
   std::uint64_t lease_ = 0;
   std::uint64_t expected_ = 0;  // where the next read of who reads on begins
   std::uint64_t run_ = 0;       // bytes read one after the other
   std::uint64_t ahead_ = 0;     // how far to look
-  std::deque<ChunkPtr> chunks_;
+  std::vector<PiecePtr> pieces_;
 };
 
 }  // namespace ssi

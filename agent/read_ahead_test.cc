@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cerrno>
+#include <deque>
 #include <map>
 #include <optional>
 

@@ -226,6 +226,6 @@ TEST_CASE("what the guest has opened by itself is opened at its first use, and l
   CHECK(page->end == 1);
   CHECK(home.error(wire::Read{102, 0, 4}) == ESTALE);
   CHECK(home.error(wire::Flock{100, LOCK_SH, 0}) == 0);
-  for (const std::uint64_t handle : {100, 101, 102}) home.tell(wire::Release{handle});
+  for (const std::uint64_t handle : {100ULL, 101ULL, 102ULL}) home.tell(wire::Release{handle});
   CHECK(home.error(wire::Read{100, 0, 4}) == EBADF);
 }
