@@ -81,7 +81,7 @@ TEST_CASE("in the order of names too, and on in the next directory") {
 TEST_CASE("who picks some has nothing fetched for him") {
   World world;
   world.add(1, 90);
-  for (const std::uint64_t i : {50, 10, 80, 30, 60, 0, 40, 20}) CHECK_FALSE(world.read(1, 100 + i));
+  for (const std::uint64_t i : {50ULL, 10ULL, 80ULL, 30ULL, 60ULL, 0ULL, 40ULL, 20ULL}) CHECK_FALSE(world.read(1, 100 + i));
   CHECK(world.fetched.empty());
 }
 
