@@ -179,7 +179,7 @@ void GuestLink::attach(std::uint64_t job, std::uint64_t grace_ms, JobEvents even
 
 void GuestLink::detach(std::uint64_t job) {
   jobs_.erase(job);
-  files_->recorded(job);  // of one that did not end well, for nobody
+  if (files_) files_->recorded(job);  // of one that did not end well, for nobody
   if (state_ == State::open) update_grace();
   if (jobs_.empty() && state_ == State::open) files_->idle();
 }

@@ -166,7 +166,7 @@ class Calls(unittest.TestCase):
 
     def test_the_deputy_is_out_of_descriptors(self):
         """The job's own limit is its kernel's to say, EMFILE; that home has no more of them is ENFILE."""
-        script = "import errno, os\nheld = []\nwhile True:\n    try:\n        held.append(os.open('/etc/passwd', os.O_RDONLY))\n" \
+        script = "import errno, os\nheld = []\nwhile True:\n    try:\n        held.append(os.open('held', os.O_WRONLY | os.O_CREAT))\n" \
                  "    except OSError as error:\n        print(len(held) > 50, errno.errorcode[error.errno], flush=True)\n        os._exit(0)\n"
         (pool.work / "many.py").write_text(script)
         done = job(pool.work, "sh", "-c", f"ulimit -n 100; exec {sys.executable} many.py")
