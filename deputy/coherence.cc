@@ -280,10 +280,8 @@ wire::Invalidate FileService::news() {
     stale.nodes.insert(stale.nodes.end(), contents_.begin(), contents_.end());
     contents_.clear();
   }
-  for (auto& name : std::exchange(doubtful_, {})) {
-    handed_out_.names().erase(name);
-    stale.names.push_back({name.first, std::move(name.second)});
-  }
+  for (auto& name : std::exchange(doubtful_, {}))  // unless an event has told of it just now
+    if (handed_out_.names().erase(name)) stale.names.push_back({name.first, std::move(name.second)});
   if (const auto lost = watch_.lost(); !lost.empty()) note_unheard(lost, stale);
   written_.clear();
   std::erase_if(sizes_, [&](const auto& one) { return !changing_.contains(one.first); });

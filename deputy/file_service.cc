@@ -92,6 +92,7 @@ Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct
   const auto fs = fs_of(id.dev, dir);
   Node& node = nodes_.meet(id, fs, &dir, name, std::move(fd));
   nodes_.give(node);
+  node.ahead = false;
   node.barred = S_ISDIR(id.type) && mounts_.barred(id.dev);
   // The guest mounts its own /proc, /sys and /dev over these, and a mount point must never be invalidated.
   if (node.barred) return wire::Entry{node.number, node.fs, attr_of(status), {}};
@@ -103,12 +104,20 @@ Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct
   return wire::Entry{node.number, node.fs, attr, target_of(node, dir, name)};
 }
 
+// What it believed before stays written down, so that it is told.
 Answer<wire::Entry> FileService::give_ahead(Node& dir, const std::string& name, struct statx status) {
-  const auto told = handed_out_.names().find({dir.number, name});
-  const bool was_told = told != handed_out_.names().end();
+  auto& names = handed_out_.names();
+  const auto told = names.find({dir.number, name});
+  const bool was_told = told != names.end();
   const auto before = was_told ? told->second : 0;
+  const Node* known = nodes_.find(id_of(status));
+  const bool was_there = known && known->parent == &dir && known->name == name && !known->ahead;
   auto entry = give(dir, name, status);
-  if (was_told && (!entry || entry->node != before)) doubtful_.push_back({dir.number, name});
+  if (entry) nodes_.find(entry->node)->ahead = !was_there;
+  if (was_told && (!entry || entry->node != before)) {
+    names[{dir.number, name}] = before;
+    doubtful_.push_back({dir.number, name});
+  }
   return entry;
 }
 

@@ -49,7 +49,8 @@ std::optional<std::uint64_t> FileService::foresee_name(std::uint64_t parent, con
   struct statx status;
   const int error = look_at(dir->fd(), name, status);
   if (error == ENOENT) {
-    if (handed_out_.names().contains({parent, name})) doubtful_.push_back({parent, name});
+    // The guest's kernel believes that something is there: that is taken back first.
+    if (handed_out_.names().contains({parent, name})) return doubtful_.push_back({parent, name}), std::nullopt;
     handed_out_.name(parent, name, 0);
     message.names.push_back({parent, name, {}});
     return 0;

@@ -19,7 +19,7 @@ namespace {
 bool is_stranger(const std::optional<FileId>& is, const Node* node, const Node& dir,
                  const std::string& name) {
   if (!is || !S_ISDIR(is->type) || (node && node->root)) return false;  // a root cannot be removed
-  return !node || node->parent != &dir || node->name != name;
+  return !node || node->ahead || node->parent != &dir || node->name != name;
 }
 
 }  // namespace

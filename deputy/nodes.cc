@@ -85,6 +85,7 @@ void Nodes::closed(Node& node) {
 }
 
 void Nodes::renamed(Node& node, Node& parent, std::string_view name) {
+  node.ahead = false;
   if (!node.root) set_place(node, &parent, name);
 }
 

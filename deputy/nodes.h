@@ -28,6 +28,7 @@ struct Node {
   std::uint32_t children = 0, opens = 0;
   bool root = false;      // of an exported file system: kept whether given or not
   bool nameless = false;  // its name was removed: only the descriptor leads there
+  bool ahead = false;     // its place was told ahead: the guest's kernel may know another file there
   bool barred = false;    // root of a file system that is not exported; looks like an empty directory
   std::chrono::steady_clock::time_point looked_up{};  // when the guest last asked for it by its name
   std::chrono::steady_clock::time_point said_gone{};  // when it was last told that this directory is gone
