@@ -32,14 +32,14 @@ void ForeseenContent::fetch_some() {
     kept_ += next.piece->size;
     source_.fetch(next.node, next.piece->offset, next.piece->size,
                   [weak = weak_from_this(), next](int error, std::string_view bytes) {
-                    if (const auto self = weak.lock()) self->arrived(next, error, bytes);
+                    next.piece->arrived(error, bytes);  // who waits for it does so also when we are gone
+                    if (const auto self = weak.lock()) self->arrived(next, error);
                   });
   }
 }
 
-void ForeseenContent::arrived(const Range& range, int error, std::string_view bytes) {
+void ForeseenContent::arrived(const Range& range, int error) {
   under_way_ -= range.piece->size;
-  range.piece->arrived(error, bytes);
   if (error) drop(range);
   fetch_some();
 }

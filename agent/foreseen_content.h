@@ -46,7 +46,7 @@ class ForeseenContent : public std::enable_shared_from_this<ForeseenContent> {
   };
 
   void fetch_some();
-  void arrived(const Range& range, int error, std::string_view bytes);
+  void arrived(const Range& range, int error);
   void drop(const Range& range);
 
   Source source_;

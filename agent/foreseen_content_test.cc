@@ -107,3 +107,13 @@ TEST_CASE("an error is told to who waits, and to nobody later") {
   world.answer_all();
   CHECK_FALSE(world.read(2, 0, 4096));
 }
+
+TEST_CASE("who waits is answered also when nothing is expected any more") {
+  World world;
+  world.content->expect(1, 0, 4096);
+  std::string got;
+  REQUIRE(world.content->read(1, 0, 4096, [&](int, std::string_view bytes) { got = bytes; }));
+  world.content.reset();
+  world.answer_all();
+  CHECK(got == world.bytes(1, 0, 4096));
+}

@@ -326,7 +326,7 @@ wire::Invalidate FileService::stale() {
   wire::Invalidate stale;
   // Nor is it heard of when something is mounted, or more is hidden.
   const bool policy_changed = std::exchange(policy_seen_, policy_.generation()) != policy_.generation();
-  if (watch_.ended() || policy_changed || mounts_changed()) {
+  if (watch_.ended() || policy_changed || mounts_changed() || std::exchange(mounted_, false)) {
     listen_again(stale);
     note_all(stale);
   }

@@ -135,6 +135,7 @@ std::function<void()> FileService::later(std::function<void(FileService&)> f) {
 
 wire::Mounts FileService::mounts() {
   wire::Mounts mounts;
+  mounted_ |= mounts_.changed();
   auto roots = mounts_.read(policy_);
   if (!roots) {
     log::error("{}", roots.error().text());

@@ -305,6 +305,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::chrono::steady_clock::time_point said_stale_{};    // when an open was last answered with ESTALE
   std::chrono::steady_clock::time_point said_gone_{};     // when looks_again() last said so, of any directory
   bool announced_ = false;                                // the mounts, as the table is now
+  bool mounted_ = false;  // something was, or unmounted, since all that the guest believes was looked at
   std::uint64_t bytes_read_ = 0, bytes_written_ = 0, changes_ = 0;
 };
 
