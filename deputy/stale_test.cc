@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <doctest/doctest.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -100,4 +101,20 @@ TEST_CASE("entries of a listing count, and fresh files are racy") {
   const auto stale = home.server().stale();
   CHECK(has(stale, fresh));
   CHECK(has(stale, dir, "a"));
+}
+
+TEST_CASE("a directory on which something was mounted is stale, also when the table of mounts was read before") {
+  if (!can_mount()) return;
+  TestHome home;
+  std::filesystem::create_directory(home.path("m"));
+  home.look(home.root(), "m");
+  home.server().mounts();
+  home.server().stale();
+  home.look(home.root(), "m");
+  CHECK_FALSE(has(home.server().stale(), home.root(), "m"));
+  REQUIRE(::mount("none", home.path("m").c_str(), "tmpfs", 0, nullptr) == 0);
+  home.server().mounts();
+  CHECK(has(home.server().stale(), home.root(), "m"));
+  home.server().idle();
+  CHECK(::umount(home.path("m").c_str()) == 0);
 }
