@@ -75,16 +75,20 @@ void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fu
   const auto opened = opening(superblock, *info);
   const bool nameless = (info->flags & O_TMPFILE) == O_TMPFILE;  // the kernel calls it "/"
   const wire::Name at{superblock.node(parent), nameless ? "" : name};
+  const wire::Create message{at.parent, at.name, mode, info->flags, opened.fh, request->caller(), request->umask()};
+  if (!nameless && superblock.create_ahead(request, message, opened)) return;
   superblock.change(
-      request, {at.parent},
-      wire::Create{at.parent, at.name, mode, info->flags, opened.fh, request->caller(), request->umask()},
-      [&superblock, request, at, opened](const wire::Entry& entry, std::string_view) {
+      request, {at.parent}, message,
+      [&superblock, request, at, opened, of = message.caller](const wire::Made& made, std::string_view) {
+        const auto entry = made.entry();
         superblock.hold(entry);
         superblock.changing({entry.node});  // if it was there before
+        superblock.lease(at.parent, made, of);
         const auto param = superblock.describe(at, entry);
         const bool taken = request->answer(fuse_reply_create, &param, &opened);
         superblock.settle(param.ino, taken);
         if (!taken) return superblock.home().release(opened.fh);
+        superblock.keep_made(entry.node, made, opened.fh, of.job);
         note_writer(superblock, param.ino, opened, request->task());
       });
 }
@@ -133,6 +137,7 @@ void write(fuse_req_t req, fuse_ino_t ino, const char* bytes, std::size_t size, 
   if (info->writepage)
     return write_back(superblock, request, superblock.node(ino), {info->fh, at},
                       std::make_shared<const std::string>(body), 0);
+  if (superblock.write_ahead(request, superblock.node(ino), *info, body, at)) return;
   superblock.change(
       request, {superblock.node(ino)}, wire::Write{info->fh, at, info->flags & O_APPEND ? std::uint8_t{1} : std::uint8_t{0}},
       [request](const wire::Written& written, std::string_view) {
@@ -149,15 +154,14 @@ void flush(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
     return;
   }
   const auto request = superblock.begin(req, ino);
-  if (!request) return;
+  if (!request || (owner == 0 && superblock.flush_ahead(request, superblock.node(ino), info->fh))) return;
   superblock.ask(request, wire::Flush{info->fh, owner},
                  [request](const wire::None&, std::string_view) { request->error(0); });
 }
 
 void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   auto& superblock = Superblock::of(req);
-  superblock.gave_up(info->fh);
-  if (HomeLink::is_writable(info->fh)) superblock.writers().released(superblock.node(ino), info->fh);
+  superblock.release(superblock.node(ino), info->fh);
   fuse_reply_err(req, 0);
 }
 

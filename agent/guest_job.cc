@@ -235,8 +235,14 @@ void GuestJob::leader_ended(const inside::FromInit& packet) {
 }
 
 void GuestJob::report_exit() {
-  if (std::exchange(reported_, true)) return;
-  events_.before_exit(exited_);
+  if (std::exchange(reporting_, true)) return;
+  events_.before_exit(exited_, [this, alive = alive_] {
+    if (*alive) post_exit();
+  });
+}
+
+void GuestJob::post_exit() {
+  reported_ = true;
   if (!exited_.survivors)
     for (const auto& [stream, output] : outputs_)
       exited_.outputs.push_back({stream, output->bytes(), output->sum().digest()});

@@ -28,7 +28,7 @@ class GuestJob {
     std::function<void(int error)> failed;  // an errno: the program never ran; destroy the job (deferred)
     std::function<void(std::uint64_t cpu_us, std::uint64_t memory)> used;  // by now, all its processes
     // What its leader closed is to be told to home before its end is; and what the view knows of it is to be said.
-    std::function<void(wire::Exited& how)> before_exit;
+    std::function<void(wire::Exited& how, std::function<void()> then)> before_exit;  // completes it; calls `then` once
     std::function<void()> gone;         // no process and no output of it is left; destroy the job (deferred)
   };
 
@@ -62,6 +62,7 @@ class GuestJob {
   void take_terminal(Fd master);
   void leader_ended(const inside::FromInit& packet);
   void report_exit();
+  void post_exit();
   void say_ends();
   void when_quiet();
   std::vector<wire::Position> positions() const;
@@ -81,7 +82,7 @@ class GuestJob {
   OomKills oom_kills_;  // since it was started
   bool background_ = false;
   std::int32_t stop_ = 0;  // that home is to hear of, behind what the terminal shows
-  bool started_ = false, ended_ = false, reported_ = false;
+  bool started_ = false, ended_ = false, reported_ = false, reporting_ = false;
   int draining_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -368,13 +368,18 @@ void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint
                               [this, number](std::uint64_t cpu_us, std::uint64_t memory) {
                                 tell_parent({inside::ToParent::job_used, number, {}, cpu_us, memory});
                               },
-                              [this, number](wire::Exited& how) {
+                              [this, number](wire::Exited& how, std::function<void()> then) {
                                 view_.catch_up();
-                                view_.tell_use(number, how);
+                                view_.when_done(number, [this, number, &how, then = std::move(then)] {
+                                  if (find(number)) view_.tell_use(number, how);
+                                  then();
+                                });
                               },
                               [this, number] {
-                                session_.post(wire::Gone{number}, {}, Session::Lane::bulk);
-                                loop_.defer([this, number] { job_over(number); });
+                                view_.when_done(number, [this, number] {
+                                  session_.post(wire::Gone{number}, {}, Session::Lane::bulk);
+                                  loop_.defer([this, number] { job_over(number); });
+                                });
                               }});
   if (!job) {
     log::warning("job={} cannot be started: {}", number, job.error().text());
@@ -409,6 +414,8 @@ Tasks::Heard HomeProcess::needs_home(pid_t init, const std::string& what, bool s
 void HomeProcess::late_error(std::uint32_t fs, const LateError& error) {
   std::set<pid_t> inits;
   for (const auto task : error.tasks) inits.insert(init_of(task));
+  const auto* its = find(error.job);
+  if (its) inits = {its->init()};
   const bool known = !inits.empty() && !inits.contains(0);
   auto path = error.path;
   for (const auto& [at, mount] : mounted_)

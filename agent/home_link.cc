@@ -58,8 +58,8 @@ void HomeLink::opened(const wire::Opened& file) {
   if (session_) session_->post(file);
 }
 
-void HomeLink::release(std::uint64_t handle) {
-  if (session_ && handle != 0) session_->post(wire::Release{handle});
+void HomeLink::release(std::uint64_t handle, Session::Lane lane) {
+  if (session_ && handle != 0) session_->post(wire::Release{handle}, {}, lane);
 }
 
 }  // namespace ssi

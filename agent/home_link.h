@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/acknowledged.h"
 #include "agent/late_errors.h"
 #include "common/loop.h"
 #include "common/session.h"
@@ -100,7 +101,12 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
     if (node) give_back(*node);
   }
   void opened(const wire::Opened& file);
-  void release(std::uint64_t handle);
+  void release(std::uint64_t handle, Session::Lane lane = Session::Lane::small);
+
+  // What was acknowledged before home has done it, in all file systems.
+  Acknowledged& acknowledged() { return acknowledged_; }
+  // The number of a node that is made so.
+  std::uint64_t new_node() { return wire::agents_nodes + ++nodes_; }
 
  private:
   void flush();
@@ -113,7 +119,8 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   std::uint32_t group_ = 0;
   Tasks tasks_;
   std::function<void(std::function<void()>)> tell_;
-  std::uint64_t handles_ = 0, waits_ = 0;
+  std::uint64_t handles_ = 0, waits_ = 0, nodes_ = 0;
+  Acknowledged acknowledged_;
   std::vector<wire::Forgotten> forgotten_;
   std::unordered_map<std::uint64_t, FileUse> uses_;                  // by job
   std::unordered_map<std::uint64_t, std::vector<wire::Name>> found_;  // the same

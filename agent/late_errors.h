@@ -17,6 +17,7 @@ struct LateError {
   std::vector<pid_t> tasks;  // that opened the file for writing; some may be gone
   std::string path;          // in its file system, from the root of that
   int error = 0;
+  std::uint64_t job = 0;  // whose change it was; 0: go by the tasks
 };
 
 class Writers {

@@ -48,10 +48,15 @@ void make(Superblock& superblock, const RequestPtr& request, fuse_ino_t parent, 
   if constexpr (std::is_same_v<M, wire::Link>) changed.push_back(message.node);
   superblock.change(
       request, changed, message,
-      [&superblock, request, parent, name = std::string(name)](const wire::Entry& entry, std::string_view) {
+      [&superblock, request, parent, name = std::string(name), node = message.parent, of = message.caller](
+          const wire::Made& made, std::string_view) {
+        const auto entry = made.entry();
+        if (made.parent.ino != 0) superblock.believe(node, made.parent);
         if constexpr (std::is_same_v<M, wire::Mknod>)
           if (Specials::is(entry.attr.mode)) superblock.specials().made(entry.node, request->task());
         superblock.give(request, parent, name.c_str(), entry);
+        if constexpr (std::is_same_v<M, wire::Mkdir>) superblock.lease_new(made, of);
+        if constexpr (std::is_same_v<M, wire::Link>) superblock.made().forget(entry.node);  // it has other names now
       });
 }
 
@@ -71,9 +76,10 @@ void mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
 
 void symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
   auto& superblock = Superblock::of(req);
-  if (const auto request = superblock.begin(req, parent, name, EEXIST))
-    make(superblock, request, parent, name,
-         wire::Symlink{superblock.node(parent), name, target, request->caller()});
+  const auto request = superblock.begin(req, parent, name, EEXIST);
+  if (!request) return;
+  const wire::Symlink message{superblock.node(parent), name, target, request->caller()};
+  if (!superblock.symlink_ahead(request, message)) make(superblock, request, parent, name, message);
 }
 
 void link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* name) {
@@ -95,8 +101,9 @@ void unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
   auto& superblock = Superblock::of(req);
   const auto request = superblock.begin(req, parent, name, EISDIR);
   if (!request) return;
-  superblock.change(request, {superblock.node(parent)},
-                    wire::Unlink{superblock.node(parent), name, request->caller()}, renamed(superblock, request));
+  const wire::Unlink message{superblock.node(parent), name, request->caller()};
+  if (superblock.unlink_ahead(request, message)) return;
+  superblock.change(request, {message.parent}, message, renamed(superblock, request));
 }
 
 void rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {

@@ -24,9 +24,10 @@ void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
     request->answer(fuse_reply_attr, &stat, for_ever);
     return;
   }
+  if (superblock.tell_directory(request, node)) return;
   superblock.ask(request, wire::Getattr{node, info ? info->fh : 0},
                  [&superblock, request, node](const wire::Attr& attr, std::string_view) {
-                   superblock.leases().told(node, attr);
+                   superblock.believe(node, attr);
                    const auto stat = superblock.stat_of(attr);
                    request->answer(fuse_reply_attr, &stat, lease_of(attr));
                  });
@@ -41,10 +42,12 @@ void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* attr, int to_set, fuse
   message.handle = info ? info->fh : 0;
   message.caller = request->caller();
   set_fields(message, *attr, to_set);
+  if (superblock.set_ahead(request, message)) return;
+  if (message.mode & S_ISGID) superblock.made().revoke(message.node);  // it passes its group on from now on
   if (to_set & FUSE_SET_ATTR_SIZE) superblock.contents().forget(message.node);
   superblock.change(request, {message.node}, message,
                     [&superblock, request, node = message.node](const wire::Attr& changed, std::string_view) {
-                      superblock.leases().told(node, changed);
+                      superblock.believe(node, changed);
                       const auto stat = superblock.stat_of(changed);
                       request->answer(fuse_reply_attr, &stat, lease_of(changed));
                     });
@@ -107,6 +110,11 @@ void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size
     fuse_reply_err(req, ENODATA);
     return;
   }
+  // Asked for before each write; a job's user may not have set it.
+  if (superblock.made().find(superblock.node(ino)) && std::string_view(name) == "security.capability") {
+    fuse_reply_err(req, ENODATA);
+    return;
+  }
   const auto request = superblock.begin(req, ino, judges ? ENODATA : EOPNOTSUPP);
   if (!request) return;
   superblock.ask_or(
@@ -133,6 +141,8 @@ void setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* valu
   const auto request = superblock.begin(req, ino);
   if (!request) return;
   const auto node = superblock.node(ino);
+  superblock.made().forget(node);  // it has what it was not made with
+  superblock.made().revoke(node);  // and may pass it on
   superblock.change(request, {node}, wire::Setxattr{node, name, flags, request->caller()},
                     [request](const wire::None&, std::string_view) { request->error(0); }, {value, size});
 }

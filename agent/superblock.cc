@@ -237,13 +237,14 @@ fuse_entry_param Superblock::describe(const wire::Name& name, const wire::Entry&
     return stub_param(stubs_.at(name, entry.attr));
   }
   refs_.place(entry.node, name);
-  if (news) leases_.told(entry.node, entry.attr);
+  if (news) believe(entry.node, entry.attr);
   if (!entry.target.empty()) leases_.links_to(entry.node, entry.target);
   note_given(entry.node, name.parent);
   fuse_entry_param param{};
   param.ino = entry.node;
   param.attr = stat_of(entry.attr);
   param.attr_timeout = param.entry_timeout = lease_of(entry.attr);
+  if (home_->acknowledged().has(entry.node)) param.attr_timeout = 0;  // home does not know all of it yet
   if (!can_expire_ && S_ISDIR(entry.attr.mode) && leads_to_mount(name)) param.entry_timeout = untold_s;
   if (Specials::is(entry.attr.mode)) param.entry_timeout = 0;  // so that we hear of each who comes by
   return param;
@@ -346,6 +347,8 @@ wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {
     if (!refs_.knows(node)) continue;
     contents_.forget(node);
     leases_.forget(node);
+    made_.revoke(node);  // somebody else was there
+    made_.forget(node);
     ours.nodes.push_back(node == root_ ? FUSE_ROOT_ID : node);
   }
   for (const auto& name : changed.names) {

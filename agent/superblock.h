@@ -4,6 +4,8 @@
 // way.
 #pragma once
 
+#include <fcntl.h>
+
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -24,6 +26,7 @@
 #include "agent/late_errors.h"
 #include "agent/leases.h"
 #include "agent/listings.h"
+#include "agent/made_here.h"
 #include "agent/node_refs.h"
 #include "agent/read_ahead.h"
 #include "agent/recalls.h"
@@ -97,6 +100,38 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
     request->wait();
     if (!request->get()) return;  // its task is dying
     request->asks_home();
+    if (home_->acknowledged().none()) return send(request, message, std::move(then), std::move(otherwise), body);
+    // Home would answer without what was acknowledged before.
+    auto f = [weak = weak_from_this(), request, message, then = std::move(then), otherwise = std::move(otherwise),
+              body = std::string(body)] {
+      const auto self = weak.lock();
+      if (!self || !request->get()) return;
+      if (!self->home_->session()) return request->error(self->home_->error());
+      self->send(request, message, then, otherwise, body);
+    };
+    const auto node = asked_about(message);
+    if (node != 0)
+      home_->acknowledged().when_done_with(node, std::move(f));
+    else
+      home_->acknowledged().when_done_for(request->caller().job, std::move(f));
+  }
+
+  // Which node alone a question is about; 0: it is a change, or of an open file, and comes behind all that its job did before.
+  template <class M>
+  static std::uint64_t asked_about(const M& message) {
+    if constexpr (std::is_same_v<M, wire::Lookup>)
+      return message.parent;
+    else if constexpr (std::is_same_v<M, wire::Getattr> || std::is_same_v<M, wire::Readlink> || std::is_same_v<M, wire::Access> ||
+                       std::is_same_v<M, wire::Getxattr> || std::is_same_v<M, wire::Listxattr> || std::is_same_v<M, wire::Statfs>)
+      return message.node;
+    else if constexpr (std::is_same_v<M, wire::Open>)
+      return message.flags & O_TRUNC ? 0 : message.node;
+    else
+      return 0;
+  }
+
+  template <class M, class Then, class Otherwise>
+  void send(const RequestPtr& request, const M& message, Then then, Otherwise otherwise, std::string_view body) {
     home_->session()->call<M>(
         message, body,
         [weak = weak_from_this(), request, then = std::move(then), otherwise = std::move(otherwise),
@@ -177,6 +212,28 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void note_locks(fuse_ino_t ino) { with_locks_.insert(ino); }
   bool has_locks(fuse_ino_t ino) const { return with_locks_.contains(ino); }
 
+  // --- What is acknowledged before home has done it (superblock_ahead.cc). False: home must be asked first.
+  bool create_ahead(const RequestPtr& request, wire::Create message, const fuse_file_info& opened);
+  bool symlink_ahead(const RequestPtr& request, wire::Symlink message);
+  bool unlink_ahead(const RequestPtr& request, const wire::Unlink& message);
+  bool write_ahead(const RequestPtr& request, std::uint64_t node, const fuse_file_info& info, std::string_view bytes,
+                   std::uint64_t offset);
+  bool set_ahead(const RequestPtr& request, const wire::Setattr& message);
+  bool tell_directory(const RequestPtr& request, std::uint64_t node);
+  bool flush_ahead(const RequestPtr& request, std::uint64_t node, std::uint64_t handle);
+  void release(std::uint64_t node, std::uint64_t handle);
+
+  // Home has made a name in the directory; a directory; a file that is open now.
+  void lease(std::uint64_t directory, const wire::Made& made, const wire::Caller& of);
+  void lease_new(const wire::Made& made, const wire::Caller& of);
+  void keep_made(std::uint64_t node, const wire::Made& made, std::uint64_t handle, std::uint64_t job);
+  MadeHere& made() { return made_; }
+  // When all that the job did is at home: what home refused, and nobody was told.
+  void end_job(std::uint64_t job);
+
+  // Home has said this of a node.
+  void believe(std::uint64_t node, const wire::Attr& attr);
+
   // As the jobs see it.
   struct stat stat_of(const wire::Attr& attr) const;
   fuse_entry_param stub_param(const Stubs::Stub& stub) const;
@@ -253,6 +310,24 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void learn(std::uint64_t directory, const wire::DirPage& page);
   void learn(std::uint64_t directory, const std::string& name, const wire::Entry& entry);
   void forget_name(const wire::Name& name);
+  struct Ahead {
+    std::uint64_t job;
+    Nodes nodes;
+  };
+  template <class M, class Then, class Otherwise>
+  void send_ahead(Ahead what, const M& message, Then then, Otherwise otherwise, std::string_view body = {});
+  bool may_make(const RequestPtr& request, const wire::Name& at, wire::Makes needed);
+  wire::Attr new_attr(const Request& request, std::uint32_t mode) const;
+  fuse_entry_param add_ahead(const wire::Name& at, std::uint64_t node, const wire::Attr& attr);
+  void made_at_home(const wire::Name& at, std::uint64_t node, const wire::Made& made);
+  void not_made(const wire::Name& at, std::uint64_t node, std::uint64_t job, int error);
+  void look_again_at(const wire::Name& at);
+  void expire(std::uint64_t node);
+  void touch(std::uint64_t directory);
+  void send_written(const RequestPtr& request, std::uint64_t node, std::uint64_t handle, std::string_view bytes, std::uint64_t offset);
+  void refuse_written(std::uint64_t node, std::uint64_t job, int error);
+  void say_late(std::uint64_t job, const std::string& path, int error);
+  std::string path_at(const wire::Name& at) const;
   void forget_all_of(const wire::Forgotten& node);
   void drop_held(const std::vector<std::uint64_t>& nodes);
   void note_given(std::uint64_t node, std::uint64_t parent);
@@ -292,6 +367,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   NodeRefs refs_;
   Leases leases_;
   Listings listings_;
+  MadeHere made_;
   Stubs stubs_;
   ContentStamps contents_;
   Recalls recalls_;

@@ -45,6 +45,11 @@ void Superblock::looked_up(fuse_ino_t parent, const std::string& name, std::uint
 
 // One page after the other, as long as it is not too much.
 void Superblock::list(const Listing& listing, std::int64_t offset, const wire::Caller& caller) {
+  if (home_->acknowledged().has(listing.directory))
+    return home_->acknowledged().when_done_with(listing.directory, [weak = weak_from_this(), listing, offset, caller] {
+      const auto self = weak.lock();
+      if (self && self->home_->session()) self->list(listing, offset, caller);
+    });
   home_->session()->call<wire::List>(
       {listing.directory, offset, caller}, {},
       [weak = weak_from_this(), listing, offset, caller](Result<wire::DirPage> page, std::string_view) {
@@ -78,7 +83,7 @@ void Superblock::learn(std::uint64_t directory, const std::string& name, const w
     drop_held({entry.node});
     return listings_.set_unknown(directory, name);
   }
-  leases_.told(entry.node, entry.attr);
+  believe(entry.node, entry.attr);
   if (!entry.target.empty()) leases_.links_to(entry.node, entry.target);
   drop_held(listings_.add(directory, name, entry.node));
 }
@@ -107,6 +112,8 @@ void Superblock::drop_held(const std::vector<std::uint64_t>& nodes) {
 void Superblock::forget_all_of(const wire::Forgotten& node) {
   contents_.forget(node.node);
   leases_.gone(node.node);
+  made_.forget(node.node);
+  made_.revoke(node.node);
   small_files_.forget(node.node);
   if (foreseen_) foreseen_->forget(node.node);
   with_locks_.erase(node.node);
@@ -158,6 +165,10 @@ void Superblock::read(const RequestPtr& request, std::uint64_t node, std::uint64
                       std::uint32_t size) {
   request->wait();
   if (!request->get()) return;  // its task is dying
+  if (home_->acknowledged().has(node))
+    return home_->acknowledged().when_done_with(node, [weak = weak_from_this(), request, node, handle, offset, size] {
+      if (const auto self = weak.lock()) self->read(request, node, handle, offset, size);
+    });
   ReadAhead::Done done = [this, request, node](int error, std::string_view bytes) {
     if (error == wire::hidden) return met_hidden(request, {node, {}}, why_hidden(wire::Read{}), EACCES);
     if (error) return request->error(error);

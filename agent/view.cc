@@ -63,6 +63,15 @@ void View::rest() {
   for (const auto& superblock : superblocks_) superblock->end_foreseen();
 }
 
+void View::when_done(std::uint64_t job, std::function<void()> f) {
+  for (const auto& superblock : superblocks_) superblock->made().end_leases(job);
+  home_->acknowledged().when_done_for(job, [this, alive = alive_, job, f = std::move(f)] {
+    if (!*alive) return;
+    for (const auto& superblock : superblocks_) superblock->end_job(job);
+    f();
+  });
+}
+
 void View::begin_use(std::uint64_t job) {
   home_->begin_use(job);
 }

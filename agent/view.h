@@ -51,6 +51,8 @@ class View {
   Status add(std::uint32_t fs, std::uint64_t root_node, const std::string& path, Fd fuse);
 
   // A job ends: what its file requests have cost, into the fields for it; and home hears what it has asked for.
+  // Calls `f` when home has done all that the job was told to be done; nothing more is acknowledged to it before home knows.
+  void when_done(std::uint64_t job, std::function<void()> f);
   void begin_use(std::uint64_t job);
   void tell_use(std::uint64_t job, wire::Exited& how) const;
   void forget_use(std::uint64_t job);

@@ -650,7 +650,14 @@ struct Invalidate {
 // --- the view. agent -> deputy: requests that mirror the FUSE operations.
 //
 // A node is a number that the deputy gave in an Entry; the deputy counts how often it gave each one, and Forget takes
-// that count back. Handles are chosen by the agent, so that requests can be pipelined behind an Open.
+// that count back. Handles are chosen by the agent, so that requests can be pipelined behind an Open; so are the numbers of nodes
+// that the agent makes under a lease (`as`).
+//
+// What a job makes can be acknowledged to it before home knows (Made.makes, Made.room). The agent sends such requests in the bulk lane,
+// one behind the other, and the job's output and end behind them; home lets nobody learn of what came after before it has done them.
+
+inline constexpr std::uint64_t agents_nodes = 1ull << 61;  // from here on up to 2^62 the agent numbers nodes
+inline constexpr std::string_view kept_names = ".ssi-undo-";  // what begins so cannot be made: home keeps removed files under such names
 
 struct Attr {
   std::uint64_t ino = 0;
@@ -673,6 +680,27 @@ struct Entry {
   Attr attr;
   Bytes target;  // of a symbolic link, which never changes; empty: not said
   SSI_FIELDS(node, fs, attr, target)
+};
+
+// How much of what jobs do in a directory the agent may acknowledge by itself, until the directory's lease ends (Revoke) or the job does.
+enum class Makes : std::uint8_t {
+  nothing = 0,
+  files = 1,     // open(2) may make files there that are not there, but for O_EXCL
+  all = 2,       // a job of this guest has made the directory: files and symbolic links, and what it made it may remove
+};
+
+// What was made: an Entry, and what else the agent would ask for next.
+struct Made {
+  std::uint64_t node = 0;
+  std::uint32_t fs = 0;
+  Attr attr;
+  Bytes target;
+  Attr parent{};           // of the directory it was made in, as it is now; ino 0: not said
+  std::uint8_t makes = 0;  // Makes, in that directory; of Mkdir: in the new one
+  std::uint64_t room = 0;  // bytes that home's disk has room for, when the job's writes to this file may be acknowledged; else 0
+  std::vector<std::uint64_t> inodes{};  // of files that this caller's job may have made next (Create.inode), in this file system
+  Entry entry() const { return {node, fs, attr, target}; }
+  SSI_FIELDS(node, fs, attr, target, parent, makes, room, inodes)
 };
 
 // The errno where only home has it (NeedsHome): what the policy hides; of Open.exec also what may be run and not read.
@@ -730,7 +758,7 @@ struct Readlink {  // the reply's body is the target
 };
 
 struct Mknod {  // regular files, FIFOs, sockets; devices as home's rights allow
-  using Reply = Entry;
+  using Reply = Made;
   std::uint64_t parent = 0;
   Bytes name;
   std::uint32_t mode = 0;  // without the umask, which counts only where the directory has no default ACL
@@ -741,7 +769,7 @@ struct Mknod {  // regular files, FIFOs, sockets; devices as home's rights allow
 };
 
 struct Mkdir {
-  using Reply = Entry;
+  using Reply = Made;
   std::uint64_t parent = 0;
   Bytes name;
   std::uint32_t mode = 0;
@@ -751,15 +779,16 @@ struct Mkdir {
 };
 
 struct Symlink {
-  using Reply = Entry;
+  using Reply = Made;
   std::uint64_t parent = 0;
   Bytes name, target;
   Caller caller;
-  SSI_FIELDS(parent, name, target, caller)
+  std::uint64_t as = 0;  // its node's number; 0: home's to choose
+  SSI_FIELDS(parent, name, target, caller, as)
 };
 
 struct Link {
-  using Reply = Entry;
+  using Reply = Made;
   std::uint64_t node = 0, parent = 0;
   Bytes name;
   Caller caller;
@@ -818,7 +847,7 @@ struct Opened {
 };
 
 struct Create {  // with O_TMPFILE in `flags`: a file without a name, `name` is empty
-  using Reply = Entry;
+  using Reply = Made;
   std::uint64_t parent = 0;
   Bytes name;
   std::uint32_t mode = 0;
@@ -826,7 +855,9 @@ struct Create {  // with O_TMPFILE in `flags`: a file without a name, `name` is 
   std::uint64_t handle = 0;
   Caller caller;
   std::uint32_t umask = 0;
-  SSI_FIELDS(parent, name, mode, flags, handle, caller, umask)
+  std::uint64_t as = 0;  // its node's number; 0: home's to choose. ESTALE: a file that the guest knows has got that name
+  std::uint64_t inode = 0;  // one of Made.inodes: it is to have that number, unless there is a file of that name; 0: any
+  SSI_FIELDS(parent, name, mode, flags, handle, caller, umask, as, inode)
 };
 
 struct Content {
@@ -844,7 +875,9 @@ struct Read {  // the reply's body: up to `size` (<= max_body) bytes, shorter on
 
 struct Written {
   std::uint32_t size = 0;
-  SSI_FIELDS(size)
+  std::uint64_t room = 0;   // as Made.room, now
+  std::int32_t error = 0;   // why it is not more
+  SSI_FIELDS(size, room, error)
 };
 
 struct Write {  // body: the bytes
@@ -932,6 +965,14 @@ struct Found {
   std::uint64_t job = 0;
   std::vector<Name> names;
   SSI_FIELDS(job, names)
+};
+
+// deputy -> agent: from now on home is asked before anything is made in this directory. Answered when all that was acknowledged
+// before is on its way.
+struct Revoke {
+  using Reply = None;
+  std::uint64_t node = 0;
+  SSI_FIELDS(node)
 };
 
 struct Space {  // as statvfs(3)
@@ -1069,7 +1110,8 @@ using Frame = std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, En
                            Symlink, Link, Unlink, Rmdir, Rename, Open, Create, Read, Write, Flush, Release,
                            Fsync, Readdir, Statfs, Setxattr, Getxattr, Listxattr, Removexattr, Access,
                            Fallocate, Seek, CopyRange, Gone, Resize, Consumed, Stopped, ModesChanged,
-                           NeedsHome, Foreground, Adopt, GetLock, SetLock, Flock, CancelLock, Remark, Resume, Over, Grace, Opened, List, Foreseen, Found>;
+                           NeedsHome, Foreground, Adopt, GetLock, SetLock, Flock, CancelLock, Remark, Resume, Over, Grace, Opened, List, Foreseen, Found,
+                           Revoke>;
 
 // The kind of a struct: its index in `Frame`.
 template <class T>

@@ -110,10 +110,15 @@ void FileService::serve(Id id, const wire::Setattr& m, std::string_view) {
       *result = undo.run(
           path->get(), [&] { return UndoContent::Range{size}; }, set);
     };
+    under_way_.begin();
+    const auto made = later([done](FileService& self) {
+      done(self);
+      self.under_way_.end();
+    });
     if (file)
-      OpenFile::in_order(file, loop_, work, later(done));
+      OpenFile::in_order(file, loop_, work, made);
     else
-      loop_.queue_work(work, later(done));
+      loop_.queue_work(work, made);
     return 0;
   });
   if (error) return session_.fail(id, error);

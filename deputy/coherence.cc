@@ -457,6 +457,7 @@ void FileService::idle() {
   to_sweep_.clear();
   opened_by_lease_.clear();
   watch_.pause(true);
+  reserved_.clear();
   nodes_.close_idle();
   resting_.once(rest_ms, [this] {
     auto last = std::make_shared<Fd>(watch_.end());

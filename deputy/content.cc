@@ -136,16 +136,18 @@ void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handl
   const Change change{.kind = kind, .job = file->job, .node = node, .fd = file->fd.get()};
   const int error = apply(change, [&] {
     ++changing_[node->number];
+    under_way_.begin();
     auto result = std::make_shared<int>(0);
     OpenFile::in_order(
         file, loop_,
         [undo = content(change), fd = file->fd.get(), range = std::move(range), as_opener, result] {
           *result = undo.run(fd, range, as_opener);
         },
-        later([note, number = node->number, result, done = std::move(done)](FileService& self) {
-          if (--self.changing_[number] == 0) self.changing_.erase(number);
+        later([note, node = node->number, result, done = std::move(done)](FileService& self) {
+          if (--self.changing_[node] == 0) self.changing_.erase(node);
           note(self);
           done(self, *result);
+          self.under_way_.end();
         }));
     return 0;
   });
@@ -181,7 +183,7 @@ void FileService::serve(Id id, const wire::Write& m, std::string_view bytes) {
         self.bytes_written_ += job->written;
         if (const auto size = self.sizes_.find(job->file->node); size != self.sizes_.end())
           size->second = std::max(size->second, job->offset + job->written);
-        self.session_.reply(id, wire::Written{job->written});
+        self.session_.reply(id, wire::Written{job->written, room_at(job->file->fd.get()), error});
       });
 }
 

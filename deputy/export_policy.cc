@@ -190,6 +190,10 @@ bool ExportPolicy::protects(const Node& dir, std::string_view name) const {
   return kept(dir, name) != Kept::no || protects(dir);
 }
 
+bool ExportPolicy::is_plain(const Node& dir) const {
+  return !ways_.contains(dir.id) && !way_paths_.contains(path_of(dir)) && !protects(dir);
+}
+
 bool ExportPolicy::leads(const Node& dir, std::string_view name) const {
   return way_names_.contains(std::string(name)) && way_paths_.contains(path_of(dir, name));
 }

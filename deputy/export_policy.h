@@ -51,6 +51,8 @@ class ExportPolicy {
   bool protects(const Node& node) const;  // or something above it
   bool protects(const Node& dir, std::string_view name) const;
   bool protects_path(std::string_view path) const { return kept_path(path) != Kept::no; }
+  // No rule speaks of anything in it, nor of anything that may come to lie below it.
+  bool is_plain(const Node& dir) const;
   // A directory on the way to something protected: not to be replaced by another.
   bool leads(const Node& dir, std::string_view name) const;
   bool leads(const FileId& id) const { return ways_.contains(id); }

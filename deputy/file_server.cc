@@ -3,6 +3,8 @@
 
 #include <array>
 #include <cerrno>
+#include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "common/log.h"
@@ -19,8 +21,8 @@ constexpr int busy_tries = 100;
 
 // Which `serve` a frame goes to, by its kind.
 struct FileService::Table {
-  using Take = void (*)(FileService&, const Session::Incoming&);
-  std::array<Take, std::variant_size_v<wire::Frame>> take{};
+  using Call = void (*)(FileService&, const Session::Incoming&);
+  std::array<Call, std::variant_size_v<wire::Frame>> calls{};
 
   template <class M>
   static void reply(FileService& service, Id id, const M& message, std::string_view body) {
@@ -43,6 +45,39 @@ struct FileService::Table {
     }));
   }
 
+  // What a guest's job was told to be done before we had done it comes in its order. Whether it must find what came before it made; none:
+  // it needs no order.
+  template <class M>
+  static std::optional<bool> order_of(const FileService& service, const M& m) {
+    if constexpr (requires { m.as; }) return m.as != 0 ? std::optional(true) : std::nullopt;
+    if constexpr (std::is_same_v<M, wire::Unlink>) return true;
+    if constexpr (std::is_same_v<M, wire::Setattr>) return service.changing_.contains(m.node);  // writing moves times
+    if constexpr (std::is_same_v<M, wire::Write> || std::is_same_v<M, wire::Release>) return false;
+    return {};
+  }
+
+  template <class M>
+  static void take_in_order(FileService& service, Id id, const M& message, std::string_view body) {
+    auto& changes = service.under_way_;
+    const auto order = order_of(service, message);
+    if (!order || (*order ? changes.none() : !changes.anything_waits())) return take(service, id, message, body);
+    auto f = service.later([id, message, body = std::string(body)](FileService& self) { take(self, id, message, body); });
+    *order ? changes.when_done(std::move(f)) : changes.in_turn(std::move(f));
+  }
+
+  template <class M>
+  static void take(FileService& service, Id id, const M& message, std::string_view body) {
+    constexpr bool request = requires {
+      typename M::Reply;
+    };
+    if constexpr (!request)
+      service.serve(message);
+    else if constexpr (requires { service.is_busy(message); })
+      reply_when_free(service, id, message);
+    else
+      reply(service, id, message, body);
+  }
+
   template <class M>
   static void call(FileService& service, const Session::Incoming& frame) {
     const auto message = wire::unpack<M>(frame.meta);
@@ -52,19 +87,15 @@ struct FileService::Table {
     if (!message) {
       log::warning("malformed file request of kind {}", frame.kind);
       if (request) service.session_.fail(frame.id, EPROTO);
-    } else if constexpr (!request) {
-      service.serve(*message);
-    } else if constexpr (requires { service.is_busy(*message); }) {
-      reply_when_free(service, frame.id, *message);
     } else {
-      reply(service, frame.id, *message, frame.body);
+      take_in_order(service, frame.id, *message, frame.body);
     }
   }
 
   template <class... M>
   static Table of() {
     Table table;
-    ((table.take[wire::kind_of<M>()] = &call<M>), ...);
+    ((table.calls[wire::kind_of<M>()] = &call<M>), ...);
     return table;
   }
 };
@@ -77,8 +108,8 @@ bool FileService::handle(const Session::Incoming& frame) {
                 wire::Statfs, wire::Setxattr, wire::Getxattr, wire::Listxattr, wire::Removexattr,
                 wire::Access, wire::Fallocate, wire::Seek, wire::CopyRange, wire::GetLock, wire::SetLock,
                 wire::Flock, wire::CancelLock, wire::Adopt, wire::Opened, wire::List, wire::Found>();
-  if (frame.kind >= table.take.size() || !table.take[frame.kind]) return false;
-  table.take[frame.kind](*this, frame);
+  if (frame.kind >= table.calls.size() || !table.calls[frame.kind]) return false;
+  table.calls[frame.kind](*this, frame);
   return true;
 }
 
@@ -105,6 +136,12 @@ void FileServer::tell_stale() {
 void FileServer::tell_news() {
   service_->tell_news();
 }
+void FileServer::when_changed(std::function<void()> f) {
+  service_->changes_under_way().when_done(std::move(f));
+}
+bool FileServer::is_changing() const {
+  return !service_->changes_under_way().none();
+}
 std::uint64_t FileServer::changes() const {
   return service_->changes();
 }
@@ -126,6 +163,9 @@ Profile FileServer::recorded(std::uint64_t job) {
 }
 void FileServer::foresee(const Profile& profile) {
   service_->foresee(profile);
+}
+void FileServer::job_over(std::uint64_t job) {
+  service_->job_over(job);
 }
 void FileServer::idle() {
   service_->idle();

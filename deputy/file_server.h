@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "common/loop.h"
@@ -48,6 +49,10 @@ class FileServer {
   // The same of what was heard of lately, sent at once. Before the guest is told anything that may speak of it.
   void tell_news();
 
+  // Calls `f` when what the guest has asked to be changed by now is changed: at once, or from the loop, in the order of the calls.
+  void when_changed(std::function<void()> f);
+  bool is_changing() const;  // that would not be at once
+
   std::uint64_t changes() const;        // of home's files that the guest asked for
   std::uint64_t bytes_read() const;     // served to the guest
   std::uint64_t bytes_written() const;  // by the guest
@@ -63,6 +68,7 @@ class FileServer {
   // The guest is told of these files, as far as it does not know them. Before a job starts.
   void foresee(const Profile& profile);
 
+  void job_over(std::uint64_t job);
   void idle();  // no job runs: closes what is not open there, so that home can unmount its disks
 
  private:

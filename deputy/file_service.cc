@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "deputy/file_service.h"
 
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -81,8 +82,9 @@ std::string FileService::target_of(const Node& node, Node& dir, const std::strin
   return {target, static_cast<std::size_t>(size)};
 }
 
-Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct statx status, Fd fd) {
+Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct statx status, Fd fd, std::uint64_t as) {
   const auto id = id_of(status);
+  if (as != 0 && nodes_.find(id)) return fails(ESTALE);  // it has a number
   // It may have got this name, or be mounted here, since the policy last looked what lies where.
   const bool elsewhere =
       status.stx_attributes & STATX_ATTR_MOUNT_ROOT || (status.stx_nlink > 1 && !S_ISDIR(status.stx_mode));
@@ -90,7 +92,7 @@ Answer<wire::Entry> FileService::give(Node& dir, const std::string& name, struct
   if (const auto kept = policy_.kept(id); kept >= Kept::absent) return fails(not_shown(dir, name, kept));
   const bool acl = has_acl(id, dir, name, fd.get());
   const auto fs = fs_of(id.dev, dir);
-  Node& node = nodes_.meet(id, fs, &dir, name, std::move(fd));
+  Node& node = nodes_.meet(id, fs, &dir, name, std::move(fd), as);
   nodes_.give(node);
   node.ahead = false;
   node.barred = S_ISDIR(id.type) && mounts_.barred(id.dev);
@@ -121,10 +123,34 @@ Answer<wire::Entry> FileService::give_ahead(Node& dir, const std::string& name, 
   return entry;
 }
 
-Answer<wire::Entry> FileService::give_new(Node& dir, int dir_fd, const std::string& name) {
+Answer<wire::Entry> FileService::give_new(Node& dir, int dir_fd, const std::string& name, std::uint64_t as) {
   struct statx status;
   if (const int error = look_at(dir_fd, name, status)) return fails(error);
-  return give(dir, name, status);
+  return give(dir, name, status, {}, as);
+}
+
+bool FileService::may_name(std::uint64_t node) {
+  return node == 0 || (node >= wire::agents_nodes && node < 2 * wire::agents_nodes && !nodes_.find(node));
+}
+
+wire::Made FileService::made(const wire::Entry& entry, Node& dir, int dir_fd) {
+  wire::Made made{entry.node, entry.fs, entry.attr, entry.target};
+  if (const auto parent = tell_attr(dir, dir_fd); parent && !parent->brief) made.parent = *parent;
+  return made;
+}
+
+// Far more than what a guest may have acknowledged at any time.
+std::uint64_t FileService::room_at(int fd) {
+  constexpr std::uint64_t enough = 64 << 20, enough_files = 10'000;
+  struct statvfs space;
+  if (::fstatvfs(fd, &space) != 0 || (space.f_files != 0 && space.f_favail < enough_files)) return 0;
+  const auto bytes = static_cast<std::uint64_t>(space.f_bavail) * space.f_frsize;
+  return bytes < enough ? 0 : bytes;
+}
+
+wire::Makes FileService::lease_of(Node& dir, int fd) {
+  if (listen(dir) == Watch::Heard::no || room_at(fd) == 0 || !policy_.is_plain(dir)) return wire::Makes::nothing;
+  return wire::Makes::files;
 }
 
 std::function<void()> FileService::later(std::function<void(FileService&)> f) {

@@ -21,6 +21,7 @@
 #include "common/session.h"
 #include "common/wire.h"
 #include "deputy/act_as.h"
+#include "deputy/changes_under_way.h"
 #include "deputy/effects.h"
 #include "deputy/export_policy.h"
 #include "deputy/file_id.h"
@@ -31,6 +32,7 @@
 #include "deputy/locks.h"
 #include "deputy/nodes.h"
 #include "deputy/profile.h"
+#include "deputy/reserved_files.h"
 #include "deputy/watch.h"
 
 namespace ssi {
@@ -67,10 +69,12 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::uint64_t changes() const { return changes_; }
   std::uint64_t bytes_written() const { return bytes_written_; }
   void idle();
+  void job_over(std::uint64_t job) { reserved_.end(job); }
   void record(std::uint64_t job) { recorded_.try_emplace(job); }
   Profile recorded(std::uint64_t job);
   void foresee(const Profile& profile);
   void offer(std::uint64_t token, const std::shared_ptr<Description>& description);
+  ChangesUnderWay& changes_under_way() { return under_way_; }
 
  private:
   using Id = std::uint32_t;  // of a request
@@ -81,10 +85,10 @@ class FileService : public std::enable_shared_from_this<FileService> {
 
   // --- names (names.cc)
   Answer<wire::Entry> serve(const wire::Lookup& m);
-  Answer<wire::Entry> serve(const wire::Mknod& m);
-  Answer<wire::Entry> serve(const wire::Mkdir& m);
-  Answer<wire::Entry> serve(const wire::Symlink& m);
-  Answer<wire::Entry> serve(const wire::Link& m);
+  Answer<wire::Made> serve(const wire::Mknod& m);
+  Answer<wire::Made> serve(const wire::Mkdir& m);
+  Answer<wire::Made> serve(const wire::Symlink& m);
+  Answer<wire::Made> serve(const wire::Link& m);
   Answer<wire::Renamed> serve(const wire::Unlink& m);
   Answer<wire::Renamed> serve(const wire::Rmdir& m);
   Answer<wire::Renamed> serve(const wire::Rename& m);
@@ -107,8 +111,10 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void serve(const wire::Opened& m);
   void open_pending(const Node& node);  // before its rights change: who has it open keeps it
   std::shared_ptr<OpenFile> find_open(std::uint64_t handle);  // which may have been opened by the guest only
-  Answer<wire::Entry> serve(const wire::Create& m);
-  Answer<wire::Entry> create_nameless(const wire::Create& m);
+  Answer<wire::Made> serve(const wire::Create& m);
+  Answer<wire::Made> create_nameless(const wire::Create& m);
+  void reserve_more(wire::Made& made, int dir, const wire::Caller& caller, bool used_one);
+  static int link_reserved(int file, int dir, const wire::Create& m);
   bool looks_again(Node& dir, int fd);
   void add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights, std::uint64_t job,
                 bool runs = false);
@@ -176,8 +182,13 @@ class FileService : public std::enable_shared_from_this<FileService> {
 
   // Gives the file at a name: looks it up as the deputy itself (after a change), or takes what was just
   // opened.
-  Answer<wire::Entry> give_new(Node& dir, int dir_fd, const std::string& name);
-  Answer<wire::Entry> give(Node& dir, const std::string& name, struct statx status, Fd fd = {});
+  Answer<wire::Entry> give_new(Node& dir, int dir_fd, const std::string& name, std::uint64_t as);
+  Answer<wire::Entry> give(Node& dir, const std::string& name, struct statx status, Fd fd = {}, std::uint64_t as = 0);
+  // The same as the answer to who made it, and how much of what comes next is left to the guest.
+  wire::Made made(const wire::Entry& entry, Node& dir, int dir_fd);
+  wire::Makes lease_of(Node& dir, int fd);
+  bool may_name(std::uint64_t node);          // a node of the guest's, that is
+  static std::uint64_t room_at(int fd);       // see wire::Made; 0: what is written may not find any
   // The errno of what is kept from guests, which the log tells of.
   int not_shown(const Node& dir, const std::string& name, Kept kept);
   std::string target_of(const Node& node, Node& dir, const std::string& name);
@@ -195,9 +206,9 @@ class FileService : public std::enable_shared_from_this<FileService> {
 
   // Makes a name in a directory, as the caller: `make` is called with the directory's descriptor and its
   // errno decides.
-  Answer<wire::Entry> make_name(Change::Kind kind, std::uint64_t parent, const std::string& name,
-                                const wire::Caller& caller, const Node* subject, int subject_fd,
-                                const std::function<int(int dir)>& make);
+  Answer<wire::Made> make_name(Change::Kind kind, std::uint64_t parent, const std::string& name,
+                               const wire::Caller& caller, const Node* subject, int subject_fd, std::uint64_t as,
+                               const std::function<int(int dir)>& make);
 
   int apply(Change change, const std::function<int()>& perform) {
     change.session = this;
@@ -301,6 +312,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::unordered_set<std::uint64_t> written_;  // nodes that it has changed itself since the last news
   std::unordered_map<std::uint64_t, std::uint64_t> sizes_;  // that its kernel goes by, of those that it has written
   std::unordered_map<std::uint64_t, unsigned> changing_;  // how many of its changes a thread is at
+  ChangesUnderWay under_way_;
+  ReservedFiles reserved_;
   std::vector<std::uint64_t> roots_;                      // of the exported file systems
   std::chrono::steady_clock::time_point said_stale_{};    // when an open was last answered with ESTALE
   std::chrono::steady_clock::time_point said_gone_{};     // when looks_again() last said so, of any directory

@@ -179,7 +179,10 @@ void GuestLink::attach(std::uint64_t job, std::uint64_t grace_ms, JobEvents even
 
 void GuestLink::detach(std::uint64_t job) {
   jobs_.erase(job);
-  if (files_) files_->recorded(job);  // of one that did not end well, for nobody
+  if (files_) {
+    files_->recorded(job);  // of one that did not end well, for nobody
+    files_->job_over(job);
+  }
   if (state_ == State::open) update_grace();
   if (jobs_.empty() && state_ == State::open) files_->idle();
 }
@@ -192,6 +195,15 @@ const GuestLink::JobEvents* GuestLink::find(std::uint64_t job) const {
 void GuestLink::take(const Session::Incoming& frame) {
   // Only while a job of ours runs there is anything served; nothing hides from the root of the guest.
   if (!jobs_.empty() && files_->handle(frame)) return;
+  if (!files_->is_changing()) return take_words(frame);
+  // Whoever learns what a job says, and how it ended, finds the changes that it made before.
+  files_->when_changed([this, alive = alive_, kind = frame.kind, id = frame.id, meta = std::string(frame.meta),
+                        body = std::string(frame.body)] {
+    if (*alive) take_words({kind, id, meta, body});
+  });
+}
+
+void GuestLink::take_words(const Session::Incoming& frame) {
   auto message = wire::decode_frame(frame.kind, frame.meta);
   if (!message) return session_->close(message.error());
   if (const auto* data = std::get_if<wire::Data>(&*message)) {

@@ -93,6 +93,7 @@ class GuestLink {
   void update_grace();
   Fence::Target target() const { return {placed_.address, placed_.guest_key, session_id_}; }
   void take(const Session::Incoming& frame);
+  void take_words(const Session::Incoming& frame);
   void settle(const Status& status);
   void lost(const Error& why);
   void send_mounts();

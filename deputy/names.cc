@@ -67,11 +67,12 @@ Node* FileService::keep_reachable(const std::optional<FileId>& id) {
   return node;
 }
 
-Answer<wire::Entry> FileService::make_name(Change::Kind kind, std::uint64_t parent, const std::string& name,
-                                           const wire::Caller& caller, const Node* subject, int subject_fd,
-                                           const std::function<int(int dir)>& make) {
+Answer<wire::Made> FileService::make_name(Change::Kind kind, std::uint64_t parent, const std::string& name,
+                                          const wire::Caller& caller, const Node* subject, int subject_fd, std::uint64_t as,
+                                          const std::function<int(int dir)>& make) {
   const auto dir = hold_dir(parent, name);
   if (!dir) return fails(dir.error());
+  if (!may_name(as)) return fails(EINVAL);
   const auto rights = callers_.rights(caller);
   const Change change{.kind = kind,
                       .job = caller.job,
@@ -81,7 +82,7 @@ Answer<wire::Entry> FileService::make_name(Change::Kind kind, std::uint64_t pare
   const int error = apply(change, [&] { return act_as(rights, [&] { return make(dir->fd()); }); });
   if (error) return fails(error);
   changed_by_guest({dir->node, subject});
-  auto entry = give_new(*dir->node, dir->fd(), name);
+  auto entry = give_new(*dir->node, dir->fd(), name, as);
   // Somebody else's by now: the guest's kernel would call another kind of file an I/O error, but tries again at ESTALE.
   const auto type = kind == Change::Kind::mkdir     ? S_IFDIR
                     : kind == Change::Kind::symlink ? S_IFLNK
@@ -91,36 +92,48 @@ Answer<wire::Entry> FileService::make_name(Change::Kind kind, std::uint64_t pare
     nodes_.forget(entry->node, 1);
     return fails(ESTALE);
   }
-  return entry;
+  if (!entry) return fails(entry.error());
+  if (!subject) written_.insert(entry->node);
+  return made(*entry, *dir->node, dir->fd());
 }
 
-Answer<wire::Entry> FileService::serve(const wire::Mknod& m) {
-  return make_name(Change::Kind::mknod, m.parent, m.name, m.caller, nullptr, -1, [&](int dir) {
+Answer<wire::Made> FileService::serve(const wire::Mknod& m) {
+  return make_name(Change::Kind::mknod, m.parent, m.name, m.caller, nullptr, -1, 0, [&](int dir) {
     return ::mknodat(dir, m.name.c_str(), mode_in(dir, m.mode, m.umask), m.rdev);
   });
 }
 
-Answer<wire::Entry> FileService::serve(const wire::Mkdir& m) {
-  return make_name(Change::Kind::mkdir, m.parent, m.name, m.caller, nullptr, -1,
-                   [&](int dir) { return ::mkdirat(dir, m.name.c_str(), mode_in(dir, m.mode, m.umask)); });
+// What lies in it from now on is the job's, as far as nobody else comes by.
+Answer<wire::Made> FileService::serve(const wire::Mkdir& m) {
+  auto made = make_name(Change::Kind::mkdir, m.parent, m.name, m.caller, nullptr, -1, 0, [&](int dir) {
+    return ::mkdirat(dir, m.name.c_str(), mode_in(dir, m.mode, m.umask));
+  });
+  if (!made) return made;
+  const auto dir = hold(made->node);
+  const bool leased = dir && !dir->node->barred && lease_of(*dir->node, dir->fd()) != wire::Makes::nothing;
+  made->makes = static_cast<std::uint8_t>(leased ? wire::Makes::all : wire::Makes::nothing);
+  if (!leased) return made;
+  listed_.insert(made->node);  // it knows that nothing is in it
+  reserve_more(*made, dir->fd(), m.caller, false);
+  return made;
 }
 
-Answer<wire::Entry> FileService::serve(const wire::Symlink& m) {
+Answer<wire::Made> FileService::serve(const wire::Symlink& m) {
   if (m.target.find('\0') != m.target.npos) return fails(EINVAL);
-  return make_name(Change::Kind::symlink, m.parent, m.name, m.caller, nullptr, -1,
+  return make_name(Change::Kind::symlink, m.parent, m.name, m.caller, nullptr, -1, m.as,
                    [&](int dir) { return ::symlinkat(m.target.c_str(), dir, m.name.c_str()); });
 }
 
 // By way of /proc, which needs no capability where AT_EMPTY_PATH does. Of a symbolic link, the link itself is
 // linked: a magic link ends at what it names.
-Answer<wire::Entry> FileService::serve(const wire::Link& m) {
+Answer<wire::Made> FileService::serve(const wire::Link& m) {
   const auto file = hold(m.node);
   if (!file) return fails(file.error());
   const ProcPath from(file->fd());
   struct statx status;
   if (effects_.links_kept(file->node->id) != 0 && look_at(file->fd(), status) == 0 && status.stx_nlink == 0)
     return fails(ENOENT);  // it has a name, but that is ours
-  auto made = make_name(Change::Kind::link, m.parent, m.name, m.caller, file->node, file->fd(), [&](int dir) {
+  auto made = make_name(Change::Kind::link, m.parent, m.name, m.caller, file->node, file->fd(), 0, [&](int dir) {
     return ::linkat(AT_FDCWD, from.c_str(), dir, m.name.c_str(), AT_SYMLINK_FOLLOW);
   });
   if (made) effects_.links().announce(file->node->id);

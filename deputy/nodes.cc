@@ -44,12 +44,13 @@ Node* Nodes::find(const FileId& id) {
   return found == ids_.end() ? nullptr : found->second;
 }
 
-Node& Nodes::meet(const FileId& id, std::uint32_t fs, Node* parent, std::string_view name, Fd fd) {
+Node& Nodes::meet(const FileId& id, std::uint32_t fs, Node* parent, std::string_view name, Fd fd,
+                  std::uint64_t as) {
   Node* node = find(id);
   if (!node) {
     auto made = std::make_unique<Node>();
     node = made.get();
-    node->number = next_++;
+    node->number = as ? as : next_++;
     node->id = id;
     node->fs = fs;
     ids_.emplace(id, node);

@@ -60,8 +60,9 @@ class Nodes {
   Node* find(const FileId& id);
 
   // The node of the file that was just seen at `name` in `parent` (null: the root of a file system at that
-  // path). `fd`, when there is one, is its O_PATH descriptor. Give or open the node, or it stays for ever.
-  Node& meet(const FileId& id, std::uint32_t fs, Node* parent, std::string_view name, Fd fd = {});
+  // path). `fd`, when there is one, is its O_PATH descriptor. A file that was not known gets the number `as`, which is free, or
+  // the next one. Give or open the node, or it stays for ever.
+  Node& meet(const FileId& id, std::uint32_t fs, Node* parent, std::string_view name, Fd fd = {}, std::uint64_t as = 0);
 
   void give(Node& node) { ++node.given; }
   void forget(std::uint64_t number, std::uint64_t count);

@@ -213,7 +213,7 @@ bool FileService::looks_again(Node& dir, int fd) {
 }
 
 // The node stays nameless, and so its descriptor open, until link(2) gives it a name.
-Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
+Answer<wire::Made> FileService::create_nameless(const wire::Create& m) {
   const auto dir = hold(m.parent);
   if (!dir) return fails(dir.error());
   if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);
@@ -246,21 +246,44 @@ Answer<wire::Entry> FileService::create_nameless(const wire::Create& m) {
   attr.acl = may_have_acl(fd.get());
   add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.caller.job);
   handles_.find(m.handle)->journalled = effects_.opened(m.caller.job, status, true);
-  return wire::Entry{node.number, node.fs, attr, {}};
+  wire::Made made{node.number, node.fs, attr, {}};
+  made.room = room_at(handles_.find(m.handle)->fd.get());
+  return made;
 }
 
-Answer<wire::Entry> FileService::serve(const wire::Create& m) {
+// Gives a reserved file its name, rights and times.
+int FileService::link_reserved(int file, int dir, const wire::Create& m) {
+  if (::fchmod(file, mode_in(dir, m.mode & 07777, m.umask)) != 0) return -1;
+  if (::linkat(AT_FDCWD, ProcPath(file).c_str(), dir, m.name.c_str(), AT_SYMLINK_FOLLOW) != 0) return -1;
+  return ::futimens(file, nullptr);
+}
+
+// Two for each that is used: soon so many are on their way that the job need not wait for more.
+void FileService::reserve_more(wire::Made& made, int dir, const wire::Caller& caller, bool used_one) {
+  constexpr std::size_t first = 8;
+  if (caller.job == 0 || (!used_one && reserved_.of(caller.job) >= first)) return;
+  made.inodes = reserved_.reserve(dir, callers_.rights(caller), caller.job, used_one ? 2 : first);
+}
+
+Answer<wire::Made> FileService::serve(const wire::Create& m) {
   if ((m.flags & O_TMPFILE) == O_TMPFILE) return create_nameless(m);
   const auto dir = hold_dir(m.parent, m.name);
   if (!dir) return fails(dir.error());
-  if (m.handle == 0 || handles_.find(m.handle)) return fails(EINVAL);
+  if (m.handle == 0 || handles_.find(m.handle) || !may_name(m.as)) return fails(EINVAL);
   auto rights = callers_.rights(m.caller);
   Fd fd;
   const Change change{.kind = Change::Kind::create,
                       .job = m.caller.job,
                       .place = Change::Place{dir->node, m.name, file_at(dir->fd(), m.name), dir->fd()},
                       .flags = static_cast<unsigned>(m.flags)};
+  Fd reserved = m.inode && !change.place->is ? reserved_.take(m.inode, rights) : Fd();
   const int error = apply(change, [&] {
+    if (reserved) {
+      const int made = act_as(rights, [&] { return link_reserved(reserved.get(), dir->fd(), m); });
+      fd = std::move(reserved);
+      if (made == 0) return 0;
+      fd.reset();  // somebody was first, or it does not go: as ever
+    }
     return with_room(nodes_, [&] {
       return act_as(rights, [&] {
         fd.reset(::openat(dir->fd(), m.name.c_str(),
@@ -276,15 +299,21 @@ Answer<wire::Entry> FileService::serve(const wire::Create& m) {
   if (!S_ISREG(status.stx_mode)) return fails(ENXIO);  // without O_EXCL, something else that was there
   changed_by_guest({dir->node, nodes_.find(id_of(status))});
   // The name may be taken away at home at any time; the descriptor still leads to this file.
-  auto entry = give(*dir->node, m.name, status, Fd(::open(ProcPath(fd.get()).c_str(), O_PATH | O_CLOEXEC)));
-  if (!entry) return entry;
+  auto entry = give(*dir->node, m.name, status, Fd(::open(ProcPath(fd.get()).c_str(), O_PATH | O_CLOEXEC)), m.as);
+  if (!entry) return fails(entry.error());
   Node& node = *nodes_.find(entry->node);
+  auto answer = made(*entry, *dir->node, dir->fd());
   add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.caller.job);
   handles_.find(m.handle)->journalled = effects_.opened(m.caller.job, status, false);
   listen(node);
   watch_.keep(node.number, true);
   written_.insert(node.number);
-  return entry;
+  const auto& file = *handles_.find(m.handle);
+  answer.room = change.place->is ? 0 : room_at(file.fd.get());
+  const auto makes = lease_of(*dir->node, dir->fd());
+  answer.makes = static_cast<std::uint8_t>(makes);
+  if (makes != wire::Makes::nothing && !(m.flags & O_EXCL && m.inode == 0)) reserve_more(answer, dir->fd(), m.caller, m.inode != 0);
+  return answer;
 }
 
 void FileService::offer(std::uint64_t token, const std::shared_ptr<Description>& description) {

@@ -15,6 +15,7 @@
 #include "common/fd.h"
 #include "common/result.h"
 #include "common/seldom.h"
+#include "common/wire.h"
 #include "deputy/file_id.h"
 
 namespace ssi {
@@ -25,7 +26,7 @@ class UndoKeep {
  public:
   // Names of our directories, which no guest is shown. They lie in the deputy's state directory, or when that is on another
   // file system in the topmost directory that the user may write to: no job can remove that one.
-  static constexpr std::string_view prefix = ".ssi-undo-";
+  static constexpr std::string_view prefix = wire::kept_names;
 
   // `state`: a directory of ours that exists; "": none. `bytes`: of content that is copied, at most.
   UndoKeep(std::string state, std::uint64_t bytes, std::shared_ptr<UndoRoom> room);

@@ -2,6 +2,7 @@
 #include "deputy/watch.h"
 
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -126,9 +127,13 @@ void Watch::take_event(int number, std::uint32_t mask, std::string_view name,
 bool Watch::drain(const std::function<void(const News&)>& take) {
   alignas(inotify_event) char buffer[32768];
   bool all = true;
-  while (fd_) {
+  // What is there now, and no more: something may happen all the time.
+  int left = 0;
+  if (!fd_ || ::ioctl(fd_.get(), FIONREAD, &left) != 0) return all;
+  while (left > 0) {
     const auto got = ::read(fd_.get(), buffer, sizeof buffer);
     if (got <= 0) break;
+    left -= static_cast<int>(got);
     for (ssize_t at = 0; at < got;) {
       inotify_event event;
       std::memcpy(&event, buffer + at, sizeof event);

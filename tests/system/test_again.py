@@ -192,10 +192,10 @@ class Again(Jobs):
         self.assertRegex(errors, r"^ssirun: guest1 killed the job's first process[^\n]*at home it would repeat what it had said")
 
     def test_not_again(self):
-        """Each with one line that says why, and what it had written left as it is."""
+        """Each with one line that says why, and what it had written left as it is. (The end of a stream is told 50 ms later.)"""
         for options, script, why in ((("--on", "guest1"), "echo x >made; pause", "--on names its guest"),
                                      (("--remote", "--retries", "0"), "echo x >made; pause", "--retries allows no more"),
-                                     (("--remote",), "echo x >made; exec >&-; pause", "it has closed one of its streams")):
+                                     (("--remote",), "echo x >made; exec >&-; sleep 0.3; pause", "it has closed one of its streams")):
             with self.subTest(why):
                 job = self.start(script, *options)
                 lost = self.lose()

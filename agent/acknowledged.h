@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Changes that were acknowledged to the tasks that made them, and that home is not known to have made yet. What asks home for
+// something that they bear on waits for them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+namespace ssi {
+
+class Acknowledged {
+ public:
+  struct Change {
+    std::uint64_t job = 0;             // whose; 0: not known
+    std::vector<std::uint64_t> nodes;  // of which home would say what is not true yet
+    std::size_t bytes = 0;
+  };
+  using Number = std::uint64_t;
+
+  Number begin(Change change);
+  // Home has answered. Who waited for it is called by go_on(), so that the answer can be made use of first.
+  void end(Number number);
+  void go_on();
+
+  bool none() const { return changes_.empty(); }
+  bool has(std::uint64_t node) const { return nodes_.contains(node); }
+  std::size_t bytes() const { return bytes_; }
+
+  // Call `f` when what was acknowledged by now is done: of a node; of a job (0: of all). At once, or from go_on().
+  void when_done_with(std::uint64_t node, std::function<void()> f);
+  void when_done_for(std::uint64_t job, std::function<void()> f);
+
+  bool has_room(std::size_t bytes) const { return crowded_.empty() && bytes_ <= bytes; }
+  // Calls `f` when no more than so many bytes are on their way, in the order of the calls.
+  void when_room(std::size_t bytes, std::function<void()> f);
+
+ private:
+  using Numbers = std::set<Number>;
+  struct Waiting {
+    Number last;                   // and all before it
+    std::uint64_t node = 0, job = 0;  // both 0: of all
+    std::function<void()> f;
+  };
+  bool is_done(const Waiting& waiting) const;
+  void wait(Waiting waiting);
+
+  Number last_ = 0;
+  std::size_t bytes_ = 0;
+  std::map<Number, Change> changes_;
+  std::unordered_map<std::uint64_t, Numbers> nodes_, jobs_;
+  std::list<Waiting> waiting_;
+  struct Crowded {
+    std::size_t bytes;
+    std::function<void()> f;
+  };
+  std::list<Crowded> crowded_;
+};
+
+}  // namespace ssi

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "agent/made_here.h"
+
+#include <doctest/doctest.h>
+
+using ssi::MadeHere;
+using ssi::wire::Makes;
+
+TEST_CASE("a directory's lease grows, and ends with its job or when it is revoked") {
+  MadeHere made;
+  CHECK(made.makes(7) == Makes::nothing);
+  made.lease(7, Makes::nothing, 1);
+  CHECK(made.makes(7) == Makes::nothing);
+  made.lease(7, Makes::all, 1);
+  made.lease(7, Makes::files, 2);  // what home says of any directory
+  CHECK(made.makes(7) == Makes::all);
+  made.lease(8, Makes::files, 2);
+  made.end_leases(1);
+  CHECK(made.makes(7) == Makes::nothing);
+  CHECK(made.makes(8) == Makes::files);
+  made.revoke(8);
+  CHECK(made.makes(8) == Makes::nothing);
+}
+
+TEST_CASE("a directory that passes something on has no lease") {
+  MadeHere made;
+  made.lease(7, Makes::all, 1);
+  ssi::wire::Attr attr{.ino = 5, .mode = 040755};
+  attr.acl = 0;
+  made.told(7, attr);
+  REQUIRE(made.directory(7));
+  CHECK(made.directory(7)->ino == 5);
+  attr.mode |= 02000;
+  made.told(7, attr);
+  CHECK(made.makes(7) == Makes::nothing);
+}
+
+TEST_CASE("inodes are had once, by the user and job that they are for") {
+  MadeHere made;
+  const ssi::wire::Caller mine{.uid = 1, .gid = 2, .job = 3}, others{.uid = 1, .gid = 2, .job = 4};
+  made.add_inodes(mine, {100, 101});
+  made.add_inodes(others, {200});
+  CHECK(made.take_inode({.uid = 9, .gid = 2, .job = 3}) == 0);
+  CHECK(made.take_inode(mine) == 100);
+  CHECK(made.take_inode(others) == 200);
+  CHECK(made.take_inode(others) == 0);
+  made.end_leases(3);
+  CHECK(made.take_inode(mine) == 0);
+}
+
+TEST_CASE("files are known until their job ends, or somebody else changes them") {
+  MadeHere made;
+  REQUIRE(made.add(7, {.attr = {}, .job = 1, .handle = 3}));
+  REQUIRE(made.add(8, {.attr = {}, .job = 2, .handle = 5}));
+  REQUIRE(made.add(9, {.attr = {}, .job = 0, .handle = 7}));
+  CHECK(made.find(7)->handle == 3);
+  made.forget(7);
+  CHECK_FALSE(made.find(7));
+  made.find(9)->error = 28;
+  made.find(8)->error = 5;
+  const auto refused = made.end_files(1);
+  REQUIRE(refused.size() == 1);
+  CHECK(refused[0].first == 9);  // it may have been its
+  CHECK(refused[0].second.error == 28);
+  CHECK_FALSE(made.find(9));
+  CHECK(made.find(8));
+  made.end_files(0);
+  CHECK(made.size() == 0);
+}
