@@ -236,6 +236,7 @@ void GuestJob::leader_ended(const inside::FromInit& packet) {
 
 void GuestJob::report_exit() {
   if (std::exchange(reporting_, true)) return;
+  for (const auto& [stream, output] : outputs_) output->linger_on();  // home may take a while to do what the job has done
   events_.before_exit(exited_, [this, alive = alive_] {
     if (*alive) post_exit();
   });

@@ -182,6 +182,8 @@ void HomeProcess::frame(const Session::Incoming& frame) {
     foreseen_.push_back(std::move(*foreseen));
     return run_waiting();
   }
+  if (auto* revoked = std::get_if<wire::Revoke>(&*message))
+    return view_.revoke(revoked->node, [this, id = frame.id] { session_.reply(id, wire::None{}); });
   if (auto* part = std::get_if<wire::SpecPart>(&*message)) return take(*part, frame.body);
   if (std::holds_alternative<wire::Data>(*message) || std::holds_alternative<wire::End>(*message) ||
       std::holds_alternative<wire::Signal>(*message)) {

@@ -35,6 +35,7 @@ class MadeHere {
     std::uint64_t job = 0;
     std::uint64_t handle = 0;  // by which it was made, and is written; 0: closed
     bool has_room = false;     // at home, for what is written
+    bool refused = false;      // by home, which its job is told at its end
     int error = 0;             // that home has answered to what was acknowledged, and that nobody was told yet
   };
   // Null: there are too many.

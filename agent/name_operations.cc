@@ -56,7 +56,7 @@ void make(Superblock& superblock, const RequestPtr& request, fuse_ino_t parent, 
           if (Specials::is(entry.attr.mode)) superblock.specials().made(entry.node, request->task());
         superblock.give(request, parent, name.c_str(), entry);
         if constexpr (std::is_same_v<M, wire::Mkdir>) superblock.lease_new(made, of);
-        if constexpr (std::is_same_v<M, wire::Link>) superblock.made().forget(entry.node);  // it has other names now
+        if constexpr (std::is_same_v<M, wire::Link>) superblock.end_made(entry.node);  // it has other names now
       });
 }
 

@@ -141,7 +141,7 @@ void setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* valu
   const auto request = superblock.begin(req, ino);
   if (!request) return;
   const auto node = superblock.node(ino);
-  superblock.made().forget(node);  // it has what it was not made with
+  superblock.end_made(node);       // it has what it was not made with
   superblock.made().revoke(node);  // and may pass it on
   superblock.change(request, {node}, wire::Setxattr{node, name, flags, request->caller()},
                     [request](const wire::None&, std::string_view) { request->error(0); }, {value, size});

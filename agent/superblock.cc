@@ -348,7 +348,7 @@ wire::Invalidate Superblock::forget_cached(const wire::Invalidate& changed) {
     contents_.forget(node);
     leases_.forget(node);
     made_.revoke(node);  // somebody else was there
-    made_.forget(node);
+    end_made(node);
     ours.nodes.push_back(node == root_ ? FUSE_ROOT_ID : node);
   }
   for (const auto& name : changed.names) {

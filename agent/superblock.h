@@ -228,6 +228,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void lease_new(const wire::Made& made, const wire::Caller& of);
   void keep_made(std::uint64_t node, const wire::Made& made, std::uint64_t handle, std::uint64_t job);
   MadeHere& made() { return made_; }
+  void end_made(std::uint64_t node);
   // When all that the job did is at home: what home refused, and nobody was told.
   void end_job(std::uint64_t job);
 
@@ -326,7 +327,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void touch(std::uint64_t directory);
   void send_written(const RequestPtr& request, std::uint64_t node, std::uint64_t handle, std::string_view bytes, std::uint64_t offset);
   void refuse_written(std::uint64_t node, std::uint64_t job, int error);
-  void say_late(std::uint64_t job, const std::string& path, int error);
+  void say_late(std::uint64_t node, std::uint64_t job, const std::string& path, int error);
   std::string path_at(const wire::Name& at) const;
   void forget_all_of(const wire::Forgotten& node);
   void drop_held(const std::vector<std::uint64_t>& nodes);

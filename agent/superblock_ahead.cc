@@ -61,11 +61,14 @@ void Superblock::send_ahead(Ahead what, const M& message, Then then, Otherwise o
 // Who writes on or closes the file hears of it; else it is too late for that.
 void Superblock::refuse_written(std::uint64_t node, std::uint64_t job, int error) {
   auto* file = made_.find(node);
-  if (!file || file->handle == 0) return say_late(job, refs_.path_of(node), error);
+  if (!file || file->handle == 0) return say_late(node, job, refs_.path_of(node), error);
   if (file->error == 0) file->error = error;
 }
 
-void Superblock::say_late(std::uint64_t job, const std::string& path, int error) {
+// What follows from it is not said as well.
+void Superblock::say_late(std::uint64_t node, std::uint64_t job, const std::string& path, int error) {
+  auto* file = made_.find(node);
+  if (file && std::exchange(file->refused, true)) return;
   if (const auto& tell = home_->tasks().late_error) tell(fs_, {{}, path, error, job});
 }
 
@@ -112,7 +115,7 @@ void Superblock::made_at_home(const wire::Name& at, std::uint64_t node, const wi
 }
 
 void Superblock::not_made(const wire::Name& at, std::uint64_t node, std::uint64_t job, int error) {
-  say_late(job, path_at(at), error);
+  say_late(node, job, path_at(at), error);
   look_again_at(at);
   drop_held({node});
 }
@@ -220,7 +223,7 @@ bool Superblock::unlink_ahead(const RequestPtr& request, const wire::Unlink& mes
   send_ahead(
       {message.caller.job, {is, at.parent}}, message, [this, is](const wire::Renamed&) { drop_held({is}); },
       [this, is, at, job = message.caller.job](int error) {
-        say_late(job, path_at(at), error);
+        say_late(is, job, path_at(at), error);
         look_again_at(at);
         drop_held({is});
       });
@@ -287,7 +290,7 @@ bool Superblock::set_ahead(const RequestPtr& request, const wire::Setattr& messa
   const auto stat = stat_of(attr);
   send_ahead(
       {message.caller.job, {message.node}}, message, [this, node = message.node](const wire::Attr& changed) { believe(node, changed); },
-      [this, node = message.node, job = message.caller.job](int error) { say_late(job, refs_.path_of(node), error); });
+      [this, node = message.node, job = message.caller.job](int error) { say_late(node, job, refs_.path_of(node), error); });
   request->answer(fuse_reply_attr, &stat, 0.0);  // they lack what only home knows
   return true;
 }
@@ -307,7 +310,7 @@ void Superblock::release(std::uint64_t node, std::uint64_t handle) {
   if (HomeLink::is_writable(handle)) writers_.released(node, handle);
   if (!is_made) return;
   file->handle = 0;
-  if (file->error != 0) say_late(file->job, refs_.path_of(node), std::exchange(file->error, 0));
+  if (file->error != 0) say_late(node, file->job, refs_.path_of(node), std::exchange(file->error, 0));
 }
 
 // ------------------------------------------------------------------------------------------------- whose it is
@@ -330,8 +333,16 @@ void Superblock::keep_made(std::uint64_t node, const wire::Made& made, std::uint
   if (made.room != 0 && !made.attr.brief && job != 0) made_.add(node, {made.attr, job, handle, true});
 }
 
+// Home is asked about it from now on.
+void Superblock::end_made(std::uint64_t node) {
+  const auto* file = made_.find(node);
+  if (file && file->error != 0) say_late(node, file->job, refs_.path_of(node), file->error);
+  made_.forget(node);
+}
+
 void Superblock::end_job(std::uint64_t job) {
-  for (const auto& [node, file] : made_.end_files(job)) say_late(file.job, refs_.path_of(node), file.error);
+  for (const auto& [node, file] : made_.end_files(job))
+    if (!file.refused) say_late(node, file.job, refs_.path_of(node), file.error);
 }
 
 }  // namespace ssi

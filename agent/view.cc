@@ -72,6 +72,13 @@ void View::when_done(std::uint64_t job, std::function<void()> f) {
   });
 }
 
+void View::revoke(std::uint64_t directory, std::function<void()> f) {
+  for (const auto& superblock : superblocks_) superblock->made().revoke(directory);
+  home_->acknowledged().when_done_for(0, [alive = alive_, f = std::move(f)] {
+    if (*alive) f();
+  });
+}
+
 void View::begin_use(std::uint64_t job) {
   home_->begin_use(job);
 }

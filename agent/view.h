@@ -53,6 +53,8 @@ class View {
   // A job ends: what its file requests have cost, into the fields for it; and home hears what it has asked for.
   // Calls `f` when home has done all that the job was told to be done; nothing more is acknowledged to it before home knows.
   void when_done(std::uint64_t job, std::function<void()> f);
+  // Nothing more is acknowledged in the directory before home knows; calls `f` when home has done what was.
+  void revoke(std::uint64_t directory, std::function<void()> f);
   void begin_use(std::uint64_t job);
   void tell_use(std::uint64_t job, wire::Exited& how) const;
   void forget_use(std::uint64_t job);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 namespace ssi {
@@ -87,6 +88,11 @@ void Source::finish() {
   // Twice: a process that was stopped hears first that time is up, and then what came meanwhile.
   lingers_->once(linger_ms_, [this] { lingers_->once(1, [this] { say_end(); }); });
   tell_drained();
+}
+
+void Source::linger_on() {
+  linger_ms_ = std::numeric_limits<std::uint32_t>::max();
+  if (lingers_) lingers_->stop();
 }
 
 void Source::end_now() {

@@ -41,6 +41,7 @@ class Source {
   // End is said only so much after the end, or when end_now() is called. What is to be said behind all Data and before End, and
   // becomes known at the end only, has that time.
   void linger(std::uint64_t ms) { linger_ms_ = ms; }
+  void linger_on();  // until end_now(), or another linger() before the end is met
   void end_now();                            // if it is at its end
   void drained(std::function<void()> f);     // calls `f` once all that the descriptor holds now has been sent
   void when_ended(std::function<void()> f);  // calls `f` once End has been sent, or stop() called

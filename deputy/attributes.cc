@@ -94,6 +94,7 @@ void FileService::serve(Id id, const wire::Setattr& m, std::string_view) {
   const auto done = [result, id, number = m.node, path = held->path](FileService& self) {
     Node* node = self.nodes_.find(number);
     if (!*result) self.changed_by_guest({node});
+    if (node && self.names_.contains(number)) self.note_own(*node, path->get());
     if (*result || !node) return self.session_.fail(id, *result ? *result : ESTALE);
     self.answer(id, self.tell_attr(*node, path->get()));
   };

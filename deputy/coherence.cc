@@ -260,6 +260,10 @@ void FileService::note_touched(const Touched& touched, wire::Invalidate& stale) 
     Node* strayed = mask & (IN_MOVED_FROM | IN_DELETE) ? nodes_.find(led_to) : nullptr;
     if (strayed && (mask & IN_MOVED_FROM || strayed->opens > 0)) listen(*strayed, 2);
   }
+  std::unordered_set<std::uint64_t> dirs;
+  for (const auto& [where, mask] : touched.names)
+    if (mask & in_names) dirs.insert(where.first);
+  look_for_others(dirs);
   for (const auto number : heard) note_if_stale(number, seen, stale, true);
   for (const auto number : nodes) note_if_stale(number, seen, stale);
 }
@@ -427,6 +431,7 @@ void FileService::opened_lately(const Node& node) {
 // The guest has forgotten it.
 void FileService::dropped(std::uint64_t number) {
   handed_out_.forgotten(number);
+  names_.erase(number);
   listed_.erase(number);
   watch_.drop(number);
   contents_.erase(number);

@@ -17,6 +17,7 @@
 #include "deputy/text_uses.h"
 #include "deputy/undo_journal.h"
 #include "deputy/news.h"
+#include "deputy/own_directories.h"
 
 namespace ssi {
 
@@ -103,6 +104,7 @@ class Effects {
 
   Unlocks& unlocks() { return unlocks_; }
   Links& links() { return links_; }
+  OwnDirectories& own_directories() { return own_directories_; }
   TextUses& text_uses() { return text_uses_; }
 
  private:
@@ -126,6 +128,7 @@ class Effects {
   std::map<std::uint64_t, Journalled> journals_;  // by job
   Unlocks unlocks_;
   Links links_;
+  OwnDirectories own_directories_;
   TextUses text_uses_;
 };
 

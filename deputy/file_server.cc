@@ -51,13 +51,40 @@ struct FileService::Table {
   static std::optional<bool> order_of(const FileService& service, const M& m) {
     if constexpr (requires { m.as; }) return m.as != 0 ? std::optional(true) : std::nullopt;
     if constexpr (std::is_same_v<M, wire::Unlink>) return true;
-    if constexpr (std::is_same_v<M, wire::Setattr>) return service.changing_.contains(m.node);  // writing moves times
+    if constexpr (std::is_same_v<M, wire::Setattr>)   // writing moves times
+      return service.changing_.contains(m.node) || service.under_way_.anything_waits();
     if constexpr (std::is_same_v<M, wire::Write> || std::is_same_v<M, wire::Release>) return false;
     return {};
   }
 
+  // A directory that it is about, of those that another guest's job may make names in without asking. None: null.
+  template <class M>
+  static const Node* anothers(FileService& service, const M& m) {
+    auto& own = service.effects_.own_directories();
+    if (own.size() == 0) return nullptr;
+    const auto look = [&](std::uint64_t number) -> const Node* {
+      const Node* node = service.nodes_.find(number);
+      return node && own.is_anothers(node->id, &service) ? node : nullptr;
+    };
+    const Node* found = nullptr;
+    if constexpr (requires { m.node; }) found = look(m.node);
+    if constexpr (requires { m.parent; })
+      if (!found) found = look(m.parent);
+    if constexpr (requires { m.new_parent; })
+      if (!found) found = look(m.new_parent);
+    return found;
+  }
+
   template <class M>
   static void take_in_order(FileService& service, Id id, const M& message, std::string_view body) {
+    if constexpr (requires { typename M::Reply; })
+      if (const Node* directory = anothers(service, message)) {
+        service.names_[directory->number].others = std::chrono::steady_clock::now();
+        return service.effects_.own_directories().take_back(
+            directory->id, service.later([id, message, body = std::string(body)](FileService& self) {
+              take_in_order(self, id, message, body);
+            }));
+      }
     auto& changes = service.under_way_;
     const auto order = order_of(service, message);
     if (!order || (*order ? changes.none() : !changes.anything_waits())) return take(service, id, message, body);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "deputy/file_service.h"
 
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -127,30 +126,6 @@ Answer<wire::Entry> FileService::give_new(Node& dir, int dir_fd, const std::stri
   struct statx status;
   if (const int error = look_at(dir_fd, name, status)) return fails(error);
   return give(dir, name, status, {}, as);
-}
-
-bool FileService::may_name(std::uint64_t node) {
-  return node == 0 || (node >= wire::agents_nodes && node < 2 * wire::agents_nodes && !nodes_.find(node));
-}
-
-wire::Made FileService::made(const wire::Entry& entry, Node& dir, int dir_fd) {
-  wire::Made made{entry.node, entry.fs, entry.attr, entry.target};
-  if (const auto parent = tell_attr(dir, dir_fd); parent && !parent->brief) made.parent = *parent;
-  return made;
-}
-
-// Far more than what a guest may have acknowledged at any time.
-std::uint64_t FileService::room_at(int fd) {
-  constexpr std::uint64_t enough = 64 << 20, enough_files = 10'000;
-  struct statvfs space;
-  if (::fstatvfs(fd, &space) != 0 || (space.f_files != 0 && space.f_favail < enough_files)) return 0;
-  const auto bytes = static_cast<std::uint64_t>(space.f_bavail) * space.f_frsize;
-  return bytes < enough ? 0 : bytes;
-}
-
-wire::Makes FileService::lease_of(Node& dir, int fd) {
-  if (listen(dir) == Watch::Heard::no || room_at(fd) == 0 || !policy_.is_plain(dir)) return wire::Makes::nothing;
-  return wire::Makes::files;
 }
 
 std::function<void()> FileService::later(std::function<void(FileService&)> f) {

@@ -57,6 +57,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   ~FileService() {
     effects_.links().forget(this);
     effects_.text_uses().forget(this);
+    effects_.own_directories().forget(this);
   }
 
   bool handle(const Session::Incoming& frame);  // file_server.cc: the table of requests
@@ -69,7 +70,10 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::uint64_t changes() const { return changes_; }
   std::uint64_t bytes_written() const { return bytes_written_; }
   void idle();
-  void job_over(std::uint64_t job) { reserved_.end(job); }
+  void job_over(std::uint64_t job) {
+    reserved_.end(job);
+    effects_.own_directories().end(this, job);
+  }
   void record(std::uint64_t job) { recorded_.try_emplace(job); }
   Profile recorded(std::uint64_t job);
   void foresee(const Profile& profile);
@@ -113,7 +117,6 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::shared_ptr<OpenFile> find_open(std::uint64_t handle);  // which may have been opened by the guest only
   Answer<wire::Made> serve(const wire::Create& m);
   Answer<wire::Made> create_nameless(const wire::Create& m);
-  void reserve_more(wire::Made& made, int dir, const wire::Caller& caller, bool used_one);
   static int link_reserved(int file, int dir, const wire::Create& m);
   bool looks_again(Node& dir, int fd);
   void add_open(std::uint64_t handle, Node& node, Fd fd, int flags, Rights rights, std::uint64_t job,
@@ -184,11 +187,6 @@ class FileService : public std::enable_shared_from_this<FileService> {
   // opened.
   Answer<wire::Entry> give_new(Node& dir, int dir_fd, const std::string& name, std::uint64_t as);
   Answer<wire::Entry> give(Node& dir, const std::string& name, struct statx status, Fd fd = {}, std::uint64_t as = 0);
-  // The same as the answer to who made it, and how much of what comes next is left to the guest.
-  wire::Made made(const wire::Entry& entry, Node& dir, int dir_fd);
-  wire::Makes lease_of(Node& dir, int fd);
-  bool may_name(std::uint64_t node);          // a node of the guest's, that is
-  static std::uint64_t room_at(int fd);       // see wire::Made; 0: what is written may not find any
   // The errno of what is kept from guests, which the log tells of.
   int not_shown(const Node& dir, const std::string& name, Kept kept);
   std::string target_of(const Node& node, Node& dir, const std::string& name);
@@ -246,6 +244,20 @@ class FileService : public std::enable_shared_from_this<FileService> {
     nodes.close_idle();
     return open();
   }
+
+  // --- what the guest may make by itself (makes.cc)
+  wire::Made made(const wire::Entry& entry, Node& dir, int dir_fd);  // the answer to who made it
+  void reserve_more(wire::Made& made, int dir, const wire::Caller& caller, bool used_one);
+  wire::Makes lease_of(Node& dir, int fd, std::uint64_t job);  // not `all`: that is for who makes a directory to say
+  bool own(const Node& dir, std::uint64_t job);                // false: another's, or there are too many
+  bool may_name(std::uint64_t node);                           // a node of the guest's, that is
+  static std::uint64_t room_at(int fd);                        // see wire::Made; 0: what is written may not find any
+  void look_for_others(Node& dir, int fd);
+  void look_for_others(const std::unordered_set<std::uint64_t>& dirs);
+  void met_others(const Node& dir);
+  void note_own(Node& dir, int fd);  // behind a change of its names
+  bool is_quiet(std::uint64_t dir) const;
+  bool takes_over(std::uint64_t parent, const Node& dir);
 
   // --- what the guest believes (coherence.cc)
   struct Touched;
@@ -314,6 +326,11 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::unordered_map<std::uint64_t, unsigned> changing_;  // how many of its changes a thread is at
   ChangesUnderWay under_way_;
   ReservedFiles reserved_;
+  struct Names {
+    std::int64_t mtime = 0;                           // of the directory behind our last change of a name; 0: none yet
+    std::chrono::steady_clock::time_point others{};  // when somebody else was seen to have changed one
+  };
+  std::unordered_map<std::uint64_t, Names> names_;  // by directory
   std::vector<std::uint64_t> roots_;                      // of the exported file systems
   std::chrono::steady_clock::time_point said_stale_{};    // when an open was last answered with ESTALE
   std::chrono::steady_clock::time_point said_gone_{};     // when looks_again() last said so, of any directory

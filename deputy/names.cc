@@ -73,6 +73,7 @@ Answer<wire::Made> FileService::make_name(Change::Kind kind, std::uint64_t paren
   const auto dir = hold_dir(parent, name);
   if (!dir) return fails(dir.error());
   if (!may_name(as)) return fails(EINVAL);
+  look_for_others(*dir->node, dir->fd());
   const auto rights = callers_.rights(caller);
   const Change change{.kind = kind,
                       .job = caller.job,
@@ -110,7 +111,8 @@ Answer<wire::Made> FileService::serve(const wire::Mkdir& m) {
   });
   if (!made) return made;
   const auto dir = hold(made->node);
-  const bool leased = dir && !dir->node->barred && lease_of(*dir->node, dir->fd()) != wire::Makes::nothing;
+  const bool leased = dir && !dir->node->barred && takes_over(m.parent, *dir->node) &&
+                      lease_of(*dir->node, dir->fd(), m.caller.job) != wire::Makes::nothing;
   made->makes = static_cast<std::uint8_t>(leased ? wire::Makes::all : wire::Makes::nothing);
   if (!leased) return made;
   listed_.insert(made->node);  // it knows that nothing is in it
@@ -146,6 +148,7 @@ Answer<wire::Renamed> FileService::remove_name(const wire::Unlink& m, bool direc
   const auto is = file_at(dir->fd(), m.name);
   if (const auto kept = policy_.kept(*dir->node, m.name); kept >= Kept::absent)
     return fails(is ? not_shown(*dir->node, m.name, kept) : ENOENT);
+  look_for_others(*dir->node, dir->fd());
   Node* node = keep_reachable(is);
   const auto rights = callers_.rights(m.caller);
   const Change change{.kind = directory ? Change::Kind::rmdir : Change::Kind::unlink,
@@ -159,6 +162,7 @@ Answer<wire::Renamed> FileService::remove_name(const wire::Unlink& m, bool direc
   });
   if (error) return fails(error);
   changed_by_guest({dir->node});
+  note_own(*dir->node, dir->fd());
   forget_own_name(m.parent, m.name);
   if (node) nodes_.unnamed(*node, *dir->node, m.name);
   retimed_by_guest({node});
@@ -182,6 +186,8 @@ Answer<wire::Renamed> FileService::serve(const wire::Rename& m) {
   if (const auto kept = policy_.kept(*dir->node, m.name); kept >= Kept::absent)
     return fails(is ? not_shown(*dir->node, m.name, kept) : ENOENT);
   const auto was = file_at(to->fd(), m.new_name);
+  look_for_others(*dir->node, dir->fd());
+  look_for_others(*to->node, to->fd());
   Node *node = keep_reachable(is), *replaced = keep_reachable(was);
   const bool exchanged = m.flags & RENAME_EXCHANGE;
   const bool replaces = !exchanged && !(m.flags & RENAME_NOREPLACE);
@@ -201,6 +207,8 @@ Answer<wire::Renamed> FileService::serve(const wire::Rename& m) {
   if (error) return fails(error);
   if (is && is == was) return wire::Renamed{};  // two names of one file: rename(2) leaves both
   changed_by_guest({dir->node, to->node});
+  note_own(*dir->node, dir->fd());
+  note_own(*to->node, to->fd());
   moved_by_guest({m.parent, m.name}, {m.new_parent, m.new_name}, exchanged, node);
   if (replaced && exchanged)
     nodes_.renamed(*replaced, *dir->node, m.name);

@@ -258,18 +258,12 @@ int FileService::link_reserved(int file, int dir, const wire::Create& m) {
   return ::futimens(file, nullptr);
 }
 
-// Two for each that is used: soon so many are on their way that the job need not wait for more.
-void FileService::reserve_more(wire::Made& made, int dir, const wire::Caller& caller, bool used_one) {
-  constexpr std::size_t first = 8;
-  if (caller.job == 0 || (!used_one && reserved_.of(caller.job) >= first)) return;
-  made.inodes = reserved_.reserve(dir, callers_.rights(caller), caller.job, used_one ? 2 : first);
-}
-
 Answer<wire::Made> FileService::serve(const wire::Create& m) {
   if ((m.flags & O_TMPFILE) == O_TMPFILE) return create_nameless(m);
   const auto dir = hold_dir(m.parent, m.name);
   if (!dir) return fails(dir.error());
   if (m.handle == 0 || handles_.find(m.handle) || !may_name(m.as)) return fails(EINVAL);
+  look_for_others(*dir->node, dir->fd());
   auto rights = callers_.rights(m.caller);
   Fd fd;
   const Change change{.kind = Change::Kind::create,
@@ -310,7 +304,7 @@ Answer<wire::Made> FileService::serve(const wire::Create& m) {
   written_.insert(node.number);
   const auto& file = *handles_.find(m.handle);
   answer.room = change.place->is ? 0 : room_at(file.fd.get());
-  const auto makes = lease_of(*dir->node, dir->fd());
+  const auto makes = lease_of(*dir->node, dir->fd(), m.caller.job);
   answer.makes = static_cast<std::uint8_t>(makes);
   if (makes != wire::Makes::nothing && !(m.flags & O_EXCL && m.inode == 0)) reserve_more(answer, dir->fd(), m.caller, m.inode != 0);
   return answer;

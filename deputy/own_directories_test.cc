@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "deputy/own_directories.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace ssi;
+
+namespace {
+const FileId one{1, 10, 0, 0}, other{1, 11, 0, 0};
+const int a = 0, b = 0;
+}  // namespace
+
+TEST_CASE("who comes by another guest's directory waits until that has done what it was told") {
+  OwnDirectories own;
+  std::function<void()> done;
+  int revoked = 0;
+  std::string said;
+  CHECK(own.add(one, {&a, 1, [&](std::function<void()> when) {
+                        ++revoked;
+                        done = std::move(when);
+                      }}));
+  CHECK(own.is_of(one, &a));
+  CHECK_FALSE(own.is_anothers(one, &a));
+  CHECK_FALSE(own.is_anothers(other, &b));
+  CHECK(own.is_anothers(one, &b));
+  own.take_back(one, [&] { said += '1'; });
+  own.take_back(one, [&] { said += '2'; });
+  CHECK(revoked == 1);
+  CHECK(said.empty());
+  CHECK(own.is_anothers(one, &b));
+  done();
+  CHECK(said == "12");
+  CHECK_FALSE(own.is_anothers(one, &b));
+  own.take_back(one, [&] { said += '3'; });
+  CHECK(said == "123");
+}
+
+TEST_CASE("it is nobody's when its job has ended, or its guest is gone, and nobody waits any more") {
+  OwnDirectories own;
+  std::string said;
+  CHECK(own.add(one, {&a, 1, [](const auto&) {}}));
+  CHECK(own.add(other, {&a, 2, [](const auto&) {}}));
+  own.take_back(one, [&] { said += '1'; });
+  own.take_back(other, [&] { said += '2'; });
+  own.end(&a, 1);
+  CHECK(said == "1");
+  own.forget(&b);
+  CHECK(own.size() == 1);
+  own.forget(&a);
+  CHECK(said == "12");
+  CHECK(own.size() == 0);
+}
