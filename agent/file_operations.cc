@@ -65,7 +65,10 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
                    if (!opened.direct_io) superblock.reads_ahead(opened.fh);
                    if (!request->answer(fuse_reply_open, &reply)) return superblock.gave_up(opened.fh);
                    note_writer(superblock, node, opened, task);
+                   if (opened.flags & O_TRUNC) superblock.keep_emptied(node, attr, opened.fh, request->caller().job);
                  });
+  // What is left of it is as good as made anew.
+  if (opened.flags & O_TRUNC && HomeLink::is_writable(opened.fh)) superblock.look_for_room(node);
 }
 
 void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* info) {

@@ -389,7 +389,7 @@ void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint
   }
   jobs_.emplace(number, std::move(*job));
   job_tasks_.began(number);
-  view_.begin_use(number);
+  view_.begin_use(number, temporary_directory(spec.environment));
   inside::ToParent told{inside::ToParent::job_started, number, {}, 0, 0};
   inside::set_text(told.names.user, user);
   inside::set_text(told.names.home, hello_.home);

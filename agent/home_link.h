@@ -83,12 +83,21 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   // A number for a request that waits at home, never used before.
   std::uint64_t new_wait() { return ++waits_; }
 
-  void begin_use(std::uint64_t job) { uses_.try_emplace(job); }
+  void begin_use(std::uint64_t job, const std::string& temporary) {
+    uses_.try_emplace(job);
+    temporary_[job] = temporary;
+  }
+  // Whether that is where the job makes its temporary files, whose names nobody else takes.
+  bool is_temporary(std::uint64_t job, const std::string& directory) const {
+    const auto found = temporary_.find(job);
+    return found != temporary_.end() && found->second == directory;
+  }
   // A request of the job's (0: of nobody that is known) was answered, by home or by us, after it had waited for so long.
   void used(std::uint64_t job, bool asked, std::uint64_t waited_ns);
   FileUse use_of(std::uint64_t job) const;
   void forget_use(std::uint64_t job) {
     uses_.erase(job);
+    temporary_.erase(job);
     found_.erase(job);
   }
 
@@ -123,6 +132,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   Acknowledged acknowledged_;
   std::vector<wire::Forgotten> forgotten_;
   std::unordered_map<std::uint64_t, FileUse> uses_;                  // by job
+  std::unordered_map<std::uint64_t, std::string> temporary_;          // the same
   std::unordered_map<std::uint64_t, std::vector<wire::Name>> found_;  // the same
 };
 

@@ -70,6 +70,20 @@ Result<JobSpec> JobSpec::from_memory(int fd) {
   return spec;
 }
 
+std::string temporary_directory(const std::string& environment) {
+  constexpr std::string_view name = "TMPDIR=";
+  for (std::size_t at = 0; at < environment.size(); at = environment.find('\0', at) + 1) {
+    const std::string_view entry(environment.c_str() + at);
+    if (entry.starts_with(name) && entry.size() > name.size()) {
+      auto path = entry.substr(name.size());
+      while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
+      return std::string(path);
+    }
+    if (environment.find('\0', at) == std::string::npos) break;
+  }
+  return "/tmp";
+}
+
 std::vector<char*> pointers(std::string& strings) {
   std::vector<char*> list;
   for (std::size_t at = 0; at < strings.size(); at += std::strlen(strings.data() + at) + 1)

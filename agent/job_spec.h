@@ -20,6 +20,9 @@ struct JobSpec {
   static Result<JobSpec> from_memory(int fd);
 };
 
+// Where a job with this environment makes its temporary files; see tmpfile(3).
+std::string temporary_directory(const std::string& environment);
+
 // Pointers into `strings`, ended by a null pointer, as execve(2) wants them.
 std::vector<char*> pointers(std::string& strings);
 

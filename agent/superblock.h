@@ -227,6 +227,8 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void lease(std::uint64_t directory, const wire::Made& made, const wire::Caller& of);
   void lease_new(const wire::Made& made, const wire::Caller& of);
   void keep_made(std::uint64_t node, const wire::Made& made, std::uint64_t handle, std::uint64_t job);
+  void keep_emptied(std::uint64_t node, const wire::Attr& attr, std::uint64_t handle, std::uint64_t job);
+  void look_for_room(std::uint64_t node);
   MadeHere& made() { return made_; }
   void end_made(std::uint64_t node);
   // When all that the job did is at home: what home refused, and nobody was told.
@@ -317,6 +319,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   };
   template <class M, class Then, class Otherwise>
   void send_ahead(Ahead what, const M& message, Then then, Otherwise otherwise, std::string_view body = {});
+  wire::Makes makes(std::uint64_t directory, std::uint64_t job) const;
   bool may_make(const RequestPtr& request, const wire::Name& at, wire::Makes needed);
   wire::Attr new_attr(const Request& request, std::uint32_t mode) const;
   fuse_entry_param add_ahead(const wire::Name& at, std::uint64_t node, const wire::Attr& attr);
@@ -369,6 +372,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   Leases leases_;
   Listings listings_;
   MadeHere made_;
+  bool has_room_ = false;  // as home has said last
   Stubs stubs_;
   ContentStamps contents_;
   Recalls recalls_;

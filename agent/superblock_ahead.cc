@@ -74,9 +74,17 @@ void Superblock::say_late(std::uint64_t node, std::uint64_t job, const std::stri
 
 // ---------------------------------------------------------------------------------------------------- new names
 
+// A directory of the job's own, or for its temporary files.
+wire::Makes Superblock::makes(std::uint64_t directory, std::uint64_t job) const {
+  const auto makes = made_.makes(directory);
+  if (makes != wire::Makes::files) return makes;
+  const auto path = path_ == "/" ? refs_.path_of(directory) : path_ + refs_.path_of(directory);
+  return home_->is_temporary(job, path) ? wire::Makes::all : makes;
+}
+
 // Home would not say anything else: nobody else can have made the name, or it does not matter who was first.
 bool Superblock::may_make(const RequestPtr& request, const wire::Name& at, wire::Makes needed) {
-  if (request->caller().job == 0 || made_.makes(at.parent) < needed || !home_->session() || home_->squashed() || !has_acls_) return false;
+  if (request->caller().job == 0 || makes(at.parent, request->caller().job) < needed || !home_->session() || home_->squashed() || !has_acls_) return false;
   if (!is_plain_name(at.name) || listings_.find(at.parent, at.name) != 0 || stubs_.covers(at.parent, at.name)) return false;
   return request->get() != nullptr;
 }
@@ -211,7 +219,7 @@ bool Superblock::symlink_ahead(const RequestPtr& request, wire::Symlink message)
 // Of what this guest's jobs have made, in a directory that they have made.
 bool Superblock::unlink_ahead(const RequestPtr& request, const wire::Unlink& message) {
   const wire::Name at{message.parent, message.name};
-  if (made_.makes(at.parent) != wire::Makes::all) return false;
+  if (makes(at.parent, message.caller.job) != wire::Makes::all) return false;
   const auto node = listings_.find(at.parent, at.name);
   auto* file = node && *node != 0 ? made_.find(*node) : nullptr;
   if (!file || file->attr.nlink != 1) return false;
@@ -276,7 +284,7 @@ bool Superblock::set_ahead(const RequestPtr& request, const wire::Setattr& messa
                                   wire::Setattr::mtime_now;
   constexpr std::uint32_t can = times | wire::Setattr::set_mode | wire::Setattr::set_uid | wire::Setattr::set_gid;
   auto* file = made_.find(message.node);
-  if (!file || message.fields & ~can || !home_->session() || message.mode & (S_ISUID | S_ISGID)) return false;
+  if (!file || file->attr.acl || message.fields & ~can || !home_->session() || message.mode & (S_ISUID | S_ISGID)) return false;
   auto& attr = file->attr;
   const auto now = wall_clock();
   if (message.fields & wire::Setattr::set_mode) attr.mode = (attr.mode & S_IFMT) | (message.mode & 07777);
@@ -331,6 +339,23 @@ void Superblock::lease_new(const wire::Made& made, const wire::Caller& of) {
 
 void Superblock::keep_made(std::uint64_t node, const wire::Made& made, std::uint64_t handle, std::uint64_t job) {
   if (made.room != 0 && !made.attr.brief && job != 0) made_.add(node, {made.attr, job, handle, true});
+}
+
+void Superblock::keep_emptied(std::uint64_t node, const wire::Attr& attr, std::uint64_t handle, std::uint64_t job) {
+  const auto* known = made_.find(node);
+  if (job == 0 || attr.brief || !HomeLink::is_writable(handle) || (known && known->handle != 0)) return;
+  made_.add(node, {attr, job, handle, has_room_});
+}
+
+// For what is emptied now: home answers it behind that.
+void Superblock::look_for_room(std::uint64_t node) {
+  if (!home_->session()) return;
+  home_->session()->call(wire::Statfs{node}, {}, [weak = weak_from_this(), node](Result<wire::Space> space, std::string_view) {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->has_room_ = space && wire::has_room(*space);
+    if (auto* file = self->made_.find(node)) file->has_room = self->has_room_;
+  });
 }
 
 // Home is asked about it from now on.

@@ -79,8 +79,8 @@ void View::revoke(std::uint64_t directory, std::function<void()> f) {
   });
 }
 
-void View::begin_use(std::uint64_t job) {
-  home_->begin_use(job);
+void View::begin_use(std::uint64_t job, const std::string& temporary) {
+  home_->begin_use(job, temporary);
 }
 
 void View::tell_use(std::uint64_t job, wire::Exited& how) const {

@@ -55,7 +55,7 @@ class View {
   void when_done(std::uint64_t job, std::function<void()> f);
   // Nothing more is acknowledged in the directory before home knows; calls `f` when home has done what was.
   void revoke(std::uint64_t directory, std::function<void()> f);
-  void begin_use(std::uint64_t job);
+  void begin_use(std::uint64_t job, const std::string& temporary);  // where it makes temporary files
   void tell_use(std::uint64_t job, wire::Exited& how) const;
   void forget_use(std::uint64_t job);
 

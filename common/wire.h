@@ -697,7 +697,7 @@ struct Made {
   Bytes target;
   Attr parent{};           // of the directory it was made in, as it is now; ino 0: not said
   std::uint8_t makes = 0;  // Makes, in that directory; of Mkdir: in the new one
-  std::uint64_t room = 0;  // bytes that home's disk has room for, when the job's writes to this file may be acknowledged; else 0
+  std::uint8_t room = 0;   // 1: the job's writes to this file may be acknowledged, home's disk has room
   std::vector<std::uint64_t> inodes{};  // of files that this caller's job may have made next (Create.inode), in this file system
   Entry entry() const { return {node, fs, attr, target}; }
   SSI_FIELDS(node, fs, attr, target, parent, makes, room, inodes)
@@ -873,9 +873,20 @@ struct Read {  // the reply's body: up to `size` (<= max_body) bytes, shorter on
   SSI_FIELDS(handle, offset, size, may_compress)
 };
 
+struct Space {  // as statvfs(3)
+  std::uint64_t bsize = 0, frsize = 0, blocks = 0, bfree = 0, bavail = 0, files = 0, ffree = 0, namemax = 0;
+  SSI_FIELDS(bsize, frsize, blocks, bfree, bavail, files, ffree, namemax)
+};
+
+// Home's disk has room: far more than what may be on its way there, acknowledged.
+inline bool has_room(const Space& space) {
+  constexpr std::uint64_t enough = 64 << 20, enough_files = 10'000;
+  return space.bavail * space.frsize >= enough && (space.files == 0 || space.ffree >= enough_files);
+}
+
 struct Written {
   std::uint32_t size = 0;
-  std::uint64_t room = 0;   // as Made.room, now
+  std::uint8_t room = 0;    // as Made.room, now
   std::int32_t error = 0;   // why it is not more
   SSI_FIELDS(size, room, error)
 };
@@ -973,11 +984,6 @@ struct Revoke {
   using Reply = None;
   std::uint64_t node = 0;
   SSI_FIELDS(node)
-};
-
-struct Space {  // as statvfs(3)
-  std::uint64_t bsize = 0, frsize = 0, blocks = 0, bfree = 0, bavail = 0, files = 0, ffree = 0, namemax = 0;
-  SSI_FIELDS(bsize, frsize, blocks, bfree, bavail, files, ffree, namemax)
 };
 
 struct Statfs {

@@ -140,8 +140,7 @@ Answer<wire::Space> FileService::serve(const wire::Statfs& m) {
   if (!held) return fails(held.error());
   struct statvfs space;
   if (::fstatvfs(held->fd(), &space) != 0) return fails(errno);
-  return wire::Space{space.f_bsize,  space.f_frsize, space.f_blocks, space.f_bfree,
-                     space.f_bavail, space.f_files,  space.f_ffree,  space.f_namemax};
+  return space_of(space);
 }
 
 Answer<wire::None> FileService::serve(const wire::Access& m) {

@@ -34,6 +34,11 @@ FileId id_of(const struct statx& status) {
           status.stx_mode & static_cast<unsigned>(S_IFMT)};
 }
 
+wire::Space space_of(const struct statvfs& space) {
+  return {space.f_bsize,  space.f_frsize, space.f_blocks, space.f_bfree,
+          space.f_bavail, space.f_files,  space.f_ffree,  space.f_namemax};
+}
+
 wire::Attr attr_of(const struct statx& status) {
   wire::Attr attr;
   attr.ino = status.stx_ino;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include <cstdint>
 #include <functional>
@@ -41,6 +42,7 @@ int stat_of(int fd, struct statx& status);
 
 FileId id_of(const struct statx& status);
 wire::Attr attr_of(const struct statx& status);
+wire::Space space_of(const struct statvfs& space);
 
 // Leads open(2), chmod(2), … to the file of a descriptor, also an O_PATH one. Works for every fsuid: a
 // process may always follow its own.

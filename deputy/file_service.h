@@ -251,7 +251,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   wire::Makes lease_of(Node& dir, int fd, std::uint64_t job);  // not `all`: that is for who makes a directory to say
   bool own(const Node& dir, std::uint64_t job);                // false: another's, or there are too many
   bool may_name(std::uint64_t node);                           // a node of the guest's, that is
-  static std::uint64_t room_at(int fd);                        // see wire::Made; 0: what is written may not find any
+  static std::uint8_t room_at(int fd);                         // wire::Made.room
   void look_for_others(Node& dir, int fd);
   void look_for_others(const std::unordered_set<std::uint64_t>& dirs);
   void met_others(const Node& dir);

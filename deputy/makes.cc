@@ -21,13 +21,9 @@ bool FileService::may_name(std::uint64_t node) {
   return node == 0 || (node >= wire::agents_nodes && node < 2 * wire::agents_nodes && !nodes_.find(node));
 }
 
-// Far more than what a guest may have acknowledged at any time.
-std::uint64_t FileService::room_at(int fd) {
-  constexpr std::uint64_t enough = 64 << 20, enough_files = 10'000;
+std::uint8_t FileService::room_at(int fd) {
   struct statvfs space;
-  if (::fstatvfs(fd, &space) != 0 || (space.f_files != 0 && space.f_favail < enough_files)) return 0;
-  const auto bytes = static_cast<std::uint64_t>(space.f_bavail) * space.f_frsize;
-  return bytes < enough ? 0 : bytes;
+  return ::fstatvfs(fd, &space) == 0 && wire::has_room(space_of(space)) ? 1 : 0;
 }
 
 wire::Made FileService::made(const wire::Entry& entry, Node& dir, int dir_fd) {
