@@ -38,6 +38,13 @@ bool Leases::knows_access_time(std::uint64_t node) const {
   return found != told_.end() && !found->second.was_read;
 }
 
+void Leases::was_read(std::uint64_t node, std::int64_t atime) {
+  const auto found = told_.find(node);
+  if (found == told_.end()) return;
+  found->second.attr.atime = atime;
+  found->second.was_read = false;
+}
+
 std::uint64_t Leases::number(std::uint64_t node) const {
   const auto found = told_.find(node);
   return found == told_.end() ? 0 : found->second.number;

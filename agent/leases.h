@@ -26,6 +26,7 @@ class Leases {
   // "relatime" leaves it as it is.
   void read_at_home(std::uint64_t node, std::int64_t now);
   bool knows_access_time(std::uint64_t node) const;
+  void was_read(std::uint64_t node, std::int64_t atime);  // and now has this one
 
   // Tells one lease of a node from a later one: content that was read under this one is good as long as it is the same. 0: none.
   std::uint64_t number(std::uint64_t node) const;

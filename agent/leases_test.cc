@@ -63,6 +63,17 @@ TEST_CASE("the time of access of a file that is read at home is home's to say") 
   CHECK(leases.knows_access_time(5));
 }
 
+TEST_CASE("home says the time of access with what was read") {
+  Leases leases;
+  leases.was_read(5, 9);
+  CHECK_FALSE(leases.attr(5));
+  leases.told(5, {.size = 1, .atime = 1, .mtime = 2, .ctime = 2});
+  leases.read_at_home(5, 3);
+  leases.was_read(5, 9);
+  CHECK(leases.knows_access_time(5));
+  CHECK(leases.attr(5)->atime == 9);
+}
+
 TEST_CASE("a time of access that is newer than the file, and of today, stays as it is") {
   constexpr std::int64_t hour = 3'600'000'000'000;
   Leases leases;

@@ -132,8 +132,10 @@ ReadAhead::Fetch Superblock::fetcher(std::uint64_t node, std::uint64_t handle) {
     if (!self || !self->home_->session()) return done(EIO, {});
     self->leases_.read_at_home(node, wall_clock());
     self->home_->session()->call<wire::Read>(
-        {handle, offset, size}, {}, [weak, done = std::move(done)](Result<wire::Content> reply, std::string_view bytes) {
-          if (!weak.lock()) return;
+        {handle, offset, size}, {}, [weak, node, done = std::move(done)](Result<wire::Content> reply, std::string_view bytes) {
+          const auto still = weak.lock();
+          if (!still) return;
+          if (reply && reply->atime != 0) still->leases_.was_read(node, reply->atime);
           if (reply) return done(0, bytes);
           const int code = reply.error().code.value();
           done(code == wire::hidden ? code : errno_of(reply.error()), {});

@@ -862,7 +862,8 @@ struct Create {  // with O_TMPFILE in `flags`: a file without a name, `name` is 
 
 struct Content {
   std::uint32_t size = 0;  // of the bytes, when the body is compressed by zstd; 0: it is not
-  SSI_FIELDS(size)
+  std::int64_t atime = 0;  // of the file, now that it was read; 0: not said
+  SSI_FIELDS(size, atime)
 };
 
 struct Read {  // the reply's body: up to `size` (<= max_body) bytes, shorter only at end of file

@@ -62,6 +62,12 @@ UndoContent::Range loses(const wire::Fallocate& m) {
   return {0, 0};
 }
 
+// Reading has moved the time of access, perhaps: mostly the first time only.
+wire::Content content_at(const OpenFile& file, std::uint64_t offset) {
+  struct statx status;
+  return {0, offset == 0 && stat_of(file.fd.get(), status) == 0 ? attr_of(status).atime : 0};
+}
+
 bool at_end(int fd, std::uint64_t position) {
   struct stat status;
   return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
@@ -84,15 +90,15 @@ void FileService::serve(Id id, const wire::Read& m, std::string_view) {
   const auto done = static_cast<std::size_t>(std::max<ssize_t>(got, 0));
   if (done == m.size || (got >= 0 && at_end(file->fd.get(), m.offset + done))) {
     bytes_read_ += done;
-    return session_.reply(id, wire::Content{}, std::string_view(*bytes).substr(0, done));
+    return session_.reply(id, content_at(*file, m.offset), std::string_view(*bytes).substr(0, done));
   }
   auto error = std::make_shared<int>(0);
   loop_.queue_work([file, bytes, error, done,
                     offset = m.offset] { *error = read_fully(file->fd.get(), offset, done, *bytes); },
-                   later([id, bytes, error](FileService& self) {
+                   later([id, bytes, error, file, offset = m.offset](FileService& self) {
                      if (*error) return self.session_.fail(id, *error);
                      self.bytes_read_ += bytes->size();
-                     self.session_.reply(id, wire::Content{}, *bytes);
+                     self.session_.reply(id, content_at(*file, offset), *bytes);
                    }));
 }
 
