@@ -86,6 +86,11 @@ std::optional<std::uint64_t> Listings::forget(std::uint64_t directory, const std
   return former == unknown || former == 0 ? std::nullopt : std::optional(former);
 }
 
+bool Listings::is_complete(std::uint64_t directory) const {
+  const auto known = directories_.find(directory);
+  return known != directories_.end() && known->second.complete;
+}
+
 void Listings::set_incomplete(std::uint64_t directory) {
   const auto known = directories_.find(directory);
   if (known == directories_.end()) return;

@@ -35,6 +35,7 @@ class Listings {
 
   // Home must be asked again: for a name, for what was not there, for anything in a directory.
   [[nodiscard]] std::optional<std::uint64_t> forget(std::uint64_t directory, const std::string& name);
+  bool is_complete(std::uint64_t directory) const;
   void set_incomplete(std::uint64_t directory);
   [[nodiscard]] std::vector<std::uint64_t> forget(std::uint64_t directory);
   [[nodiscard]] std::vector<std::uint64_t> clear();

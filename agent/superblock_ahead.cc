@@ -219,7 +219,7 @@ bool Superblock::symlink_ahead(const RequestPtr& request, wire::Symlink message)
 // Of what this guest's jobs have made, in a directory that they have made.
 bool Superblock::unlink_ahead(const RequestPtr& request, const wire::Unlink& message) {
   const wire::Name at{message.parent, message.name};
-  if (makes(at.parent, message.caller.job) != wire::Makes::all) return false;
+  if (makes(at.parent, message.caller.job) != wire::Makes::all || !listings_.is_complete(at.parent)) return false;
   const auto node = listings_.find(at.parent, at.name);
   auto* file = node && *node != 0 ? made_.find(*node) : nullptr;
   if (!file || file->attr.nlink != 1) return false;

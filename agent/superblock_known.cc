@@ -197,7 +197,7 @@ void Superblock::read(const RequestPtr& request, std::uint64_t node, std::uint64
 // ---------------------------------------------------------------------------------- what a job is expected to ask for
 
 bool Superblock::foresee(const wire::ForeseenName& name) {
-  if (!refs_.knows(name.parent)) return false;
+  if (!refs_.knows(name.parent) || home_->acknowledged().has(name.parent)) return false;
   if (name.entry.node == 0)
     drop_held(listings_.add(name.parent, name.name, 0));
   else

@@ -188,6 +188,9 @@ void FileServer::record(std::uint64_t job) {
 Profile FileServer::recorded(std::uint64_t job) {
   return service_->recorded(job);
 }
+bool FileServer::knows(const std::string& path) const {
+  return service_->knows(path);
+}
 void FileServer::foresee(const Profile& profile) {
   service_->foresee(profile);
 }

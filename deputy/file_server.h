@@ -65,6 +65,7 @@ class FileServer {
   // What a job looks up and reads is written down from now on, until it is asked for. What its guest knows by itself is not seen.
   void record(std::uint64_t job);
   Profile recorded(std::uint64_t job);
+  bool knows(const std::string& path) const;  // the guest's jobs have read of this file
   // The guest is told of these files, as far as it does not know them. Before a job starts.
   void foresee(const Profile& profile);
 

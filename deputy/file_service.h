@@ -77,6 +77,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void record(std::uint64_t job) { recorded_.try_emplace(job); }
   Profile recorded(std::uint64_t job);
   void foresee(const Profile& profile);
+  bool knows(const std::string& path);
   void offer(std::uint64_t token, const std::shared_ptr<Description>& description);
   ChangesUnderWay& changes_under_way() { return under_way_; }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What a job is expected to ask for, since its command did so before (deputy/profile.h).
+#include <fcntl.h>
+
 #include <algorithm>
 #include <climits>
 
@@ -75,6 +77,12 @@ std::optional<std::uint64_t> FileService::foresee_path(const std::string& path, 
   const auto node = foresee_name(*parent, path.substr(slash + 1), message);
   if (node) known[path] = *node;
   return node;
+}
+
+bool FileService::knows(const std::string& path) {
+  struct statx status;
+  const Node* node = stat_at(AT_FDCWD, path.c_str(), status) == 0 ? nodes_.find(id_of(status)) : nullptr;
+  return node && sent_.contains(node->number);
 }
 
 void FileService::foresee(const Profile& profile) {

@@ -15,6 +15,7 @@
 #include "common/printable.h"
 #include "deputy/deputy.h"
 #include "deputy/descriptors.h"
+#include "deputy/program_needs.h"
 #include "deputy/set_id.h"
 #include "deputy/special_argument.h"
 
@@ -264,18 +265,37 @@ void Job::start() {
   guest_->attach(place_.job, grace_ms_, events());
   guest_->validate();
   guest_->files().record(place_.job);
-  if (const auto profile = record_->profile()) guest_->files().foresee(*profile);
   deputy_.effects().begin(place_.job, {.bytes = undo_bytes_}, guest_->files().session());
   files_ = PassedFiles(request_.descriptors, descriptors_);
   files_.offer(guest_->files());
   send_strings(request_.arguments, 0);
   send_strings(request_.environment, 1);
+  foresee([this] { run(); });
+}
+
+void Job::run() {
   guest_->session().call(
       start_message(), {},
       [this, alive = alive_](Result<wire::Started> answer, std::string_view) {
         if (*alive && state_ == State::starting) started(answer);
       },
       Session::Lane::bulk);
+}
+
+// What it will ask for; of a command that was never run, what its program needs to start.
+void Job::foresee(std::function<void()> then) {
+  const auto known = record_->profile();
+  if (known || guest_->files().knows(request_.path)) {
+    if (known) guest_->files().foresee(*known);
+    return then();
+  }
+  auto needs = std::make_shared<Profile>();
+  loop_.queue_work([needs, path = request_.path, environment = request_.environment] { *needs = needs_of(path, environment); },
+                   [this, alive = alive_, needs, on = place_.job, then = std::move(then)] {
+                     if (!*alive || state_ != State::starting || place_.job != on) return;
+                     guest_->files().foresee(*needs);
+                     then();
+                   });
 }
 
 // The stream that the job's fd 2 is; Data::terminal: it is none.

@@ -49,6 +49,8 @@ class Job {
   void placed(Result<wire::Placed> answer);
   void open_guest();
   void start();  // 4. validate, 5. run
+  void foresee(std::function<void()> then);
+  void run();
   void send_strings(const std::string& strings, std::uint8_t environment);
   wire::Start start_message();
   GuestLink::JobEvents events();
