@@ -5,6 +5,7 @@
 
 #include "agent/attributes.h"
 #include "agent/superblock.h"
+#include "common/compressed.h"
 
 namespace ssi {
 namespace {
@@ -132,10 +133,14 @@ ReadAhead::Fetch Superblock::fetcher(std::uint64_t node, std::uint64_t handle) {
     if (!self || !self->home_->session()) return done(EIO, {});
     self->leases_.read_at_home(node, wall_clock());
     self->home_->session()->call<wire::Read>(
-        {handle, offset, size}, {}, [weak, node, done = std::move(done)](Result<wire::Content> reply, std::string_view bytes) {
+        {handle, offset, size, 1}, {}, [weak, node, done = std::move(done)](Result<wire::Content> reply, std::string_view bytes) {
           const auto still = weak.lock();
           if (!still) return;
           if (reply && reply->atime != 0) still->leases_.was_read(node, reply->atime);
+          if (reply && reply->size != 0) {
+            const auto content = reply->size <= wire::max_body ? decompress(bytes, reply->size) : std::nullopt;
+            return content ? done(0, *content) : done(EIO, {});
+          }
           if (reply) return done(0, bytes);
           const int code = reply.error().code.value();
           done(code == wire::hidden ? code : errno_of(reply.error()), {});

@@ -72,6 +72,8 @@ class Connection {
   // loop leaves together.
   void flush_soon();
 
+  int socket() const { return tls_.fd(); }
+
   void pause(bool paused);  // reads nothing meanwhile
   bool paused() const { return paused_; }
 

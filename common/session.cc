@@ -5,6 +5,8 @@
 #include <ctime>
 #include <utility>
 
+#include "common/delivery_rate.h"
+
 namespace ssi {
 namespace {
 
@@ -12,6 +14,8 @@ constexpr std::size_t bulk_from = 4 << 10;         // bodies from this size take
 constexpr std::uint64_t acknowledge_every = 64;    // frames
 constexpr std::size_t acknowledge_from = 1 << 20;  // bytes
 constexpr std::size_t max_kept = 256 << 20;        // bytes that were sent and not acknowledged
+constexpr std::size_t held_up = 256 << 10;         // bytes that wait to be sent
+constexpr std::uint64_t slow = 250 << 20;          // bytes a second; zstd makes about as many of them from one processor
 constexpr std::size_t max_unsent = 16 << 20;       // bytes, from which on nothing more is read
 constexpr std::uint64_t beat_ms = 2'000, silence_ms = 15'000;
 
@@ -179,6 +183,10 @@ bool Session::deliver(const Connection::Frame& frame) {
     events_.frame(incoming);
   }
   return true;
+}
+
+bool Session::link_is_slow() const {
+  return connected() && outbox_.unsent() >= held_up && delivery_rate(link_->socket()) < slow;
 }
 
 void Session::acknowledge() {

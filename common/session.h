@@ -69,6 +69,8 @@ class Session {
   void not_connected(const Error& why);  // home's side, instead of resume()
   bool connected() const { return link_ && link_->established() && !link_->closed(); }
   std::size_t kept() const { return outbox_.kept(); }  // bytes that the peer has not acknowledged
+  // So much waits to be sent that it is the link which holds it up, one that is slower than its content can be compressed.
+  bool link_is_slow() const;
   void acknowledge();  // what has come, now: after what the peer waits to know here; else that is done in time
 
   template <class M>

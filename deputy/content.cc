@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "common/compressed.h"
 #include "deputy/file_service.h"
 
 namespace ssi {
@@ -90,15 +91,30 @@ void FileService::serve(Id id, const wire::Read& m, std::string_view) {
   const auto done = static_cast<std::size_t>(std::max<ssize_t>(got, 0));
   if (done == m.size || (got >= 0 && at_end(file->fd.get(), m.offset + done))) {
     bytes_read_ += done;
-    return session_.reply(id, content_at(*file, m.offset), std::string_view(*bytes).substr(0, done));
+    bytes->resize(done);
+    return send_content(id, m, *file, std::move(*bytes));
   }
   auto error = std::make_shared<int>(0);
   loop_.queue_work([file, bytes, error, done,
                     offset = m.offset] { *error = read_fully(file->fd.get(), offset, done, *bytes); },
-                   later([id, bytes, error, file, offset = m.offset](FileService& self) {
+                   later([id, bytes, error, file, m](FileService& self) {
                      if (*error) return self.session_.fail(id, *error);
                      self.bytes_read_ += bytes->size();
-                     self.session_.reply(id, content_at(*file, offset), *bytes);
+                     self.send_content(id, m, *file, std::move(*bytes));
+                   }));
+}
+
+// Compressed where the link is what it waits for.
+void FileService::send_content(Id id, const wire::Read& m, const OpenFile& file, std::string bytes) {
+  constexpr std::size_t worth_it = 16 << 10;
+  auto content = content_at(file, m.offset);
+  if (!m.may_compress || bytes.size() < worth_it || !session_.link_is_slow()) return session_.reply(id, content, bytes);
+  content.size = static_cast<std::uint32_t>(bytes.size());
+  auto body = std::make_shared<std::string>(std::move(bytes));
+  auto smaller = std::make_shared<std::optional<std::string>>();
+  loop_.queue_work([body, smaller] { *smaller = compress(*body); }, later([id, content, body, smaller](FileService& self) {
+                     if (*smaller) return self.session_.reply(id, content, **smaller);
+                     self.session_.reply(id, wire::Content{0, content.atime}, *body);
                    }));
 }
 

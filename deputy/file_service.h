@@ -133,6 +133,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Answer<wire::DirPage> serve(const wire::List& m);
   Answer<wire::DirPage> read_page(Node& dir, OpenFile& file, std::int64_t offset, bool plus, bool& all);
   void serve(Id id, const wire::Read& m, std::string_view);
+  void send_content(Id id, const wire::Read& m, const OpenFile& file, std::string bytes);
   void read_description(Id id, const wire::Read& m, std::shared_ptr<OpenFile> file);
   void serve(Id id, const wire::Write& m, std::string_view bytes);
   void serve(Id id, const wire::Flush& m, std::string_view);

@@ -26,11 +26,20 @@ constexpr std::chrono::seconds patience{2};
 constexpr std::size_t most_said = 1 << 20;            // bytes, of a loader
 constexpr std::uint64_t most_content = 96ULL << 20;   // of all files
 constexpr std::size_t most_headers = 64;
+constexpr std::uint64_t page = 4096, code_edge = 4 * page;
 
 struct Image {
   std::string loader;
-  std::vector<Profile::Range> ranges;  // what a loader reads: all but the code, of which a start touches little
+  std::vector<Profile::Range> ranges;  // what a start reads
 };
+
+// Whole pages, as a mapping reads them. Of code a start touches little but what runs first and last (_init, _fini).
+void add_part(std::vector<Profile::Range>& ranges, std::uint64_t offset, std::uint64_t size, bool is_code) {
+  const auto from = offset / page * page, to = (offset + size + page - 1) / page * page;
+  if (!is_code || to - from <= 2 * code_edge) return ranges.push_back({from, to - from});
+  ranges.push_back({from, code_edge});
+  ranges.push_back({to - code_edge, code_edge});
+}
 
 Image image_of(const std::string& path) {
   Image image;
@@ -44,7 +53,7 @@ Image image_of(const std::string& path) {
   const auto size = parts.size() * sizeof parts[0];
   if (::pread(fd.get(), parts.data(), size, static_cast<off_t>(header.e_phoff)) != static_cast<ssize_t>(size)) return image;
   for (const auto& part : parts) {
-    if (part.p_type == PT_LOAD && !(part.p_flags & PF_X)) image.ranges.push_back({part.p_offset, part.p_filesz});
+    if (part.p_type == PT_LOAD) add_part(image.ranges, part.p_offset, part.p_filesz, part.p_flags & PF_X);
     if (part.p_type != PT_INTERP || part.p_filesz < 2 || part.p_filesz > PATH_MAX) continue;
     std::string name(part.p_filesz - 1, '\0');  // without its NUL
     if (::pread(fd.get(), name.data(), name.size(), static_cast<off_t>(part.p_offset)) == static_cast<ssize_t>(name.size()))
