@@ -109,10 +109,11 @@ class Cgroup:
 
 
 class Lab(Pool):
-    def __init__(self, guests, round_trip_ms):
+    def __init__(self, guests, round_trip_ms, limit=60):
+        """`limit`: seconds, after which what a peer runs in a guest is ended there."""
         leave_the_machine()
         super().__init__(guests)
-        self.round_trip_ms = round_trip_ms
+        self.round_trip_ms, self.limit = round_trip_ms, limit
         self.closing, self.peers = contextlib.ExitStack(), contextlib.ExitStack()
         self.guest_pids = {number: [] for number in range(1, guests + 1)}  # processes of peers there
         self.daemons = []  # of peers at home

@@ -116,7 +116,8 @@ class Sshfs(Ssh):
     def start_guest(self, number):
         at_home(self.lab, self.daemon(self.lab.home_address()))
         mount = f'sshfs -F {self.config} "home:$0" "$0" && exec "$@"'
-        command = self.daemon(self.lab.guest_address(number), f'ForceCommand=cd {self.lab.work} && eval "exec $SSH_ORIGINAL_COMMAND"')
+        command = self.daemon(self.lab.guest_address(number), f'ForceCommand=cd {self.lab.work} && '
+                                                                            f'eval "exec timeout {self.lab.limit:.0f} $SSH_ORIGINAL_COMMAND"')
         wait_until(lambda: succeeds([*self.client, "home", "true"], self.env), 20)
         in_guest(self.lab, number, mount, *command)
 
