@@ -26,7 +26,16 @@ wire::Attr* MadeHere::directory(std::uint64_t directory) {
   return found == directories_.end() || found->second.attr.ino == 0 ? nullptr : &found->second.attr;
 }
 
+void MadeHere::set_unknown(std::uint64_t node) {
+  if (auto* file = find(node)) file->is_known = false;
+}
+
+// Only what no change is on its way of.
 void MadeHere::told(std::uint64_t node, const wire::Attr& attr) {
+  if (auto* file = find(node)) {
+    file->attr = attr;
+    file->is_known = true;
+  }
   const auto found = directories_.find(node);
   if (found == directories_.end()) return;
   found->second.attr = attr;

@@ -36,11 +36,13 @@ class MadeHere {
     std::uint64_t handle = 0;  // by which it was made, and is written; 0: closed
     bool has_room = false;     // at home, for what is written
     bool refused = false;      // by home, which its job is told at its end
+    bool is_known = true;      // `attr` is true; not behind a change that home was asked for
     int error = 0;             // that home has answered to what was acknowledged, and that nobody was told yet
   };
   // Null: there are too many.
   File* add(std::uint64_t node, File file);
   File* find(std::uint64_t node);
+  void set_unknown(std::uint64_t node);
   void forget(std::uint64_t node) { files_.erase(node); }
 
   // A job ends (0: all do): its directories are everybody's, its inodes nobody's; and then its files, of which those are returned that have an error

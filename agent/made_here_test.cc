@@ -35,6 +35,18 @@ TEST_CASE("a directory that passes something on has no lease") {
   CHECK(made.makes(7) == Makes::nothing);
 }
 
+TEST_CASE("what a file is like is not known behind a change at home, until home has said it") {
+  MadeHere made;
+  REQUIRE(made.add(7, {.attr = {.size = 1}}));
+  CHECK(made.find(7)->is_known);
+  made.set_unknown(7);
+  made.set_unknown(8);
+  CHECK_FALSE(made.find(7)->is_known);
+  made.told(7, {.size = 9});
+  CHECK(made.find(7)->is_known);
+  CHECK(made.find(7)->attr.size == 9);
+}
+
 TEST_CASE("inodes are had once, by the user and job that they are for") {
   MadeHere made;
   const ssi::wire::Caller mine{.uid = 1, .gid = 2, .job = 3}, others{.uid = 1, .gid = 2, .job = 4};

@@ -158,6 +158,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
                  std::string_view body = {}) {
     changing(nodes);
     changing_names(message);
+    for (const auto node : nodes) made_.set_unknown(node);
     ask_or(
         request, message,
         [this, nodes, message, then = std::move(then)](const typename M::Reply& reply, std::string_view bytes) {

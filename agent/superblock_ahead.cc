@@ -29,11 +29,9 @@ bool is_plain_name(const wire::Bytes& name) {
 
 // What home's answers were about may have changed again since.
 void Superblock::believe(std::uint64_t node, const wire::Attr& attr) {
+  if (home_->acknowledged().has(node)) return leases_.forget(node);
   made_.told(node, attr);
-  if (home_->acknowledged().has(node))
-    leases_.forget(node);
-  else
-    leases_.told(node, attr);
+  leases_.told(node, attr);
 }
 
 // `otherwise` hears of an errno, unless the link is lost: then the job dies with it.
@@ -284,7 +282,7 @@ bool Superblock::set_ahead(const RequestPtr& request, const wire::Setattr& messa
                                   wire::Setattr::mtime_now;
   constexpr std::uint32_t can = times | wire::Setattr::set_mode | wire::Setattr::set_uid | wire::Setattr::set_gid;
   auto* file = made_.find(message.node);
-  if (!file || file->attr.acl || message.fields & ~can || !home_->session() || message.mode & (S_ISUID | S_ISGID)) return false;
+  if (!file || !file->is_known || file->attr.acl || message.fields & ~can || !home_->session() || message.mode & (S_ISUID | S_ISGID)) return false;
   auto& attr = file->attr;
   const auto now = wall_clock();
   if (message.fields & wire::Setattr::set_mode) attr.mode = (attr.mode & S_IFMT) | (message.mode & 07777);

@@ -4,6 +4,7 @@
 // object: it may be gone when the work is done.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -48,6 +49,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
                [this](std::uint64_t number) { dropped(number); }),
         locks_(Locks::make(loop, effects.unlocks())),
         watch_(loop, limits.watches, [this] { heard(); }),
+        reserved_(std::min<std::size_t>(256, descriptors_for_nodes() / 16)),
         gathering_(loop),
         resting_(loop),
         sweeping_(loop),
@@ -306,6 +308,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::map<std::uint64_t, std::weak_ptr<Description>> offered_;  // by token
   HandedOut handed_out_;
   Watch watch_;
+  ReservedFiles reserved_;
   Timer gathering_, resting_, sweeping_, when_free_;
   std::vector<std::function<void()>> busy_;  // requests that wait for a file to be free
   bool rests_ = false;              // no job runs: nothing is to stay open
@@ -327,7 +330,6 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::unordered_map<std::uint64_t, std::uint64_t> sizes_;  // that its kernel goes by, of those that it has written
   std::unordered_map<std::uint64_t, unsigned> changing_;  // how many of its changes a thread is at
   ChangesUnderWay under_way_;
-  ReservedFiles reserved_;
   struct Names {
     std::int64_t mtime = 0;                           // of the directory behind our last change of a name; 0: none yet
     std::chrono::steady_clock::time_point others{};  // when somebody else was seen to have changed one

@@ -14,8 +14,8 @@ namespace ssi {
 
 class ReservedFiles {
  public:
-  // At most so many at a time.
-  explicit ReservedFiles(std::size_t most = 256) : most_(most) {}
+  // At most so many at a time: each takes a descriptor.
+  explicit ReservedFiles(std::size_t most) : most_(most) {}
 
   // Makes up to `count` files as this user, in the file system of directory `dir`, for a job. Their inode numbers; none where the file
   // system can't (NFS), or there is no room.

@@ -73,6 +73,26 @@ for number in range(100):
         file.write('x' * 100_000)
     print(number, flush=True)
 """
+# Changes of a file that home is asked for first, between some that it is not.
+SIZES = r"""
+import mmap, os
+os.mkdir('own')
+for number in range(20):
+    fd = os.open(f'own/{number}', os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    os.write(fd, b'x' * 100)
+    os.ftruncate(fd, 5000)
+    os.fchmod(fd, 0o640)
+    with mmap.mmap(fd, 5000) as map:
+        assert map[4500] == 0
+        map[4500] = 1
+    os.fchmod(fd, 0o600)
+    assert os.fstat(fd).st_size == 5000
+    os.posix_fallocate(fd, 5000, 5000)
+    os.utime(fd, (1, 2))
+    assert os.lseek(fd, 0, os.SEEK_END) == 10000
+    assert os.pread(fd, 10, 4495) == bytes(5) + b'\1' + bytes(4)
+    os.close(fd)
+"""
 # Claims names by O_EXCL, one after the other.
 CLAIMS = r"""
 import os, sys
@@ -157,6 +177,12 @@ class Ahead(unittest.TestCase):
             status = (self.work / name).stat()
             self.assertEqual((int(inode), mode, int(mtime), int(uid)),
                              (status.st_ino, oct(status.st_mode), status.st_mtime_ns, status.st_uid))
+
+    def test_sizes_that_home_has_the_say_of(self):
+        done = self.pool.ssirun("--on", "guest1", "/usr/bin/python3", "-c", SIZES, cwd=self.work)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        for file in (self.work / "own").iterdir():
+            self.assertEqual((file.stat().st_size, file.stat().st_mtime), (10000, 2))
 
     def test_home_sees_things_in_the_order_in_which_they_were_done(self):
         job = self.start(1, FLAGS)
