@@ -42,6 +42,7 @@ class Stuck(unittest.TestCase):
         self.addCleanup(job.stderr.close)
         self.addCleanup(lambda: job.poll() is None and job.kill())
         self.assertTrue(wait_until((pool.work / mark).exists, 20))
+        time.sleep(0.2)  # it is there before its open(2) returns, during which no other task is let into the directory
         return job
 
     def assert_killable(self, pool, guest, mark, number):
