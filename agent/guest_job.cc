@@ -113,6 +113,7 @@ Result<Fd> GuestJob::make_stream(const wire::Descriptor& descriptor) {
   } else {
     outputs_[stream] = std::make_unique<Source>(loop_, session_, id_, stream, std::move(*ours));
     outputs_[stream]->linger(end_ms);
+    outputs_[stream]->before_sending(events_.before_output);
   }
   return std::move(input ? pipe->read : pipe->write);
 }
@@ -131,6 +132,7 @@ void GuestJob::take_terminal(Fd master) {
   outputs_[stream]->narrow(terminal_window);
   outputs_[stream]->linger(end_ms);
   outputs_[stream]->before_sending([this] {
+    events_.before_output();
     if (terminal_) terminal_->look();
   });
 }

@@ -27,6 +27,7 @@ class GuestJob {
     std::function<void()> started;
     std::function<void(int error)> failed;  // an errno: the program never ran; destroy the job (deferred)
     std::function<void(std::uint64_t cpu_us, std::uint64_t memory)> used;  // by now, all its processes
+    std::function<void()> before_output;  // what it did before it said something is to be told to home first
     // What its leader closed is to be told to home before its end is; and what the view knows of it is to be said.
     std::function<void(wire::Exited& how, std::function<void()> then)> before_exit;  // completes it; calls `then` once
     std::function<void()> gone;         // no process and no output of it is left; destroy the job (deferred)

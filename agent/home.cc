@@ -370,6 +370,7 @@ void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint
                               [this, number](std::uint64_t cpu_us, std::uint64_t memory) {
                                 tell_parent({inside::ToParent::job_used, number, {}, cpu_us, memory});
                               },
+                              [this] { view_.catch_up(); },
                               [this, number](wire::Exited& how, std::function<void()> then) {
                                 view_.catch_up();
                                 view_.when_done(number, [this, number, &how, then = std::move(then)] {

@@ -126,16 +126,20 @@ void Superblock::init(void* self, fuse_conn_info* connection) {
   superblock.can_expire_ = connection->capable & FUSE_CAP_EXPIRE_ONLY;
 }
 
-void Superblock::drain() {
+bool Superblock::drain() {
   const auto alive = shared_from_this();
   for (int count = 0; count < requests_a_turn; ++count) {
     const int size = fuse_session_receive_buf(session_, &buffer_);
     if (size == -EINTR) continue;
-    if (size == -EAGAIN) return;
-    if (size <= 0) return unmounted();
+    if (size == -EAGAIN) return false;
+    if (size <= 0) {
+      unmounted();
+      return false;
+    }
     read_tmpfile_as_create(buffer_.mem);
     fuse_session_process_buf(session_, &buffer_);
   }
+  return true;
 }
 
 void Superblock::unmounted() {

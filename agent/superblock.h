@@ -54,7 +54,8 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void lost();
 
   void catch_up() {
-    if (poll_) drain();
+    for (int turn = 0; turn < turns_to_catch_up && poll_ && drain(); ++turn) {
+    }
   }
 
   void end_foreseen() { foreseen_.reset(); }
@@ -295,7 +296,8 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   static ssize_t write_reply(int fd, iovec* parts, int count, void* self);
   void begin_to_serve();
   void serve();
-  void drain();
+  static constexpr int turns_to_catch_up = 8;
+  bool drain();  // false: the kernel asks for nothing more now
   void unmounted();
   void interrupted(Request& request);
   void watch_dying();

@@ -114,7 +114,7 @@ void FileService::serve(Id id, const wire::Setattr& m, std::string_view) {
     under_way_.begin();
     const auto made = later([done](FileService& self) {
       done(self);
-      self.under_way_.end();
+      self.change_made();
     });
     if (file)
       OpenFile::in_order(file, loop_, work, made);

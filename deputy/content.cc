@@ -169,11 +169,15 @@ void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handl
           if (--self.changing_[node] == 0) self.changing_.erase(node);
           note(self);
           done(self, *result);
-          self.under_way_.end();
+          self.change_made();
         }));
     return 0;
   });
   if (error) session_.fail(id, error);
+}
+
+void FileService::change_made() {
+  loop_.defer(later([](FileService& self) { self.under_way_.end(); }));
 }
 
 void FileService::serve(Id id, const wire::Write& m, std::string_view bytes) {

@@ -238,6 +238,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void change_open_file(Id id, Change::Kind kind, std::uint64_t handle,
                         std::function<UndoContent::Range()> range, std::function<int()> work,
                         std::function<void(FileService&, int error)> done);
+  void change_made();  // behind the change's own end: who hears of it then finds no file of ours open
   // Calls `f` with this service, if there still is one then.
   std::function<void()> later(std::function<void(FileService&)> f);
 
