@@ -418,6 +418,7 @@ void HomeProcess::late_error(std::uint32_t fs, const LateError& error) {
   std::set<pid_t> inits;
   for (const auto task : error.tasks) inits.insert(init_of(task));
   const auto* its = find(error.job);
+  if (error.job != 0 && !its) return;  // it was killed, or has ended with what was told before
   if (its) inits = {its->init()};
   const bool known = !inits.empty() && !inits.contains(0);
   auto path = error.path;

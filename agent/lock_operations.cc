@@ -28,7 +28,10 @@ void ask_lock(Superblock& superblock, const RequestPtr& request, fuse_ino_t ino,
   if (!wait) return;
   // Home answers: perhaps it had granted the lock before it heard of the signal.
   request->when_interrupted([&superblock, number] {
-    if (auto* session = superblock.home().session()) session->post(wire::CancelLock{number});
+    // Behind the lock's request, should that still wait.
+    superblock.home().acknowledged().when_done_for(0, [home = superblock.home().shared_from_this(), number] {
+      if (auto* session = home->session()) session->post(wire::CancelLock{number});
+    });
   });
 }
 

@@ -114,10 +114,10 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
     if (node != 0)
       home_->acknowledged().when_done_with(node, std::move(f));
     else
-      home_->acknowledged().when_done_for(request->caller().job, std::move(f));
+      home_->acknowledged().when_done_for(0, std::move(f));
   }
 
-  // Which node alone a question is about; 0: it is a change, or of an open file, and comes behind all that its job did before.
+  // Which node alone a question is about; 0: it is a change, or of an open file, and comes behind all that jobs here did before: they know of each other's.
   template <class M>
   static std::uint64_t asked_about(const M& message) {
     if constexpr (std::is_same_v<M, wire::Lookup>)
@@ -163,6 +163,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
     ask_or(
         request, message,
         [this, nodes, message, then = std::move(then)](const typename M::Reply& reply, std::string_view bytes) {
+          for (const auto node : nodes) made_.set_unknown(node);
           changing(nodes);
           changing_names(message);
           then(reply, bytes);
@@ -261,6 +262,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   // Content of an open file: who reads on from front to back, and only what the kernel caches, is read ahead of.
   void reads_ahead(std::uint64_t handle) { reads_.emplace(handle, std::make_shared<ReadAhead>()); }
   void read(const RequestPtr& request, std::uint64_t node, std::uint64_t handle, std::uint64_t offset, std::uint32_t size);
+  void read_now(const RequestPtr& request, std::uint64_t node, std::uint64_t handle, std::uint64_t offset, std::uint32_t size);
   void gave_up(std::uint64_t handle) {
     reads_.erase(handle);
     home_->release(handle);
@@ -312,6 +314,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
     std::size_t names = 0;
   };
   void list(const Listing& listing, std::int64_t offset, const wire::Caller& caller);
+  void list_now(const Listing& listing, std::int64_t offset, const wire::Caller& caller);
   bool leads_to_mount(const wire::Name& name) const;
   void learn(std::uint64_t directory, const wire::DirPage& page);
   void learn(std::uint64_t directory, const std::string& name, const wire::Entry& entry);

@@ -17,6 +17,7 @@ namespace {
 
 // On their way at any time: what a link of 1 Gbit/s and 20 ms takes, and far less than the room that home must have.
 constexpr std::size_t most_bytes = 4 << 20;
+constexpr std::size_t each = 512;  // bytes, besides its content, that a change counts
 
 // Behind it file systems refuse what is written, each at a place of its own.
 constexpr std::uint64_t farthest = 1ull << 40;
@@ -38,7 +39,9 @@ void Superblock::believe(std::uint64_t node, const wire::Attr& attr) {
 template <class M, class Then, class Otherwise>
 void Superblock::send_ahead(Ahead what, const M& message, Then then, Otherwise otherwise, std::string_view body) {
   changing(what.nodes);
-  const auto number = home_->acknowledged().begin({what.job, what.nodes, body.size()});
+  const auto number = home_->acknowledged().begin({what.job, what.nodes, body.size() + each});
+  for (const auto node : what.nodes)
+    if (node != root_) refs_.hold_again(node);  // it is not forgotten before home has heard of this
   home_->session()->call<M>(
       message, body,
       [weak = weak_from_this(), home = home_, number, nodes = std::move(what.nodes), then = std::move(then),
@@ -46,6 +49,8 @@ void Superblock::send_ahead(Ahead what, const M& message, Then then, Otherwise o
         home->acknowledged().end(number);
         if (const auto self = weak.lock()) {
           self->changing(nodes);
+          for (const auto node : nodes)
+            if (node != self->root_) self->drop_held({node});
           if (reply)
             then(*reply);
           else if (self->home_->session())
@@ -74,6 +79,7 @@ void Superblock::say_late(std::uint64_t node, std::uint64_t job, const std::stri
 
 // A directory of the job's own, or for its temporary files.
 wire::Makes Superblock::makes(std::uint64_t directory, std::uint64_t job) const {
+  if (!has_acls_ || home_->squashed() || !home_->acknowledged().has_room(most_bytes)) return wire::Makes::nothing;
   const auto makes = made_.makes(directory);
   if (makes != wire::Makes::files) return makes;
   const auto path = path_ == "/" ? refs_.path_of(directory) : path_ + refs_.path_of(directory);
@@ -82,7 +88,7 @@ wire::Makes Superblock::makes(std::uint64_t directory, std::uint64_t job) const 
 
 // Home would not say anything else: nobody else can have made the name, or it does not matter who was first.
 bool Superblock::may_make(const RequestPtr& request, const wire::Name& at, wire::Makes needed) {
-  if (request->caller().job == 0 || makes(at.parent, request->caller().job) < needed || !home_->session() || home_->squashed() || !has_acls_) return false;
+  if (request->caller().job == 0 || makes(at.parent, request->caller().job) < needed || !home_->session()) return false;
   if (!is_plain_name(at.name) || listings_.find(at.parent, at.name) != 0 || stubs_.covers(at.parent, at.name)) return false;
   return request->get() != nullptr;
 }
@@ -160,7 +166,8 @@ std::string Superblock::path_at(const wire::Name& at) const {
 bool Superblock::create_ahead(const RequestPtr& request, wire::Create message, const fuse_file_info& opened) {
   const wire::Name at{message.parent, message.name};
   if (!may_make(request, at, message.flags & O_EXCL ? wire::Makes::all : wire::Makes::files)) return false;
-  if (message.flags & O_APPEND) return false;  // where that ends is home's to say
+  // Where an append ends is home's to say, and a reserved file cannot become one of the others.
+  if (message.flags & (O_APPEND | O_SYNC | O_DSYNC | O_NOATIME)) return false;
   message.inode = made_.take_inode(message.caller);
   if (message.inode == 0) return false;  // home tells of more with its answer
   message.as = home_->new_node();
@@ -282,6 +289,7 @@ bool Superblock::set_ahead(const RequestPtr& request, const wire::Setattr& messa
                                   wire::Setattr::mtime_now;
   constexpr std::uint32_t can = times | wire::Setattr::set_mode | wire::Setattr::set_uid | wire::Setattr::set_gid;
   auto* file = made_.find(message.node);
+  if (!has_acls_ || home_->squashed() || !home_->acknowledged().has_room(most_bytes)) return false;  // home judges
   if (!file || !file->is_known || file->attr.acl || message.fields & ~can || !home_->session() || message.mode & (S_ISUID | S_ISGID)) return false;
   auto& attr = file->attr;
   const auto now = wall_clock();
@@ -304,7 +312,7 @@ bool Superblock::set_ahead(const RequestPtr& request, const wire::Setattr& messa
 bool Superblock::flush_ahead(const RequestPtr& request, std::uint64_t node, std::uint64_t handle) {
   auto* file = made_.find(node);
   if (!file || file->handle != handle) return false;
-  request->error(std::exchange(file->error, 0));
+  request->error(file->error);  // whoever closes it need not look
   return true;
 }
 
@@ -312,7 +320,7 @@ void Superblock::release(std::uint64_t node, std::uint64_t handle) {
   reads_.erase(handle);
   auto* file = made_.find(node);
   const bool is_made = file && file->handle == handle;
-  home_->release(handle, is_made || home_->acknowledged().has(node) ? Session::Lane::bulk : Session::Lane::small);  // behind what was written by it
+  home_->release(handle, is_made || !home_->acknowledged().none() ? Session::Lane::bulk : Session::Lane::small);  // behind what was written by it
   if (HomeLink::is_writable(handle)) writers_.released(node, handle);
   if (!is_made) return;
   file->handle = 0;

@@ -49,8 +49,12 @@ void Superblock::list(const Listing& listing, std::int64_t offset, const wire::C
   if (home_->acknowledged().has(listing.directory))
     return home_->acknowledged().when_done_with(listing.directory, [weak = weak_from_this(), listing, offset, caller] {
       const auto self = weak.lock();
-      if (self && self->home_->session()) self->list(listing, offset, caller);
+      if (self && self->home_->session()) self->list_now(listing, offset, caller);
     });
+  list_now(listing, offset, caller);
+}
+
+void Superblock::list_now(const Listing& listing, std::int64_t offset, const wire::Caller& caller) {
   home_->session()->call<wire::List>(
       {listing.directory, offset, caller}, {},
       [weak = weak_from_this(), listing, offset, caller](Result<wire::DirPage> page, std::string_view) {
@@ -105,6 +109,7 @@ void Superblock::forget_name(const wire::Name& name) {
 }
 
 void Superblock::drop_held(const std::vector<std::uint64_t>& nodes) {
+  if (!poll_) return;  // unmounted: all is given back
   for (const auto node : nodes)
     if (const auto all = refs_.drop(node)) forget_all_of(*all);
 }
@@ -174,8 +179,14 @@ void Superblock::read(const RequestPtr& request, std::uint64_t node, std::uint64
   if (!request->get()) return;  // its task is dying
   if (home_->acknowledged().has(node))
     return home_->acknowledged().when_done_with(node, [weak = weak_from_this(), request, node, handle, offset, size] {
-      if (const auto self = weak.lock()) self->read(request, node, handle, offset, size);
+      if (const auto self = weak.lock()) self->read_now(request, node, handle, offset, size);
     });
+  read_now(request, node, handle, offset, size);
+}
+
+void Superblock::read_now(const RequestPtr& request, std::uint64_t node, std::uint64_t handle, std::uint64_t offset,
+                          std::uint32_t size) {
+  if (!request->get()) return;
   ReadAhead::Done done = [this, request, node](int error, std::string_view bytes) {
     if (error == wire::hidden) return met_hidden(request, {node, {}}, why_hidden(wire::Read{}), EACCES);
     if (error) return request->error(error);

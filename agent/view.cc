@@ -92,6 +92,10 @@ void View::tell_use(std::uint64_t job, wire::Exited& how) const {
 }
 
 void View::forget_use(std::uint64_t job) {
+  for (const auto& superblock : superblocks_) {
+    superblock->made().end_leases(job);
+    superblock->end_job(job);
+  }
   home_->forget_use(job);
 }
 

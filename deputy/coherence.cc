@@ -432,6 +432,8 @@ void FileService::opened_lately(const Node& node) {
 void FileService::dropped(std::uint64_t number) {
   handed_out_.forgotten(number);
   names_.erase(number);
+  if (const Node* node = nodes_.find(number); node && S_ISDIR(node->id.type))
+    loop_.defer(later([id = node->id](FileService& self) { self.effects_.own_directories().forget(&self, id); }));
   listed_.erase(number);
   watch_.drop(number);
   contents_.erase(number);

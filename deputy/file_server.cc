@@ -48,11 +48,10 @@ struct FileService::Table {
   // What a guest's job was told to be done before we had done it comes in its order. Whether it must find what came before it made; none:
   // it needs no order.
   template <class M>
-  static std::optional<bool> order_of(const FileService& service, const M& m) {
+  static std::optional<bool> order_of(const M& m) {
     if constexpr (requires { m.as; }) return m.as != 0 ? std::optional(true) : std::nullopt;
     if constexpr (std::is_same_v<M, wire::Unlink>) return true;
-    if constexpr (std::is_same_v<M, wire::Setattr>)   // writing moves times
-      return service.changing_.contains(m.node) || service.under_way_.anything_waits();
+    if constexpr (std::is_same_v<M, wire::Setattr>) return true;
     if constexpr (std::is_same_v<M, wire::Write> || std::is_same_v<M, wire::Release>) return false;
     return {};
   }
@@ -67,6 +66,9 @@ struct FileService::Table {
       return node && own.is_anothers(node->id, &service) ? node : nullptr;
     };
     const Node* found = nullptr;
+    // What was acknowledged to a job is not held up: what comes behind it speaks of it.
+    if constexpr (requires { m.as; })
+      if (m.as != 0) return nullptr;
     if constexpr (requires { m.node; }) found = look(m.node);
     if constexpr (requires { m.parent; })
       if (!found) found = look(m.parent);
@@ -86,7 +88,7 @@ struct FileService::Table {
             }));
       }
     auto& changes = service.under_way_;
-    const auto order = order_of(service, message);
+    const auto order = order_of(message);
     if (!order || (*order ? changes.none() : !changes.anything_waits())) return take(service, id, message, body);
     auto f = service.later([id, message, body = std::string(body)](FileService& self) { take(self, id, message, body); });
     *order ? changes.when_done(std::move(f)) : changes.in_turn(std::move(f));

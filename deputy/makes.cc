@@ -87,15 +87,13 @@ wire::Makes FileService::lease_of(Node& dir, int fd, std::uint64_t job) {
 }
 
 bool FileService::own(const Node& dir, std::uint64_t job) {
-  auto& all = effects_.own_directories();
-  if (all.is_of(dir.id, this)) return true;
-  return all.add(dir.id, {this, job, [weak = weak_from_this(), number = dir.number](std::function<void()> done) {
-                            const auto self = weak.lock();
-                            if (!self) return;
-                            self->names_[number].others = std::chrono::steady_clock::now();
-                            self->session_.call(wire::Revoke{number}, {},
-                                                [done = std::move(done)](const auto&, std::string_view) { done(); });
-                          }});
+  return effects_.own_directories().add(
+      dir.id, this, job, [weak = weak_from_this(), number = dir.number](std::function<void()> done) {
+        const auto self = weak.lock();
+        if (!self) return;
+        self->names_[number].others = std::chrono::steady_clock::now();
+        self->session_.call(wire::Revoke{number}, {}, [done = std::move(done)](const auto&, std::string_view) { done(); });
+      });
 }
 
 }  // namespace ssi

@@ -8,14 +8,17 @@ namespace {
 constexpr std::size_t most_own = 20'000;
 }
 
-bool OwnDirectories::add(const FileId& directory, Owner owner) {
-  if (directories_.size() >= most_own) return false;
-  return directories_.try_emplace(directory, Entry{std::move(owner), {}}).second;
-}
-
-bool OwnDirectories::is_of(const FileId& directory, const void* guest) const {
+bool OwnDirectories::add(const FileId& directory, const void* guest, std::uint64_t job,
+                         std::function<void(std::function<void()> done)> revoke) {
   const auto found = directories_.find(directory);
-  return found != directories_.end() && found->second.owner.guest == guest && found->second.waiting.empty();
+  if (found != directories_.end()) {
+    const bool its = found->second.owner.guest == guest && found->second.waiting.empty();
+    if (its) found->second.owner.jobs.insert(job);
+    return its;
+  }
+  if (directories_.size() >= most_own) return false;
+  directories_.emplace(directory, Entry{{guest, {job}, std::move(revoke)}, ++numbers_, {}});
+  return true;
 }
 
 bool OwnDirectories::is_anothers(const FileId& directory, const void* guest) const {
@@ -30,7 +33,10 @@ void OwnDirectories::take_back(const FileId& directory, std::function<void()> th
   found->second.waiting.push_back(std::move(then));
   if (found->second.waiting.size() > 1) return;
   const auto revoke = found->second.owner.revoke;  // it may be done at once
-  revoke([this, directory] { give_up(directory); });
+  revoke([this, directory, number = found->second.number] {
+    const auto now = directories_.find(directory);
+    if (now != directories_.end() && now->second.number == number) give_up(directory);
+  });
 }
 
 void OwnDirectories::give_up(const FileId& directory) {
@@ -48,7 +54,14 @@ void OwnDirectories::give_up_if(const Is& is) {
 }
 
 void OwnDirectories::end(const void* guest, std::uint64_t job) {
-  give_up_if([&](const Owner& owner) { return owner.guest == guest && owner.job == job; });
+  for (auto& [directory, entry] : directories_)
+    if (entry.owner.guest == guest) entry.owner.jobs.erase(job);
+  give_up_if([&](const Owner& owner) { return owner.jobs.empty(); });
+}
+
+void OwnDirectories::forget(const void* guest, const FileId& directory) {
+  const auto found = directories_.find(directory);
+  if (found != directories_.end() && found->second.owner.guest == guest) give_up(directory);
 }
 
 void OwnDirectories::forget(const void* guest) {

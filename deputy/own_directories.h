@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -17,26 +18,27 @@ class OwnDirectories {
  public:
   struct Owner {
     const void* guest = nullptr;
-    std::uint64_t job = 0;
+    std::set<std::uint64_t> jobs;  // that make things there
     // Has the guest ask first from now on; `done` is called, once, when all that it did before has been done.
     std::function<void(std::function<void()> done)> revoke;
   };
-  // False: there are too many.
-  bool add(const FileId& directory, Owner owner);
+  // The guest's already, or its now, for this job too. False: another's, or there are too many.
+  bool add(const FileId& directory, const void* guest, std::uint64_t job, std::function<void(std::function<void()> done)> revoke);
 
-  bool is_of(const FileId& directory, const void* guest) const;
   bool is_anothers(const FileId& directory, const void* guest) const;
   // Calls `then` when the directory is nobody's.
   void take_back(const FileId& directory, std::function<void()> then);
 
-  void end(const void* guest, std::uint64_t job);  // the job has ended
-  void forget(const void* guest);                  // the guest's session has
+  void end(const void* guest, std::uint64_t job);                // the job has ended
+  void forget(const void* guest);                                // the guest's session has
+  void forget(const void* guest, const FileId& directory);       // the guest does not know it any more
 
   std::size_t size() const { return directories_.size(); }
 
  private:
   struct Entry {
     Owner owner;
+    std::uint64_t number = 0;  // tells it from one that was there before
     std::vector<std::function<void()>> waiting;
   };
   using Directories = std::unordered_map<FileId, Entry, FileIdHash>;
@@ -44,6 +46,7 @@ class OwnDirectories {
   template <class Is>
   void give_up_if(const Is& is);
   Directories directories_;
+  std::uint64_t numbers_ = 0;
 };
 
 }  // namespace ssi
