@@ -77,6 +77,11 @@ class Descriptors(unittest.TestCase):
             one.connect(str(pool.dir / "run/ssi/deputy.sock"))
             return one
         limit = resource.prlimit(deputy, resource.RLIMIT_NOFILE)[0]
+        # What the last job had open is closed a moment behind it.
+        counts = [len(os.listdir(f"/proc/{deputy}/fd"))]
+        while len(counts) < 4 or len(set(counts[-4:])) > 1:
+            time.sleep(0.1)
+            counts.append(len(os.listdir(f"/proc/{deputy}/fd")))
         for _ in range(limit - len(os.listdir(f"/proc/{deputy}/fd")) - more):
             caller()
         self.assertTrue(wait_until(lambda: len(os.listdir(f"/proc/{deputy}/fd")) == limit - more, 5))
