@@ -293,6 +293,8 @@ class Memory(unittest.TestCase):
             job.wait(20)
         self.assertEqual([pid for pid in of_guest if is_zombie(int(pid))], [])
         (group / "memory.limit_in_bytes").write_text("-1")
+        # It may have been too short of memory to report.
+        self.assertTrue(wait_until(lambda: pool.status().get("guest1", {}).get("state") == "up", 10))
         self.assertEqual(pool.ssirun("--on", "guest1", "echo", "fine").stdout, b"fine\n")
 
 
