@@ -325,7 +325,8 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   };
   template <class M, class Then, class Otherwise>
   void send_ahead(Ahead what, const M& message, Then then, Otherwise otherwise, std::string_view body = {});
-  wire::Makes makes(std::uint64_t directory, std::uint64_t job) const;
+  bool may_acknowledge() const;
+  bool may_make(std::uint64_t directory, std::uint64_t job, wire::Makes needed) const;
   bool may_make(const RequestPtr& request, const wire::Name& at, wire::Makes needed);
   wire::Attr new_attr(const Request& request, std::uint32_t mode) const;
   fuse_entry_param add_ahead(const wire::Name& at, std::uint64_t node, const wire::Attr& attr);

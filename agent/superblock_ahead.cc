@@ -77,18 +77,23 @@ void Superblock::say_late(std::uint64_t node, std::uint64_t job, const std::stri
 
 // ---------------------------------------------------------------------------------------------------- new names
 
-// A directory of the job's own, or for its temporary files.
-wire::Makes Superblock::makes(std::uint64_t directory, std::uint64_t job) const {
-  if (!has_acls_ || home_->squashed() || !home_->acknowledged().has_room(most_bytes)) return wire::Makes::nothing;
+// The guest's kernel has judged the caller's rights, and no more is on its way than may be.
+bool Superblock::may_acknowledge() const {
+  return home_->session() && has_acls_ && !home_->squashed() && home_->acknowledged().has_room(most_bytes);
+}
+
+// All may be made in a directory of the job's own, or for its temporary files.
+bool Superblock::may_make(std::uint64_t directory, std::uint64_t job, wire::Makes needed) const {
   const auto makes = made_.makes(directory);
-  if (makes != wire::Makes::files) return makes;
-  const auto path = path_ == "/" ? refs_.path_of(directory) : path_ + refs_.path_of(directory);
-  return home_->is_temporary(job, path) ? wire::Makes::all : makes;
+  if (makes >= needed) return true;
+  return makes == wire::Makes::files &&
+         home_->is_temporary(job, path_ == "/" ? refs_.path_of(directory) : path_ + refs_.path_of(directory));
 }
 
 // Home would not say anything else: nobody else can have made the name, or it does not matter who was first.
 bool Superblock::may_make(const RequestPtr& request, const wire::Name& at, wire::Makes needed) {
-  if (request->caller().job == 0 || makes(at.parent, request->caller().job) < needed || !home_->session()) return false;
+  const auto job = request->caller().job;
+  if (job == 0 || !may_acknowledge() || !may_make(at.parent, job, needed)) return false;
   if (!is_plain_name(at.name) || listings_.find(at.parent, at.name) != 0 || stubs_.covers(at.parent, at.name)) return false;
   return request->get() != nullptr;
 }
@@ -224,7 +229,8 @@ bool Superblock::symlink_ahead(const RequestPtr& request, wire::Symlink message)
 // Of what this guest's jobs have made, in a directory that they have made.
 bool Superblock::unlink_ahead(const RequestPtr& request, const wire::Unlink& message) {
   const wire::Name at{message.parent, message.name};
-  if (makes(at.parent, message.caller.job) != wire::Makes::all || !listings_.is_complete(at.parent)) return false;
+  const bool may = may_acknowledge() && may_make(at.parent, message.caller.job, wire::Makes::all);
+  if (!may || !listings_.is_complete(at.parent)) return false;
   const auto node = listings_.find(at.parent, at.name);
   auto* file = node && *node != 0 ? made_.find(*node) : nullptr;
   if (!file || file->attr.nlink != 1) return false;
@@ -289,8 +295,8 @@ bool Superblock::set_ahead(const RequestPtr& request, const wire::Setattr& messa
                                   wire::Setattr::mtime_now;
   constexpr std::uint32_t can = times | wire::Setattr::set_mode | wire::Setattr::set_uid | wire::Setattr::set_gid;
   auto* file = made_.find(message.node);
-  if (!has_acls_ || home_->squashed() || !home_->acknowledged().has_room(most_bytes)) return false;  // home judges
-  if (!file || !file->is_known || file->attr.acl || message.fields & ~can || !home_->session() || message.mode & (S_ISUID | S_ISGID)) return false;
+  if (!may_acknowledge() || !file || !file->is_known || file->attr.acl) return false;
+  if (message.fields & ~can || message.mode & (S_ISUID | S_ISGID)) return false;
   auto& attr = file->attr;
   const auto now = wall_clock();
   if (message.fields & wire::Setattr::set_mode) attr.mode = (attr.mode & S_IFMT) | (message.mode & 07777);
@@ -320,7 +326,8 @@ void Superblock::release(std::uint64_t node, std::uint64_t handle) {
   reads_.erase(handle);
   auto* file = made_.find(node);
   const bool is_made = file && file->handle == handle;
-  home_->release(handle, is_made || !home_->acknowledged().none() ? Session::Lane::bulk : Session::Lane::small);  // behind what was written by it
+  const bool comes_behind = is_made || !home_->acknowledged().none();
+  home_->release(handle, comes_behind ? Session::Lane::bulk : Session::Lane::small);
   if (HomeLink::is_writable(handle)) writers_.released(node, handle);
   if (!is_made) return;
   file->handle = 0;
@@ -331,13 +338,16 @@ void Superblock::release(std::uint64_t node, std::uint64_t handle) {
 
 void Superblock::lease(std::uint64_t directory, const wire::Made& made, const wire::Caller& of) {
   made_.add_inodes(of, made.inodes);
-  if (made.parent.ino != 0 && !MadeHere::passes_on(made.parent) && made.makes == static_cast<std::uint8_t>(wire::Makes::files)) made_.lease(directory, wire::Makes::files, of.job);
-  if (made.parent.ino != 0) believe(directory, made.parent);
+  if (made.parent.ino == 0) return;
+  const bool leased = made.makes == static_cast<std::uint8_t>(wire::Makes::files);
+  if (leased && !MadeHere::passes_on(made.parent)) made_.lease(directory, wire::Makes::files, of.job);
+  believe(directory, made.parent);
 }
 
 void Superblock::lease_new(const wire::Made& made, const wire::Caller& of) {
   made_.add_inodes(of, made.inodes);
-  if (MadeHere::passes_on(made.attr) || made.attr.brief || of.job == 0 || made.makes != static_cast<std::uint8_t>(wire::Makes::all)) return;
+  const bool leased = made.makes == static_cast<std::uint8_t>(wire::Makes::all);
+  if (!leased || MadeHere::passes_on(made.attr) || made.attr.brief || of.job == 0) return;
   made_.lease(made.node, wire::Makes::all, of.job);
   believe(made.node, made.attr);
   listings_.set_complete(made.node);

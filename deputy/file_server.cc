@@ -50,8 +50,7 @@ struct FileService::Table {
   template <class M>
   static std::optional<bool> order_of(const M& m) {
     if constexpr (requires { m.as; }) return m.as != 0 ? std::optional(true) : std::nullopt;
-    if constexpr (std::is_same_v<M, wire::Unlink>) return true;
-    if constexpr (std::is_same_v<M, wire::Setattr>) return true;
+    if constexpr (std::is_same_v<M, wire::Unlink> || std::is_same_v<M, wire::Setattr>) return true;
     if constexpr (std::is_same_v<M, wire::Write> || std::is_same_v<M, wire::Release>) return false;
     return {};
   }

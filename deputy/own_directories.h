@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Directories that a guest's job has made, and in which it is told that names are made before they are (wire.h, Makes::all): until
-// another guest's job comes by. Loop thread only.
+// Directories in which one guest's jobs are told that names are made before they are (wire.h, Makes): until another guest's job comes
+// by. Loop thread only.
 #pragma once
 
 #include <cstddef>
