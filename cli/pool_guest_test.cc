@@ -127,6 +127,15 @@ TEST_CASE("the guest reaches home's bridge, and nothing is left behind") {
   CHECK_FALSE(std::filesystem::exists("/sys/class/net/" + bridge));
 }
 
+TEST_CASE("the bridge keeps its address when the device of a guest goes") {
+  if (!is_root()) return;
+  Lab lab;
+  const auto address = [&] { return read_whole("/sys/class/net/" + lab.network.bridge + "/address").value(); };
+  const auto alone = address();
+  CHECK(in_guest(lab, "read -r address </sys/class/net/eth0/address; echo $address").size() > 10);
+  CHECK(address() == alone);
+}
+
 TEST_CASE("a bridge that another pool has made under the old name is left alone") {
   if (!is_root()) return;
   Lab lab;

@@ -65,13 +65,23 @@ std::string PoolNetwork::home_end(int number) const {
   return fmt::format("{}-g{}", bridge, number);
 }
 
+namespace {
+
+// A bridge that is not told its address takes the lowest of its ports'. When the guest whose that was dies, the others send to
+// an address that nobody has until they ask anew, seconds later.
+std::string bridge_address(int subnet) {
+  return fmt::format("02:00:c6:12:{:02x}:01", subnet);
+}
+
+}  // namespace
+
 Result<PoolNetwork> make_bridge() {
   auto used = used_subnets();
   if (!used) return tl::make_unexpected(used.error());
   for (int subnet = 0; subnet < 256; subnet++) {
     PoolNetwork network{fmt::format("ssi{}", subnet), subnet, 0};
     if (used->contains(subnet) || exists(network.bridge)) continue;
-    auto made = ip({"link", "add", network.bridge, "type", "bridge"});
+    auto made = ip({"link", "add", network.bridge, "address", bridge_address(subnet), "type", "bridge"});
     if (!made && exists(network.bridge)) continue;  // another pool was faster
     if (!made) return tl::make_unexpected(made.error());
     network.index = ::if_nametoindex(network.bridge.c_str());

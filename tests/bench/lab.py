@@ -164,8 +164,6 @@ class Lab(Pool):
         wait_until(lambda: os.readlink(f"/proc/{hub.pid}/ns/net") != own, 5)
         ip("link", "add", "hub", "type", "bridge", pid=hub.pid)
         ip("link", "set", "hub", "up", pid=hub.pid)
-        # A bridge takes the lowest of its ports' addresses unless it is told one: guests would send to the old one for a while.
-        ip("link", "set", bridge, "address", "02:00:00:00:00:01")
         process = self.start([cable, "/proc/self/ns/net", f"/proc/{hub.pid}/ns/net", "cable", self.round_trip_ms * 500, GIGABIT],
                              stdout=subprocess.PIPE)
         if process.stdout.readline() != b"ready\n":
