@@ -52,18 +52,19 @@ std::string line_of(const Member& guest) {
   return "guest " + key_text(guest.key) + (guest.uuid.empty() ? "" : " " + guest.uuid) + "\n";
 }
 
-// Written beside its name and renamed: read() sees a whole file or none.
-Status write_file(const std::string& path, const std::string& text) {
+// Written beside its name and moved there: read() sees a whole file or none. EEXIST: what is there is not to be replaced.
+Status write_file(const std::string& path, const std::string& text, bool replace) {
   auto beside = path + ".XXXXXX";
   const Fd file(::mkostemp(beside.data(), O_CLOEXEC));
   if (!file) return os_error("create " + path);
   const auto done = ::write(file.get(), text.data(), text.size());
+  const auto move = [&] { return replace ? ::rename(beside.c_str(), path.c_str()) : ::link(beside.c_str(), path.c_str()); };
   const int error = done < 0                                        ? errno
                     : static_cast<std::size_t>(done) != text.size() ? ENOSPC
-                    : ::rename(beside.c_str(), path.c_str()) == 0   ? 0
+                    : move() == 0                                   ? 0
                                                                     : errno;
+  if (error != 0 || !replace) ::unlink(beside.c_str());
   if (error == 0) return {};
-  ::unlink(beside.c_str());
   return os_error("write " + path, error);
 }
 
@@ -192,12 +193,19 @@ Result<std::string> Admission::admit_guest(const std::string& wish, const std::s
                is_uuid(uuid) ? uuid : ""};
   const auto* before = find_revoked(curve_key_of(key).value());
   const auto wished = guest.name;
-  // Copies of one image have one name: the second becomes NAME-2.
-  for (int number = 2; !before && is_taken(guest.name); ++number)
-    guest.name = wished + "-" + std::to_string(number);
-  if (before) guest.name = before->name;
-  if (auto written = write_file(file(guest.name, admitted_suffix), line_of(guest)); !written)
-    return tl::make_unexpected(written.error());
+  auto earlier = before ? before->name : std::string();
+  if (before) guest.name = earlier;
+  for (int number = 2;;) {
+    // Copies of one image have one name: the second becomes NAME-2.
+    while (guest.name != earlier && is_taken(guest.name)) guest.name = wished + "-" + std::to_string(number++);
+    // A guest asks all schedulers of its list at once: another one with this directory may have admitted it since.
+    read();
+    if (const auto* known = find(curve_key_of(key).value())) return known->name;
+    const auto written = write_file(file(guest.name, admitted_suffix), line_of(guest), false);
+    if (written) break;
+    if (written.error().code != std::errc::file_exists) return tl::make_unexpected(written.error());
+    earlier.clear();
+  }
   ::unlink(file(guest.name, revoked_suffix).c_str());
   read();
   return guest.name;
@@ -214,7 +222,7 @@ Result<Member> Admission::revoke_guest(const std::string& who) {
   if (found.size() > 1) return failure("'" + who + "' means several guests; 'ssi guests list' shows all");
   const auto guest = found.front();
   const auto path = directory_ + "/" + guest.name;
-  if (auto written = write_file(path + std::string(revoked_suffix), line_of(guest)); !written)
+  if (auto written = write_file(path + std::string(revoked_suffix), line_of(guest), true); !written)
     return tl::make_unexpected(written.error());
   if (::unlink((path + std::string(admitted_suffix)).c_str()) != 0) return os_error("remove " + path);
   read();

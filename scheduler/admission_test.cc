@@ -5,9 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <barrier>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <thread>
+#include <vector>
 
 #include "common/identity.h"
 
@@ -151,6 +155,41 @@ TEST_CASE("guests are admitted under a name of their own, revoked, and admitted 
   CHECK(again->admit_guest("another wish", a.public_key(), uuid) == "guest");
   CHECK(again->find(a.curve_public()));
   CHECK_FALSE(again->find_revoked(a.curve_public()));
+}
+
+TEST_CASE("two schedulers with one directory admit a guest under one name, and two guests under two") {
+  const Directory directory;
+  struct Round {
+    Identity same = Identity::generate(), others[2] = {Identity::generate(), Identity::generate()};
+    std::string names[2], names_of_others[2];
+  };
+  std::vector<Round> rounds(50);
+  std::barrier together(2);
+  const auto schedule = [&](std::size_t which) {
+    auto admission = Admission::open(directory.path);
+    for (auto& round : rounds) {
+      together.arrive_and_wait();
+      const auto same = admission->admit_guest("same", round.same.public_key(), "");
+      // One that knows of it before it is asked says so: enrolment.cc looks first.
+      const auto* member = admission->find(round.same.curve_public());
+      round.names[which] = same ? *same : member ? member->name : same.error().text();
+      together.arrive_and_wait();
+      round.names_of_others[which] = admission->admit_guest("other", round.others[which].public_key(), "").value();
+    }
+  };
+  std::thread second(schedule, 1);
+  schedule(0);
+  second.join();
+  std::set<std::string> names;
+  for (const auto& round : rounds) {
+    CHECK(round.names[0] == round.names[1]);
+    names.insert(round.names[0]);
+    names.insert(round.names_of_others, round.names_of_others + 2);
+  }
+  CHECK(names.size() == 3 * rounds.size());
+  std::size_t files = 0;
+  for (const auto& file : std::filesystem::directory_iterator(directory.path)) files += file.is_regular_file();
+  CHECK(files == 3 * rounds.size());
 }
 
 TEST_CASE("a key is named by its digits, from the fingerprint on") {

@@ -57,6 +57,7 @@ wire::Joined Enrolment::judge(const wire::Join& join, const std::string& curve_k
   if (auto good = tokens_.check(join.token, ::time(nullptr)); !good)
     return answer(Joining::refused, "", good.error().text());
   auto name = admission_.admit_guest(join.name, join.key, join.uuid);
+  if (!name && admission_.find(curve_key)) return judge(join, curve_key);  // by another scheduler with this directory, just now
   if (!name) return answer(Joining::refused, "", "the scheduler cannot admit it: " + name.error().text());
   applicants_.remove(join.key);
   log::info("guest={} admitted by its token key={}", *name, fingerprint(join.key));
