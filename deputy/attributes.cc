@@ -86,6 +86,7 @@ void FileService::serve(Id id, const wire::Setattr& m, std::string_view) {
   const auto held = hold(m.node);
   if (!held) return session_.fail(id, held.error());
   if (m.fields & (wire::Setattr::set_mode | wire::Setattr::set_uid | wire::Setattr::set_gid)) open_pending(*held->node);
+  if (names_.contains(m.node)) look_for_others(*held->node, held->fd());
   const auto file = m.handle ? handles_.find(m.handle) : nullptr;
   auto result = std::make_shared<int>(0);
   const auto set = [path = held->path, file, m, rights = callers_.rights(m.caller)] {

@@ -183,8 +183,8 @@ std::uint64_t FileServer::bytes_written() const {
 void FileServer::offer(std::uint64_t token, const std::shared_ptr<Description>& description) {
   service_->offer(token, description);
 }
-void FileServer::record(std::uint64_t job) {
-  service_->record(job);
+void FileServer::begin(std::uint64_t job) {
+  service_->begin(job);
 }
 Profile FileServer::recorded(std::uint64_t job) {
   return service_->recorded(job);

@@ -63,7 +63,7 @@ class FileServer {
   const void* session() const { return service_.get(); }  // tells it from others
 
   // What a job looks up and reads is written down from now on, until it is asked for. What its guest knows by itself is not seen.
-  void record(std::uint64_t job);
+  void begin(std::uint64_t job);  // before it starts
   Profile recorded(std::uint64_t job);
   bool knows(const std::string& path) const;  // the guest's jobs have read of this file
   // The guest is told of these files, as far as it does not know them. Before a job starts.

@@ -72,11 +72,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::uint64_t changes() const { return changes_; }
   std::uint64_t bytes_written() const { return bytes_written_; }
   void idle();
-  void job_over(std::uint64_t job) {
-    reserved_.end(job);
-    effects_.own_directories().end(this, job);
-  }
-  void record(std::uint64_t job) { recorded_.try_emplace(job); }
+  void begin(std::uint64_t job);
+  void job_over(std::uint64_t job);
   Profile recorded(std::uint64_t job);
   void foresee(const Profile& profile);
   bool knows(const std::string& path);
@@ -331,6 +328,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::unordered_map<std::uint64_t, std::uint64_t> sizes_;  // that its kernel goes by, of those that it has written
   std::unordered_map<std::uint64_t, unsigned> changing_;  // how many of its changes a thread is at
   ChangesUnderWay under_way_;
+  std::unordered_map<std::uint64_t, std::int64_t> began_;  // the jobs that run: ns since the epoch
   struct Names {
     std::int64_t mtime = 0;                           // of the directory behind our last change of a name; 0: none yet
     std::chrono::steady_clock::time_point others{};  // when somebody else was seen to have changed one

@@ -41,7 +41,7 @@ struct World {
 TEST_CASE("what a job looks up, reads and finds in its guest is written down, and nothing of other jobs") {
   World world;
   auto& home = world.home;
-  home.server().record(7);
+  home.server().begin(7);
   auto caller = TestHome::me();
   caller.job = 7;
   const auto dir = home.ask(wire::Lookup{home.root(), "dir", caller})->node;

@@ -264,7 +264,7 @@ void Job::start() {
   stored_before_ = guest_->files().bytes_written();
   guest_->attach(place_.job, grace_ms_, events());
   guest_->validate();
-  guest_->files().record(place_.job);
+  guest_->files().begin(place_.job);
   deputy_.effects().begin(place_.job, {.bytes = undo_bytes_}, guest_->files().session());
   files_ = PassedFiles(request_.descriptors, descriptors_);
   files_.offer(guest_->files());

@@ -15,7 +15,22 @@ std::int64_t time_of_names(int dir) {
   return stat_of(dir, status) == 0 ? attr_of(status).mtime : 0;
 }
 
+std::int64_t wall_ns() {
+  return std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 }  // namespace
+
+void FileService::begin(std::uint64_t job) {
+  recorded_.try_emplace(job);
+  began_[job] = wall_ns();
+}
+
+void FileService::job_over(std::uint64_t job) {
+  began_.erase(job);
+  reserved_.end(job);
+  effects_.own_directories().end(this, job);
+}
 
 bool FileService::may_name(std::uint64_t node) {
   return node == 0 || (node >= wire::agents_nodes && node < 2 * wire::agents_nodes && !nodes_.find(node));
@@ -44,10 +59,15 @@ void FileService::reserve_more(wire::Made& made, int dir, const wire::Caller& ca
 
 // ---------------------------------------------------------------------------------------------- whether it is quiet
 
-// Before a change of ours: what we do not know of, others have done.
+// Before a change of ours, and at what is heard of others. What was changed before the jobs of this guest began was made ready
+// for them: nobody need still be at work there.
 void FileService::look_for_others(Node& dir, int fd) {
-  auto& known = names_[dir.number];
-  if (known.mtime != 0 && time_of_names(fd) != known.mtime) met_others(dir);
+  const auto changed = time_of_names(fd);
+  if (changed == names_[dir.number].mtime) return;
+  const auto now = wall_ns();
+  auto since = now;
+  for (const auto& [job, began] : began_) since = std::min(since, began);
+  if (changed > std::max(since, now - std::chrono::nanoseconds(quiet_after).count())) met_others(dir);
 }
 
 void FileService::note_own(Node& dir, int fd) {

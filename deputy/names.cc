@@ -111,6 +111,7 @@ Answer<wire::Made> FileService::serve(const wire::Mkdir& m) {
   });
   if (!made) return made;
   const auto dir = hold(made->node);
+  if (dir) note_own(*dir->node, dir->fd());
   const bool leased = dir && !dir->node->barred && takes_over(m.parent, *dir->node) &&
                       lease_of(*dir->node, dir->fd(), m.caller.job) != wire::Makes::nothing;
   made->makes = static_cast<std::uint8_t>(leased ? wire::Makes::all : wire::Makes::nothing);

@@ -12,7 +12,9 @@ from pool import Pool, SSIRUN, wait_until
 # Makes files in a directory of its own a second after it has said so; how long that took is one of them. Once before, so that all pages of
 # Python that it takes are in the guest.
 MAKES = r"""
-import os, time
+import os, sys, time
+print('begun', flush=True)
+sys.stdin.readline()
 def make(folder):
     for number in range(3):
         with open(f'{folder}/{number}', 'x') as file:
@@ -127,9 +129,13 @@ class Ahead(unittest.TestCase):
     def deputy(self):
         return [pid for pid in self.pool.processes() if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "ssi-deputy"]
 
-    def standing_still(self, meanwhile=lambda: None):
+    def standing_still(self, meanwhile=lambda: None, before=lambda: None):
         """MAKES, while its deputy stands still for two seconds."""
         job = self.start(1, MAKES)
+        self.assertEqual(job.stdout.readline(), "begun\n")
+        before()
+        job.stdin.write("\n")
+        job.stdin.flush()
         self.assertEqual(job.stdout.readline(), "ready\n")
         deputies = self.deputy()
         self.assertTrue(deputies)
@@ -154,6 +160,11 @@ class Ahead(unittest.TestCase):
         for name in "01":
             status = (own / name).stat()
             self.assertEqual((status.st_size, status.st_mode & 0o777, status.st_mtime), (1000, 0o640, 2))
+
+    def test_where_home_is_at_work_it_is_asked_first(self):
+        """In what the job makes there too: home may be about to do the same."""
+        self.assertEqual(self.standing_still(before=(self.work / "by home").touch), (0, ""))
+        self.assertGreater(float((self.work / "own/now/took").read_text()), 0.9)
 
     def test_what_home_refuses_later(self):
         """The job has ended well; 125, and its file is named."""
