@@ -5,13 +5,20 @@
 
 namespace ssi {
 namespace {
-constexpr std::size_t batch = 256;  // nodes of one Forget, names of one Found; decoders take at most 1024
-}
+constexpr std::size_t batch = 256;  // nodes of one Forget or Visited, names of one Found; decoders take at most 1024
+
+// A file that is read from the guest's own memory is open for less.
+constexpr std::uint64_t told_after_ms = 20;
+
+}  // namespace
 
 void HomeLink::lose(int error) {
   session_ = nullptr;
   error_ = error;
   forgotten_.clear();
+  opened_.clear();
+  visited_.clear();
+  telling_.stop();
 }
 
 void HomeLink::used(std::uint64_t job, bool asked, std::uint64_t waited_ns) {
@@ -55,11 +62,31 @@ void HomeLink::flush() {
 }
 
 void HomeLink::opened(const wire::Opened& file) {
-  if (session_) session_->post(file);
+  if (!session_) return;
+  opened_.emplace(file.handle, file);
+  tell_opened_soon();
 }
 
 void HomeLink::release(std::uint64_t handle, Session::Lane lane) {
-  if (session_ && handle != 0) session_->post(wire::Release{handle}, {}, lane);
+  if (!session_ || handle == 0) return;
+  const auto untold = opened_.find(handle);
+  if (untold == opened_.end()) return session_->post(wire::Release{handle}, {}, lane);
+  visited_.push_back(untold->second.node);
+  opened_.erase(untold);
+  tell_opened_soon();
+}
+
+void HomeLink::tell_opened_soon() {
+  const auto waiting = opened_.size() + visited_.size();
+  if (waiting >= batch) return tell_opened();
+  if (waiting == 1) telling_.once(told_after_ms, [this] { tell_opened(); });
+}
+
+void HomeLink::tell_opened() {
+  if (opened_.empty() && visited_.empty()) return;
+  telling_.stop();
+  if (!visited_.empty()) session_->post(wire::Visited{std::exchange(visited_, {})});
+  for (const auto& [handle, file] : std::exchange(opened_, {})) session_->post(file);
 }
 
 }  // namespace ssi

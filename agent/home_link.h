@@ -7,9 +7,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -47,12 +49,18 @@ struct FileUse {
 
 class HomeLink : public std::enable_shared_from_this<HomeLink> {
  public:
-  HomeLink(Loop& loop, Session& session) : loop_(loop), session_(&session) {}
+  HomeLink(Loop& loop, Session& session) : loop_(loop), session_(&session), telling_(loop) {}
 
   Loop& loop() { return loop_; }
 
-  // nullptr once the link is lost; then error() is the answer to everything.
+  // nullptr once the link is lost; then error() is the answer to everything. Requests go through call().
   Session* session() { return session_; }
+  template <class M>
+  void call(const M& request, std::string_view body, std::function<void(Result<typename M::Reply>, std::string_view body)> done,
+            Session::Lane lane = Session::Lane::small) {
+    tell_opened();
+    session_->call(request, body, std::move(done), lane);
+  }
   int error() const { return error_; }
   void lose(int error);
 
@@ -109,6 +117,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   void give_back(const std::optional<wire::Forgotten>& node) {
     if (node) give_back(*node);
   }
+  // Home hears of it before it is asked for anything else, or soon; of what is closed again by then, only that it was.
   void opened(const wire::Opened& file);
   void release(std::uint64_t handle, Session::Lane lane = Session::Lane::small);
 
@@ -119,6 +128,8 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
 
  private:
   void flush();
+  void tell_opened();
+  void tell_opened_soon();
 
   Loop& loop_;
   Session* session_;
@@ -131,6 +142,9 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   std::uint64_t handles_ = 0, waits_ = 0, nodes_ = 0;
   Acknowledged acknowledged_;
   std::vector<wire::Forgotten> forgotten_;
+  std::map<std::uint64_t, wire::Opened> opened_;  // by handle; in the order in which they were opened
+  std::vector<std::uint64_t> visited_;
+  Timer telling_;
   std::unordered_map<std::uint64_t, FileUse> uses_;                  // by job
   std::unordered_map<std::uint64_t, std::string> temporary_;          // the same
   std::unordered_map<std::uint64_t, std::vector<wire::Name>> found_;  // the same

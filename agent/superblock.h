@@ -133,7 +133,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
 
   template <class M, class Then, class Otherwise>
   void send(const RequestPtr& request, const M& message, Then then, Otherwise otherwise, std::string_view body) {
-    home_->session()->call<M>(
+    home_->call<M>(
         message, body,
         [weak = weak_from_this(), request, then = std::move(then), otherwise = std::move(otherwise),
          place = place_in(message), why = why_hidden(message)](Result<typename M::Reply> reply, std::string_view bytes) {
@@ -299,7 +299,10 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void begin_to_serve();
   void serve();
   static constexpr int turns_to_catch_up = 8;
-  bool drain();  // false: the kernel asks for nothing more now
+  void on_requests();
+  // False: the kernel asks for nothing more now. Until then (uv_hrtime(); 0: not at all) it waits a little for each request, awake.
+  bool drain(std::uint64_t awake_until = 0);
+  int receive(std::uint64_t awake_until);  // as fuse_session_receive_buf()
   void unmounted();
   void interrupted(Request& request);
   void watch_dying();
@@ -372,6 +375,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   fuse_session* session_ = nullptr;
   fuse_buf buffer_{};
   std::unique_ptr<Poll> poll_;
+  std::uint64_t idle_since_ = 0;  // uv_hrtime()
   Timer patrol_;
   bool can_expire_ = false, is_greeted_ = false, has_acls_ = false;
 

@@ -42,7 +42,7 @@ void Superblock::send_ahead(Ahead what, const M& message, Then then, Otherwise o
   const auto number = home_->acknowledged().begin({what.job, what.nodes, body.size() + each});
   for (const auto node : what.nodes)
     if (node != root_) refs_.hold_again(node);  // it is not forgotten before home has heard of this
-  home_->session()->call<M>(
+  home_->call<M>(
       message, body,
       [weak = weak_from_this(), home = home_, number, nodes = std::move(what.nodes), then = std::move(then),
        otherwise = std::move(otherwise)](Result<typename M::Reply> reply, std::string_view) {
@@ -366,7 +366,7 @@ void Superblock::keep_emptied(std::uint64_t node, const wire::Attr& attr, std::u
 // For what is emptied now: home answers it behind that.
 void Superblock::look_for_room(std::uint64_t node) {
   if (!home_->session()) return;
-  home_->session()->call(wire::Statfs{node}, {}, [weak = weak_from_this(), node](Result<wire::Space> space, std::string_view) {
+  home_->call(wire::Statfs{node}, {}, [weak = weak_from_this(), node](Result<wire::Space> space, std::string_view) {
     const auto self = weak.lock();
     if (!self) return;
     self->has_room_ = space && wire::has_room(*space);

@@ -55,7 +55,7 @@ void Superblock::list(const Listing& listing, std::int64_t offset, const wire::C
 }
 
 void Superblock::list_now(const Listing& listing, std::int64_t offset, const wire::Caller& caller) {
-  home_->session()->call<wire::List>(
+  home_->call<wire::List>(
       {listing.directory, offset, caller}, {},
       [weak = weak_from_this(), listing, offset, caller](Result<wire::DirPage> page, std::string_view) {
         const auto self = weak.lock();
@@ -137,7 +137,7 @@ ReadAhead::Fetch Superblock::fetcher(std::uint64_t node, std::uint64_t handle) {
     const auto self = weak.lock();
     if (!self || !self->home_->session()) return done(EIO, {});
     self->leases_.read_at_home(node, wall_clock());
-    self->home_->session()->call<wire::Read>(
+    self->home_->call<wire::Read>(
         {handle, offset, size, 1}, {}, [weak, node, done = std::move(done)](Result<wire::Content> reply, std::string_view bytes) {
           const auto still = weak.lock();
           if (!still) return;

@@ -846,6 +846,12 @@ struct Opened {
   SSI_FIELDS(node, handle, flags, caller)
 };
 
+// One way: these it has opened so and closed again, without a word in between.
+struct Visited {
+  std::vector<std::uint64_t> nodes;
+  SSI_FIELDS(nodes)
+};
+
 struct Create {  // with O_TMPFILE in `flags`: a file without a name, `name` is empty
   using Reply = Made;
   std::uint64_t parent = 0;
@@ -1118,7 +1124,7 @@ using Frame = std::variant<Hello, Taken, Ping, SpecPart, Start, Data, Credit, En
                            Fsync, Readdir, Statfs, Setxattr, Getxattr, Listxattr, Removexattr, Access,
                            Fallocate, Seek, CopyRange, Gone, Resize, Consumed, Stopped, ModesChanged,
                            NeedsHome, Foreground, Adopt, GetLock, SetLock, Flock, CancelLock, Remark, Resume, Over, Grace, Opened, List, Foreseen, Found,
-                           Revoke>;
+                           Revoke, Visited>;
 
 // The kind of a struct: its index in `Frame`.
 template <class T>

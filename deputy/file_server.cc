@@ -135,7 +135,7 @@ bool FileService::handle(const Session::Incoming& frame) {
                 wire::Create, wire::Read, wire::Write, wire::Flush, wire::Release, wire::Fsync, wire::Readdir,
                 wire::Statfs, wire::Setxattr, wire::Getxattr, wire::Listxattr, wire::Removexattr,
                 wire::Access, wire::Fallocate, wire::Seek, wire::CopyRange, wire::GetLock, wire::SetLock,
-                wire::Flock, wire::CancelLock, wire::Adopt, wire::Opened, wire::List, wire::Found>();
+                wire::Flock, wire::CancelLock, wire::Adopt, wire::Opened, wire::Visited, wire::List, wire::Found>();
   if (frame.kind >= table.calls.size() || !table.calls[frame.kind]) return false;
   table.calls[frame.kind](*this, frame);
   return true;

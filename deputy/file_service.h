@@ -113,6 +113,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void serve(Id id, const wire::Open& m, std::string_view);
   Answer<wire::Attr> open(const wire::Open& m);
   void serve(const wire::Opened& m);
+  void serve(const wire::Visited& m);
   void open_pending(const Node& node);  // before its rights change: who has it open keeps it
   std::shared_ptr<OpenFile> find_open(std::uint64_t handle);  // which may have been opened by the guest only
   Answer<wire::Made> serve(const wire::Create& m);

@@ -80,6 +80,15 @@ void FileService::serve(const wire::Opened& m) {
   handles_.add(m.handle, std::move(file));
 }
 
+void FileService::serve(const wire::Visited& m) {
+  for (const auto number : m.nodes) {
+    const Node* node = nodes_.find(number);
+    if (!node || !S_ISREG(node->id.type)) continue;
+    opened_lately(*node);
+    contents_.insert(number);
+  }
+}
+
 void FileService::open_pending(const Node& node) {
   if (node.opens == 0) return;
   handles_.each([&](std::uint64_t handle, const OpenFile& file) {

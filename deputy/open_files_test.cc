@@ -2,10 +2,14 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
 #include <set>
+#include <vector>
 
 #include "deputy/test_home.h"
 
@@ -205,6 +209,31 @@ TEST_CASE("10 000 entries, page by page") {
       CHECK(home.error(wire::Getattr{some, 0}) == ESTALE);
     }
   }
+}
+
+TEST_CASE("what the guest has opened and closed by itself is looked at before its next job") {
+  TestHome home;
+  // Nobody is told of what is written through a mapping.
+  struct Mapped {
+    Mapped(TestHome& home, const std::string& name) {
+      home.write(name, "text");
+      const Fd fd(::open(home.path(name).c_str(), O_RDWR | O_CLOEXEC));
+      bytes = static_cast<char*>(::mmap(nullptr, 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0));
+      REQUIRE(bytes != MAP_FAILED);
+    }
+    ~Mapped() { ::munmap(bytes, 4); }
+    char* bytes;
+  };
+  Mapped visited(home, "visited"), other(home, "other");
+  ::usleep(50'000);  // their times have settled
+  const auto node = home.look(home.root(), "visited").node, another = home.look(home.root(), "other").node;
+  home.server().stale();
+  for (const std::uint64_t number : {node, home.root(), std::uint64_t{12345}}) home.tell(wire::Visited{{number}});
+  home.told();  // it has come
+  for (const auto* file : {&visited, &other}) file->bytes[0] = 'n';
+  const auto stale = home.server().stale().nodes;
+  CHECK(std::ranges::count(stale, node) == 1);
+  CHECK(std::ranges::count(stale, another) == 0);
 }
 
 TEST_CASE("what the guest has opened by itself is opened at its first use, and lives on without a name until then") {

@@ -115,6 +115,11 @@ class World {
 
   void count(const Session::Incoming& frame) {
     const auto is = [&](std::uint16_t kind) { return frame.kind == kind ? 1u : 0u; };
+    if (is(wire::kind_of<wire::Visited>())) {
+      const auto visited = wire::unpack<wire::Visited>(frame.meta)->nodes.size();
+      asked_.opened += visited;
+      asked_.released += visited;
+    }
     asked_.lookups += is(wire::kind_of<wire::Lookup>());
     asked_.reads += is(wire::kind_of<wire::Read>());
     asked_.writes += is(wire::kind_of<wire::Write>());
