@@ -150,6 +150,7 @@ void GuestJob::started() {
 void GuestJob::stopped(std::int32_t number) {
   const auto tell = [this](std::int32_t how) {
     say_ends();  // a caller that stops as well would not hear of them
+    events_.before_output();
     session_.post(wire::Stopped{id_, how}, {}, Session::Lane::bulk);
   };
   const auto shown = outputs_.find(wire::Data::terminal);

@@ -117,8 +117,10 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   void give_back(const std::optional<wire::Forgotten>& node) {
     if (node) give_back(*node);
   }
-  // Home hears of it before it is asked for anything else, or soon; of what is closed again by then, only that it was.
+  // Home hears of it before it is asked for anything else or told something (tell_opened()), or soon; of what is closed again
+  // by then, only that it was.
   void opened(const wire::Opened& file);
+  void tell_opened();
   void release(std::uint64_t handle, Session::Lane lane = Session::Lane::small);
 
   // What was acknowledged before home has done it, in all file systems.
@@ -128,7 +130,6 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
 
  private:
   void flush();
-  void tell_opened();
   void tell_opened_soon();
 
   Loop& loop_;

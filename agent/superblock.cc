@@ -143,7 +143,7 @@ void Superblock::on_requests() {
 
 int Superblock::receive(std::uint64_t awake_until) {
   int size = fuse_session_receive_buf(session_, &buffer_);
-  if (size != -EAGAIN || awake_until == 0) return size;
+  if (size != -EAGAIN || awake_until == 0 || !waiting_.empty()) return size;  // what home is asked is sent by the loop
   const auto until = std::min(awake_until, uv_hrtime() + worth_waiting_ns);
   while (size == -EAGAIN && uv_hrtime() < until) size = fuse_session_receive_buf(session_, &buffer_);
   return size;

@@ -74,6 +74,7 @@ void View::when_done(std::uint64_t job, std::function<void()> f) {
 
 void View::revoke(std::uint64_t directory, std::function<void()> f) {
   for (const auto& superblock : superblocks_) superblock->made().revoke(directory);
+  home_->tell_opened();  // somebody else may be about to remove it
   home_->acknowledged().when_done_for(0, [alive = alive_, f = std::move(f)] {
     if (*alive) f();
   });
@@ -101,6 +102,7 @@ void View::forget_use(std::uint64_t job) {
 
 void View::catch_up() {
   for (const auto& superblock : superblocks_) superblock->catch_up();
+  home_->tell_opened();
 }
 
 void View::invalidate(const wire::Invalidate& changed) {

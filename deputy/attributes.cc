@@ -86,7 +86,7 @@ void FileService::serve(Id id, const wire::Setattr& m, std::string_view) {
   const auto held = hold(m.node);
   if (!held) return session_.fail(id, held.error());
   if (m.fields & (wire::Setattr::set_mode | wire::Setattr::set_uid | wire::Setattr::set_gid)) open_pending(*held->node);
-  if (names_.contains(m.node)) look_for_others(*held->node, held->fd());
+  if (S_ISDIR(held->node->id.type)) look_for_others(*held->node, held->fd());
   const auto file = m.handle ? handles_.find(m.handle) : nullptr;
   auto result = std::make_shared<int>(0);
   const auto set = [path = held->path, file, m, rights = callers_.rights(m.caller)] {
@@ -95,7 +95,7 @@ void FileService::serve(Id id, const wire::Setattr& m, std::string_view) {
   const auto done = [result, id, number = m.node, path = held->path](FileService& self) {
     Node* node = self.nodes_.find(number);
     if (!*result) self.changed_by_guest({node});
-    if (node && self.names_.contains(number)) self.note_own(*node, path->get());
+    if (node && S_ISDIR(node->id.type)) self.note_own(*node, path->get());
     if (*result || !node) return self.session_.fail(id, *result ? *result : ESTALE);
     self.answer(id, self.tell_attr(*node, path->get()));
   };

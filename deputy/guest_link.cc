@@ -228,9 +228,9 @@ void GuestLink::take_words(const Session::Incoming& frame) {
     if (const auto* job = find(wants->job)) job->needs_home(wants->reason);
   } else if (const auto* remark = std::get_if<wire::Remark>(&*message)) {
     if (const auto* job = find(remark->job)) job->remark(remark->text);
-  } else if (std::holds_alternative<wire::Forget>(*message) ||
-             std::holds_alternative<wire::Release>(*message)) {
-    files_->handle(frame);  // gives back what an earlier job held
+  } else if (std::holds_alternative<wire::Forget>(*message) || std::holds_alternative<wire::Release>(*message) ||
+             std::holds_alternative<wire::Visited>(*message)) {
+    files_->handle(frame);  // of what an earlier job held
   } else if (frame.id != 0) {
     session_->fail(frame.id, EACCES);
   }

@@ -10,9 +10,9 @@ namespace {
 // Where somebody else has changed a name, others than its job make, remove and move things: for so long home is asked about each.
 constexpr std::chrono::seconds quiet_after{10};
 
-std::int64_t time_of_names(int dir) {
+wire::Attr attr_now(int dir) {
   struct statx status;
-  return stat_of(dir, status) == 0 ? attr_of(status).mtime : 0;
+  return stat_of(dir, status) == 0 ? attr_of(status) : wire::Attr{};
 }
 
 std::int64_t wall_ns() {
@@ -62,16 +62,17 @@ void FileService::reserve_more(wire::Made& made, int dir, const wire::Caller& ca
 // Before a change of ours, and at what is heard of others. What was changed before the jobs of this guest began was made ready
 // for them: nobody need still be at work there.
 void FileService::look_for_others(Node& dir, int fd) {
-  const auto changed = time_of_names(fd);
-  if (changed == names_[dir.number].mtime) return;
+  const auto is = attr_now(fd);
+  if (is.mtime == names_[dir.number].mtime) return;
   const auto now = wall_ns();
   auto since = now;
-  for (const auto& [job, began] : began_) since = std::min(since, began);
-  if (changed > std::max(since, now - std::chrono::nanoseconds(quiet_after).count())) met_others(dir);
+  for (const auto& [job, began] : began_) since = std::min(since, began <= now ? began : 0);  // the clock may have been set back
+  // Not its mtime, which tar and rsync set back when they have filled it.
+  if (is.ctime > std::max(since, now - std::chrono::nanoseconds(quiet_after).count())) met_others(dir);
 }
 
 void FileService::note_own(Node& dir, int fd) {
-  names_[dir.number].mtime = time_of_names(fd);
+  names_[dir.number].mtime = attr_now(fd).mtime;
 }
 
 void FileService::met_others(const Node& dir) {

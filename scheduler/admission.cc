@@ -178,8 +178,11 @@ std::vector<Member> Admission::revoked() {
 
 Result<std::string> Admission::admit_guest(const std::string& wish, const std::string& key,
                                            const std::string& uuid) {
-  if (const auto* known = find(curve_key_of(key).value()))
-    return failure("this key is admitted already, as " + known->name);
+  const auto is_known = [&]() -> Status {
+    const auto* known = find(curve_key_of(key).value());
+    return known ? failure("this key is admitted already, as " + known->name) : Status();
+  };
+  if (auto known = is_known(); !known) return tl::make_unexpected(known.error());
   const auto file = [&](const std::string& name, std::string_view suffix) {
     return directory_ + "/" + name + std::string(suffix);
   };
@@ -200,7 +203,7 @@ Result<std::string> Admission::admit_guest(const std::string& wish, const std::s
     while (guest.name != earlier && is_taken(guest.name)) guest.name = wished + "-" + std::to_string(number++);
     // A guest asks all schedulers of its list at once: another one with this directory may have admitted it since.
     read();
-    if (const auto* known = find(curve_key_of(key).value())) return known->name;
+    if (auto known = is_known(); !known) return tl::make_unexpected(known.error());
     const auto written = write_file(file(guest.name, admitted_suffix), line_of(guest), false);
     if (written) break;
     if (written.error().code != std::errc::file_exists) return tl::make_unexpected(written.error());
