@@ -2,6 +2,7 @@
 #include "cli/pool_record.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,9 +77,8 @@ std::string boot_id() {
 }
 
 Status write_whole(const std::string& file, const std::string& text, mode_t mode) {
-  std::string beside = file + ".new";
-  ::unlink(beside.c_str());
-  Fd out(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  std::string beside = file + ".XXXXXX";  // two pools that come up at once write the same file
+  const Fd out(::mkostemp(beside.data(), O_CLOEXEC));
   if (!out) return os_error(beside);
   if (::write(out.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
       ::fchmod(out.get(), mode) != 0 || ::rename(beside.c_str(), file.c_str()) != 0) {

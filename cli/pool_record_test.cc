@@ -6,7 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
+#include <iterator>
+#include <string>
+#include <thread>
 
 #include "cli/pool_published.h"
 
@@ -62,6 +66,24 @@ TEST_CASE("a broken record is an error, never an exception") {
   auto text = to_json(sample());
   for (std::size_t length = 0; length + 2 < text.size(); length++)
     CHECK_FALSE(parse_record(text.substr(0, length)));
+}
+
+TEST_CASE("two that write one file at once both do, and it is whole") {
+  char directory[] = "/tmp/ssi-record-test.XXXXXX";
+  REQUIRE(::mkdtemp(directory));
+  const auto file = std::string(directory) + "/file";
+  std::atomic<int> failed = 0;
+  const auto write = [&](const std::string& text) {
+    for (int i = 0; i < 300; ++i) failed += write_whole(file, text, 0644) ? 0 : 1;
+  };
+  std::thread other(write, std::string(2000, 'a'));
+  write(std::string(3000, 'b'));
+  other.join();
+  CHECK(failed == 0);
+  const auto text = read_whole(file).value();
+  CHECK((text == std::string(2000, 'a') || text == std::string(3000, 'b')));
+  CHECK(std::distance(std::filesystem::directory_iterator(directory), {}) == 1);
+  std::filesystem::remove_all(directory);
 }
 
 TEST_CASE("the published file names its publisher") {
