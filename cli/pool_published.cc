@@ -30,11 +30,14 @@ Result<bool> publish_for_everybody(const std::string& text) {
   auto there = read_whole(paths::pool_file);
   if (there && *there != text && is_running(publisher_of(*there))) return false;
   auto directory = std::filesystem::path(paths::pool_file).parent_path().string();
-  if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) return os_error(directory);
-  ::chmod(directory.c_str(), 0755);  // whatever the umask was
-  auto done = write_whole(paths::pool_file, text, 0644);
-  if (!done) return tl::make_unexpected(done.error());
-  return true;
+  for (int tries = 3;; --tries) {
+    if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) return os_error(directory);
+    ::chmod(directory.c_str(), 0755);  // whatever the umask was
+    const auto done = write_whole(paths::pool_file, text, 0644);
+    if (done) return true;
+    // ENOENT: another pool that went down just now has removed the directory.
+    if (done.error().code != std::errc::no_such_file_or_directory || tries == 1) return tl::make_unexpected(done.error());
+  }
 }
 
 void unpublish_for_everybody(const std::string& text) {
