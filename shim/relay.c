@@ -24,6 +24,8 @@ struct state {
   struct witness witness;
   pid_t deputy;
   int signals; /* signalfd */
+  struct signalfd_siginfo heard[64]; /* read from it, and not passed on yet */
+  size_t heard_count;
   int stop;    /* the last signal of those that stop that was passed on */
   bool started, ended;
   int asked;   /* how often the job was stopped for the terminal since somebody continued it */
@@ -234,9 +236,26 @@ static bool is_ours(const struct state* state, const struct signalfd_siginfo* in
          (is_stop((int)info->ssi_signo) && from == getpid());
 }
 
+/* The descriptor gives them in the order of their numbers. But whoever is continued goes on at once, whatever else came while he
+ * stood still: should the job stop at that, SIGCONT must not come behind and continue it once more. (The kernel's own, of a
+ * terminal that hangs up, keeps its place.) */
+static bool next_signal(struct state* state, struct signalfd_siginfo* next) {
+  if (state->heard_count == 0) {
+    const ssize_t got = read(state->signals, state->heard, sizeof state->heard);
+    state->heard_count = got < 0 ? 0 : (size_t)got / sizeof *state->heard;
+  }
+  if (state->heard_count == 0) return false;
+  size_t at = 0;
+  for (size_t i = 0; i < state->heard_count && at == 0; i++)
+    if (state->heard[i].ssi_signo == SIGCONT && state->heard[i].ssi_code != SI_KERNEL) at = i;
+  *next = state->heard[at];
+  memmove(state->heard + at, state->heard + at + 1, (--state->heard_count - at) * sizeof *next);
+  return true;
+}
+
 static void take_signal(struct state* state) {
   struct signalfd_siginfo info;
-  if (read(state->signals, &info, sizeof info) != sizeof info) return;
+  if (!next_signal(state, &info)) return;
   /* Whoever sent it may have seen the job's first output: the deputy's word of the start was sent before
    * that. */
   if (!state->started) take_messages(state);
@@ -254,10 +273,11 @@ static void turn(struct state* state) {
   struct pollfd wants[4] = {
       {state->relay->link, POLLIN, 0}, {state->signals, POLLIN, 0}, {-1, 0, 0}, {-1, 0, 0}};
   int timeout = state->started ? terminal_wants(terminal, wants + 2) : -1;
+  if (state->heard_count > 0) timeout = 0;
   if (state->started) tell_front(state);
   if (poll(wants, 4, timeout) < 0) return; /* EINTR */
   if (wants[0].revents) take_message(state);
-  if (!state->ended && wants[1].revents) take_signal(state);
+  if (!state->ended && (wants[1].revents || state->heard_count > 0)) take_signal(state);
   if (state->ended || !state->started || terminal->tty < 0) return;
   if (!terminal_pump(terminal, wants + 2)) tell(state->relay->link, HANDOVER_HANGUP, NULL, 0);
 }
@@ -283,6 +303,8 @@ enum relay_end relay_job(struct relay* relay, struct reason* why, int* status) {
   while (!state.ended) turn(&state);
   end_witness(&state.witness);
   *status = state.status;
-  if (state.end == RELAY_HOME) release_signals(relay->caller);
+  if (state.end != RELAY_HOME) return state.end;
+  for (size_t i = 0; i < state.heard_count; i++) raise((int)state.heard[i].ssi_signo); /* for who runs now */
+  release_signals(relay->caller);
   return state.end;
 }

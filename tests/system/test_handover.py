@@ -243,6 +243,19 @@ class Handover(unittest.TestCase):
             peer.exited(0)
             self.ended(child, 0)
 
+    def test_who_is_continued_goes_on_before_it_hears_anything_else(self):
+        """A job may stop itself at what it hears: that it is continued must not come behind."""
+        child, peer, run = self.start("true", process_group=0)
+        peer.started(run)
+        self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
+        os.kill(child.pid, signal.SIGSTOP)
+        self.assertTrue(os.waitid(os.P_PID, child.pid, os.WSTOPPED))
+        subprocess.run(["kill", "-USR2", str(child.pid)], check=True)
+        subprocess.run(["kill", "-CONT", str(child.pid)], check=True)  # from us it would be the deputy's
+        self.assertEqual([peer.signal(), peer.signal()], [signal.SIGCONT, signal.SIGUSR2])
+        peer.exited(0)
+        self.ended(child, 0)
+
     def test_a_signal_before_the_start_does_what_it_does(self):
         child, peer, run = self.start("true")
         child.send_signal(signal.SIGWINCH)
