@@ -75,7 +75,9 @@ class FullScreen(TerminalCase):
             self.see(screen, r"profile -i\nready>\s*\Z")
             screen.line("echo $((6*7))")
             self.see(screen, "^42$")
-            screen.line("clear").type("Up", "Up", "Enter")  # its own history
+            screen.line("clear")
+            self.see(screen, r"\A\s*ready>\s*\Z")  # else what follows is typed ahead, and the 42 is the old one
+            screen.type("Up", "Up", "Enter")  # its own history
             self.see(screen, "^42$")
             screen.type("not wanted", "C-c").line("echo \"[$-]\" $(tty | grep -c dev/)")
             self.see(screen, r"not wanted\^C\nready> .*\n\[\w*i\w*\] 1$")
