@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "agent/attributes.h"
 
-#include <chrono>
-
 #include "agent/fuse.h"
 #include "common/file_time.h"
 
 namespace ssi {
-
-std::int64_t wall_clock() {
-  return std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 struct stat to_stat(const wire::Attr& attr, const std::optional<Ids>& squashed) {
   struct stat out {};

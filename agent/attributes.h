@@ -21,7 +21,4 @@ struct statvfs to_statvfs(const wire::Space& space);
 // The `fields` and values of a Setattr, from FUSE's FUSE_SET_ATTR_* bits and its struct stat.
 void set_fields(wire::Setattr& request, const struct stat& attr, int to_set);
 
-// Now, as attributes have it: ns since the epoch.
-std::int64_t wall_clock();
-
 }  // namespace ssi

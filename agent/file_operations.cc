@@ -11,6 +11,7 @@
 #include "agent/inside.h"
 #include "agent/operations.h"
 #include "agent/superblock.h"
+#include "common/file_time.h"
 
 namespace ssi {
 namespace {

@@ -16,6 +16,7 @@
 #include "agent/operations.h"
 #include "agent/raw_fuse.h"
 #include "agent/task_call.h"
+#include "common/file_time.h"
 
 namespace ssi {
 namespace {
@@ -110,12 +111,12 @@ ssize_t Superblock::write_reply(int fd, iovec* parts, int count, void* self) {
 void Superblock::begin_to_serve() {
   if (!home_->session() || home_->squashed()) return serve();
   home_->call(wire::Getxattr{root_, "system.posix_acl_access"}, {},
-                         [weak = weak_from_this()](Result<wire::None> reply, std::string_view) {
-                           const auto self = weak.lock();
-                           if (!self) return;
-                           self->has_acls_ = reply || reply.error().code.value() == ENODATA;
-                           self->serve();
-                         });
+              [weak = weak_from_this()](Result<wire::None> reply, std::string_view) {
+                const auto self = weak.lock();
+                if (!self) return;
+                self->has_acls_ = reply || reply.error().code.value() == ENODATA;
+                self->serve();
+              });
 }
 
 void Superblock::serve() {

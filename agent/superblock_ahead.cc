@@ -11,6 +11,7 @@
 
 #include "agent/attributes.h"
 #include "agent/superblock.h"
+#include "common/file_time.h"
 
 namespace ssi {
 namespace {

@@ -6,6 +6,7 @@
 #include "agent/attributes.h"
 #include "agent/superblock.h"
 #include "common/compressed.h"
+#include "common/file_time.h"
 
 namespace ssi {
 namespace {

@@ -79,7 +79,7 @@ std::string boot_id() {
 Status write_whole(const std::string& file, const std::string& text, mode_t mode) {
   std::string beside = file + ".XXXXXX";  // two pools that come up at once write the same file
   const Fd out(::mkostemp(beside.data(), O_CLOEXEC));
-  if (!out) return os_error(beside);
+  if (!out) return os_error("write " + file);
   if (::write(out.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
       ::fchmod(out.get(), mode) != 0 || ::rename(beside.c_str(), file.c_str()) != 0) {
     auto error = os_error("write " + file);

@@ -2,6 +2,7 @@
 // A file's times between the kernel's seconds and the wire's nanoseconds since the epoch.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <ctime>
 #include <limits>
@@ -23,6 +24,11 @@ constexpr timespec to_timespec(std::int64_t ns) {
   auto seconds = ns / second, rest = ns % second;
   if (rest < 0) --seconds, rest += second;
   return {seconds, rest};
+}
+
+// Now, as a file's times are told.
+inline std::int64_t wall_clock() {
+  return std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace ssi

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "deputy/handed_out.h"
 
-#include <ctime>
 #include <tuple>
+
+#include "common/file_time.h"
 
 namespace ssi {
 namespace {
@@ -11,18 +12,12 @@ namespace {
 // one.
 constexpr std::int64_t tick_ns = 20'000'000;
 
-std::int64_t wall_ns() {
-  timespec time{};
-  ::clock_gettime(CLOCK_REALTIME, &time);
-  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
-
 }  // namespace
 
 void HandedOut::attr(std::uint64_t node, const wire::Attr& attr) {
   const auto former = nodes_.find(node);
   const bool other = former != nodes_.end() && !same_attr(former->second.attr, attr);
-  nodes_[node] = {attr, attr.ctime > wall_ns() - tick_ns, other};
+  nodes_[node] = {attr, attr.ctime > wall_clock() - tick_ns, other};
 }
 
 void HandedOut::forgotten(std::uint64_t node) {

@@ -5,11 +5,11 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <utility>
 
 #include "common/fd.h"
+#include "common/file_time.h"
 #include "deputy/undo_keep.h"
 
 namespace ssi {
@@ -17,10 +17,6 @@ namespace {
 
 // A directory that changed so shortly before it was read can change again without its time showing it.
 constexpr std::int64_t racy_ns = 50'000'000;
-
-std::int64_t now_ns() {
-  return std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 struct CloseDir {
   void operator()(DIR* dir) const { ::closedir(dir); }
@@ -59,7 +55,7 @@ const KeptTrees::Directory* KeptTrees::directory(const std::string& path) {
     return &seen;
   }
   seen.mtime = mtime;
-  seen.looked = now_ns();
+  seen.looked = wall_clock();
   return read(path, id.dev, seen) ? &seen : nullptr;
 }
 

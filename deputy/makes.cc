@@ -2,6 +2,7 @@
 // What a guest's jobs may make before home has (wire.h, Makes): in quiet directories, where nothing stands against it.
 #include <sys/statvfs.h>
 
+#include "common/file_time.h"
 #include "deputy/file_service.h"
 
 namespace ssi {
@@ -15,15 +16,11 @@ wire::Attr attr_now(int dir) {
   return stat_of(dir, status) == 0 ? attr_of(status) : wire::Attr{};
 }
 
-std::int64_t wall_ns() {
-  return std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 }  // namespace
 
 void FileService::begin(std::uint64_t job) {
   recorded_.try_emplace(job);
-  began_[job] = wall_ns();
+  began_[job] = wall_clock();
 }
 
 void FileService::job_over(std::uint64_t job) {
@@ -64,7 +61,7 @@ void FileService::reserve_more(wire::Made& made, int dir, const wire::Caller& ca
 void FileService::look_for_others(Node& dir, int fd) {
   const auto is = attr_now(fd);
   if (is.mtime == names_[dir.number].mtime) return;
-  const auto now = wall_ns();
+  const auto now = wall_clock();
   auto since = now;
   for (const auto& [job, began] : began_) since = std::min(since, began <= now ? began : 0);  // the clock may have been set back
   // Not its mtime, which tar and rsync set back when they have filled it.
