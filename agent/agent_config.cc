@@ -50,6 +50,8 @@ Status load_agent_config(const std::string& file, AgentOptions& options) {
                      {"dial", one_of<bool>(options.dials_out, {{"in", false}, {"out", true}})},
                      {"key", text(options.key_file)},
                      {"token", text(options.token)},
+                     {"cache", text(options.cache)},
+                     {"cache_mib", number(options.cache_mib)},
                      {"drain_seconds", number(options.drain_seconds)}});
 }
 

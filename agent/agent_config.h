@@ -18,6 +18,8 @@ struct AgentOptions {
   std::string key_file;
   std::string token;          // of enrolment; empty: none
   std::string uuid;           // of our Xen domain; empty: none
+  std::string cache = "/var/cache/ssi";  // where homes' content is kept from one session to the next
+  double cache_mib = 0;                  // for all homes together; 0: half of that file system, 1 GiB at most
   double drain_seconds = 10;  // that jobs have to end after SIGTERM
   // Not given but found out: we are root of a user namespace that lacks ids, not of the machine. A home gets one id.
   bool squash_ids = false;
@@ -26,7 +28,7 @@ struct AgentOptions {
 // The list in an argument or a value: keys as 64 hexadecimal digits, with commas between them.
 Result<std::vector<std::string>> parse_keys(const std::string& text);
 
-// Reads `file` into `options`. Keys: name, scheduler, scheduler_key, listen, dial = "out", key, token, drain_seconds.
+// Reads `file` into `options`. Keys: name, scheduler, scheduler_key, listen, dial = "out", key, token, cache, cache_mib, drain_seconds.
 Status load_agent_config(const std::string& file, AgentOptions& options);
 
 // What is still missing, one line.

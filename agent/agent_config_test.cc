@@ -31,7 +31,7 @@ TEST_CASE("all that an agent is told can stand in its file") {
   const auto key = Identity::generate().public_key();
   AgentOptions options;
   REQUIRE(load("name = \"g\"\nscheduler = \"10.0.0.1:7700\"\nscheduler_key = \"" + key_text(key) +
-                   "\"\ndial = \"out\"\nkey = \"/k\"\ntoken = \"t\"\ndrain_seconds = 2.5\n",
+                   "\"\ndial = \"out\"\nkey = \"/k\"\ntoken = \"t\"\ndrain_seconds = 2.5\ncache = \"/c\"\ncache_mib = 64\n",
                options));
   CHECK(options.name == "g");
   CHECK(options.schedulers == std::vector<std::string>{"10.0.0.1:7700"});
@@ -40,6 +40,8 @@ TEST_CASE("all that an agent is told can stand in its file") {
   CHECK(options.key_file == "/k");
   CHECK(options.token == "t");
   CHECK(options.drain_seconds == 2.5);
+  CHECK(options.cache == "/c");
+  CHECK(options.cache_mib == 64);
   CHECK(check_complete(options));
   options.listen = "10.0.0.2:7701";
   CHECK_FALSE(check_complete(options));

@@ -23,7 +23,7 @@ void ForeseenContent::fetch_some() {
     const auto next = std::move(to_fetch_.front());
     to_fetch_.pop_front();
     const auto lease = source_.lease(next.node);
-    if (lease == 0) continue;
+    if (lease == 0 || source_.is_stored(next.node, next.piece->offset, next.piece->size)) continue;
     if (const auto known = known_.find(next.node); known != known_.end() && known->second.lease != lease) forget(next.node);
     auto& known = known_[next.node];
     known.lease = lease;

@@ -22,6 +22,7 @@ class ForeseenContent : public std::enable_shared_from_this<ForeseenContent> {
   using Done = Piece::Done;
   struct Source {
     std::function<std::uint64_t(std::uint64_t node)> lease;  // Leases::number()
+    std::function<bool(std::uint64_t node, std::uint64_t offset, std::uint64_t size)> is_stored;  // here already: not to be fetched
     std::function<void(std::uint64_t node, std::uint64_t offset, std::uint32_t size, Done done)> fetch;  // calls back later
   };
   explicit ForeseenContent(Source source) : source_(std::move(source)) {}

@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "common/wire.h"
 
@@ -18,10 +19,12 @@ namespace {
 struct World {
   std::map<std::uint64_t, std::uint64_t> leases{{1, 1}, {2, 1}};
   std::uint64_t file_size = 10 << 20;
+  std::set<std::uint64_t> stored;
   std::deque<std::function<void()>> answers;
   int fetched = 0, error = 0;
   std::shared_ptr<ForeseenContent> content = std::make_shared<ForeseenContent>(ForeseenContent::Source{
       [this](std::uint64_t node) { return leases[node]; },
+      [this](std::uint64_t node, std::uint64_t, std::uint64_t) { return stored.contains(node); },
       [this](std::uint64_t node, std::uint64_t offset, std::uint32_t size, ForeseenContent::Done done) {
         ++fetched;
         answers.push_back([=, this, done = std::move(done)] { done(error, error ? "" : bytes(node, offset, size)); });
@@ -116,4 +119,15 @@ TEST_CASE("who waits is answered also when nothing is expected any more") {
   world.content.reset();
   world.answer_all();
   CHECK(got == world.bytes(1, 0, 4096));
+}
+
+TEST_CASE("what is stored here is not fetched") {
+  World world;
+  world.stored = {1};
+  world.content->expect(1, 0, 4096);
+  world.content->expect(2, 0, 4096);
+  CHECK(world.fetched == 1);
+  world.answer_all();
+  CHECK_FALSE(world.content->read(1, 0, 4096, [](int, std::string_view) {}));
+  CHECK(world.content->kept() == 4096);
 }

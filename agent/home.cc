@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <csignal>
 #include <cstring>
-#include <ctime>
 #include <deque>
 #include <map>
 #include <memory>
@@ -17,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/content_store.h"
 #include "agent/guest_job.h"
 #include "agent/home_link.h"
 #include "agent/inside.h"
@@ -24,12 +24,12 @@
 #include "agent/job_tasks.h"
 #include "agent/task_call.h"
 #include "agent/task_calls.h"
+#include "agent/tickets.h"
 #include "agent/view.h"
 #include "common/fd_passing.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/session.h"
-#include "common/ticket.h"
 
 namespace ssi {
 namespace {
@@ -38,12 +38,6 @@ constexpr std::uint64_t authenticate_ms = 5'000;
 constexpr std::uint64_t max_grace_ms = 24 * 3'600'000;  // jobs of a home that is gone take memory
 constexpr std::size_t max_specs = 256;         // jobs whose arguments came and whose Start did not
 constexpr std::size_t max_strings = 16 << 20;  // bytes of one job's arguments and environment
-
-std::int64_t now_ms() {
-  timespec now;
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
-}
 
 // The guest lacks something, for now; nothing is wrong with what was asked for.
 bool is_shortage(int error) {
@@ -75,7 +69,8 @@ class HomeProcess {
   void remark(pid_t init, const std::string& line);
   void run_waiting();
   Result<Ticket> check_ticket(const std::string& sealed) const;
-  void tell_parent(inside::ToParent packet) { (void)send_packet(parent_.get(), packet); }
+  void want_store(const std::string& ticket);
+  void tell_parent(const inside::ToParent& packet) { (void)send_with_fds(parent_.get(), packet.bytes(), {}); }
   GuestJob* find(std::uint64_t job) {
     const auto found = jobs_.find(job);
     return found == jobs_.end() ? nullptr : found->second.get();
@@ -152,12 +147,9 @@ void HomeProcess::end_if_idle() {
 }
 
 Result<Ticket> HomeProcess::check_ticket(const std::string& sealed) const {
-  Result<Ticket> ticket = failure("ticket: no scheduler is known");
-  for (const auto& key : options_.scheduler_keys)
-    if ((ticket = Ticket::open(sealed, key, now_ms()))) break;
+  auto ticket = open_ticket(options_, self_, sealed);
   if (!ticket) return ticket;
   if (ticket->home_key != session_.peer_key()) return failure("the ticket is for another home");
-  if (ticket->guest_key != self_.public_key()) return failure("the ticket is for another guest");
   if (ticket->epoch < epoch_) return failure("the ticket is of an earlier life of this guest");
   return ticket;
 }
@@ -228,6 +220,16 @@ void HomeProcess::hello(const wire::Hello& hello, std::uint32_t id) {
   if (::getrandom(wish.session, sizeof wish.session, 0) != sizeof wish.session) return session_.fail(id, EAGAIN);
   id_.assign(wish.session, sizeof wish.session);
   tell_parent(wish);
+  want_store(hello.ticket);
+}
+
+// Refused as long as another session of this home's has it; so each Start asks again.
+void HomeProcess::want_store(const std::string& ticket) {
+  if (view_.has_store() || ticket.size() > inside::max_ticket) return;
+  inside::ToParent wish{inside::ToParent::want_store, 0, {}, 0, 0};
+  wish.ticket_size = static_cast<std::uint32_t>(ticket.size());
+  std::memcpy(wish.ticket, ticket.data(), ticket.size());
+  tell_parent(wish);
 }
 
 void HomeProcess::from_parent() {
@@ -237,6 +239,10 @@ void HomeProcess::from_parent() {
   const bool has_one = got->fds.size() == 1;
   if (packet.kind == inside::FromParent::connection) {
     if (has_one) session_.resume(std::move(got->fds.front()));
+    return;
+  }
+  if (packet.kind == inside::FromParent::store) {
+    if (has_one) view_.keep_content_in(ContentStore::open(loop_, std::move(got->fds.front()), packet.limit));
     return;
   }
   if (packet.error != 0 || !has_one)
@@ -281,7 +287,7 @@ void HomeProcess::mount_done() {
   mounting_.pop_front();
   const int error = got->lost ? EMFILE : done.error;
   if (error == 0 && got->fds.size() == 1) {
-    if (auto added = view_.add(mount.fs, mount.root, mount.path, std::move(got->fds.front())); !added)
+    if (auto added = view_.add(mount, std::move(got->fds.front())); !added)
       return end(added.error().text());
   } else {
     log::warning("{} of {} is not in the view: {}", mount.path, hello_.home, std::strerror(error));
@@ -337,6 +343,7 @@ void HomeProcess::start(wire::Start&& start, std::uint32_t id) {
     return session_.fail(id, EACCES);
   }
   if (find(start.job) || !nonces_.insert(ticket->nonce).second) return session_.fail(id, EALREADY);
+  want_store(start.ticket);
   spec.start = std::move(start);
   waiting_.push_back({std::move(spec), ticket->user, id});
   view_.when_told([this, id] {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "agent/acknowledged.h"
+#include "agent/content_store.h"
 #include "agent/late_errors.h"
 #include "common/loop.h"
 #include "common/session.h"
@@ -125,7 +126,12 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
 
   // What was acknowledged before home has done it, in all file systems.
   Acknowledged& acknowledged() { return acknowledged_; }
-  // The number of a node that is made so.
+
+  // What was read in earlier sessions, and is; nullptr: it is kept nowhere.
+  ContentStore* store() const { return store_.get(); }
+  void keep_content_in(std::shared_ptr<ContentStore> store) { store_ = std::move(store); }
+
+  // The number of a node that is made ahead.
   std::uint64_t new_node() { return wire::agents_nodes + ++nodes_; }
 
  private:
@@ -142,6 +148,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   std::function<void(std::function<void()>)> tell_;
   std::uint64_t handles_ = 0, waits_ = 0, nodes_ = 0;
   Acknowledged acknowledged_;
+  std::shared_ptr<ContentStore> store_;
   std::vector<wire::Forgotten> forgotten_;
   std::map<std::uint64_t, wire::Opened> opened_;  // by handle; in the order in which they were opened
   std::vector<std::uint64_t> visited_;

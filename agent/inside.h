@@ -25,6 +25,7 @@ namespace ssi::inside {
 
 inline constexpr std::uint32_t max_groups = 256;
 inline constexpr std::uint32_t max_path = 4096;
+inline constexpr std::uint32_t max_ticket = 2048;
 inline constexpr const char* view_path = "/view";  // where a stem keeps its home's tree
 
 // Text in a packet: cut to its size, ended by NUL unless it fills it.
@@ -51,7 +52,8 @@ struct ToParent {
     want_stem,    // this session is authenticated: make its stem. Answer: FromParent with the stem's socket
     job_started,  // for the reports: with its names
     job_ended,
-    job_used  // with what it uses now
+    job_used,   // with what it uses now
+    want_store  // the directory of this home's content store: `ticket` says whose it is. Answer: FromParent::store
   };
   Kind kind;
   std::uint64_t job;
@@ -60,6 +62,14 @@ struct ToParent {
   // want_stem: the user of the jobs. Where there is one id only it is to be this one.
   std::uint32_t uid = ~0U, gid = ~0U;
   char session[wire::session_size] = {};  // want_stem: by which later connections say that they are of this session
+  // want_store: of a job of this home's (common/ticket.h), so that a home process that is broken into gets no other home's files.
+  std::uint32_t ticket_size = 0;  // only so much is sent
+  char ticket[max_ticket] = {};
+
+  std::span<const char> bytes() const { return {reinterpret_cast<const char*>(this), offsetof(ToParent, ticket) + ticket_size}; }
+  bool is_whole(std::size_t size) const {
+    return size >= offsetof(ToParent, ticket) && ticket_size <= sizeof ticket && size == offsetof(ToParent, ticket) + ticket_size;
+  }
 };
 
 // --- parent -> home, with a descriptor
@@ -67,10 +77,12 @@ struct ToParent {
 struct FromParent {
   enum Kind : std::uint32_t {
     stem,       // the answer to want_stem
-    connection  // a peer says that it is of this session
+    connection,  // a peer says that it is of this session
+    store        // the answer to want_store
   };
   Kind kind;
-  std::int32_t error = 0;  // errno: then there is no descriptor
+  std::int32_t error = 0;   // errno: then there is no descriptor
+  std::uint64_t limit = 0;  // store: bytes that it may have
 };
 
 // --- parent -> reporter

@@ -27,8 +27,8 @@ constexpr const char* help =
        ssi-agent --name NAME --scheduler HOST:PORT --scheduler-key KEY --key FILE (--listen HOST:PORT | --dial-out)
 Runs jobs for the homes that the scheduler sends here. The one program that a guest needs. As root every user keeps his
 ids; as an ordinary user (user namespaces, and a /dev/fuse that all may open) a home has one id.
-  --config FILE         TOML with name, scheduler, scheduler_key, key, listen or dial = "out", token and drain_seconds; what
-                        the command line says counts more
+  --config FILE         TOML with name, scheduler, scheduler_key, key, listen or dial = "out", token, cache, cache_mib and drain_seconds;
+                        what the command line says counts more
   --name NAME           the name that this guest would like to have in the pool
   --scheduler HOST:PORT where the scheduler listens; several, with commas between them: it reports to all
   --scheduler-key KEY   its public key, 64 hexadecimal digits; one for all of them, or one for each
@@ -36,6 +36,8 @@ ids; as an ordinary user (user namespaces, and a /dev/fuse that all may open) a 
   --dial-out            homes cannot connect here: connect to those that ask for it
   --key FILE            this guest's own key; made when it is not there, or was made in another Xen domain
   --token-file FILE     the enrolment token (ssi guests token); without one it waits for 'ssi guests approve'
+  --cache DIR           where homes' content is kept from one session to the next (/var/cache/ssi), if it is root's or ours alone
+  --cache-mib N         so much of it at most, for all homes (half of that file system, 1024 at most)
   --drain-seconds N     SIGTERM lets the jobs that run end, for so long (10); a second one, or SIGINT, ends it at once
   --version, --help
 )";
@@ -48,6 +50,8 @@ constexpr option options_table[] = {{"config", required_argument, nullptr, 'c'},
                                     {"dial-out", no_argument, nullptr, 'd'},
                                     {"key", required_argument, nullptr, 'f'},
                                     {"token-file", required_argument, nullptr, 't'},
+                                    {"cache", required_argument, nullptr, 'C'},
+                                    {"cache-mib", required_argument, nullptr, 'M'},
                                     {"drain-seconds", required_argument, nullptr, 'e'},
                                     {"version", no_argument, nullptr, 'V'},
                                     {"help", no_argument, nullptr, 'h'},
@@ -68,12 +72,12 @@ void read_config(int argc, char** argv, AgentOptions& options) {
   optind = 0;  // glibc starts anew
 }
 
-double parse_seconds(const std::string& text) {
-  double seconds = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  if (error != std::errc{} || end != text.data() + text.size() || !(seconds >= 0 && seconds <= 1e6))
-    die("--drain-seconds: '" + text + "' is not a number of seconds");
-  return seconds;
+double parse_number(const std::string& option, const std::string& text) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size() || !(number >= 0 && number <= 1e6))
+    die(option + ": '" + text + "' is not a number from 0 to 1000000");
+  return number;
 }
 
 std::string read_token(const char* file) {
@@ -105,9 +109,15 @@ AgentOptions parse(int argc, char** argv) {
         options.token = read_token(optarg);
         break;
       case 'e':
-        options.drain_seconds = parse_seconds(optarg);
+        options.drain_seconds = parse_number("--drain-seconds", optarg);
         break;
       case 'c':
+        break;
+      case 'C':
+        options.cache = optarg;
+        break;
+      case 'M':
+        options.cache_mib = parse_number("--cache-mib", optarg);
         break;
       case 'f':
         options.key_file = optarg;

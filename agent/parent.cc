@@ -25,6 +25,8 @@
 #include "agent/reporter.h"
 #include "agent/rootless.h"
 #include "agent/stem.h"
+#include "agent/store_room.h"
+#include "agent/tickets.h"
 #include "common/fd_passing.h"
 #include "common/listener.h"
 #include "common/log.h"
@@ -142,6 +144,7 @@ class Parent {
   std::size_t strangers() const;
   bool serve(Home& home);  // false: gone
   void make_stem(Home& home, const Ids& user);
+  void give_store(Home& home, std::string_view sealed);
   void job_changed(Home& home, const inside::ToParent& told);
   void home_gone(Home& home);
   void end_cgroups();
@@ -175,6 +178,8 @@ class Parent {
     std::int64_t kill_at_ms;
   };
   std::list<Ending> ending_;
+  StoreRoom stores_{options_.cache, static_cast<std::uint64_t>(options_.cache_mib * (1 << 20))};
+  bool told_no_store_ = false;
   std::int64_t reporter_started_ms_ = 0;
   bool is_protected_ = false;                        // from the kernel's want of memory
   bool drained_ = false;                             // by an administrator
@@ -332,14 +337,36 @@ bool Parent::serve(Home& home) {
   inside::ToParent packet;
   const auto got = ::recv(home.socket.get(), &packet, sizeof packet, MSG_DONTWAIT);
   if (got < 0) return errno == EAGAIN || errno == EINTR;
-  if (got != sizeof packet) return false;
+  if (!packet.is_whole(static_cast<std::size_t>(got))) return false;
   if (packet.kind == inside::ToParent::want_stem) {
     home.session.assign(packet.session, sizeof packet.session);
     make_stem(home, {packet.uid, packet.gid});
+  } else if (packet.kind == inside::ToParent::want_store) {
+    give_store(home, {packet.ticket, packet.ticket_size});
   } else {
     job_changed(home, packet);
   }
   return true;
+}
+
+// Home processes share an account, but not a way to each other's directories. One that lies cannot have another home's ticket.
+void Parent::give_store(Home& home, std::string_view sealed) {
+  inside::FromParent answer{inside::FromParent::store, EACCES};
+  std::vector<int> passed;
+  StoreRoom::Store store;
+  if (const auto ticket = open_ticket(options_, self_, sealed)) {
+    auto opened = stores_.open(ticket->home_key, options_.squash_ids ? ::geteuid() : nobody);
+    if (opened) {
+      store = std::move(*opened);
+      answer = {inside::FromParent::store, 0, store.limit};
+      passed.push_back(store.directory.get());
+    } else {
+      answer.error = opened.error().code.value();
+      if (answer.error != EBUSY && !std::exchange(told_no_store_, true))
+        log::warning("no content is kept from one session to the next: {}", opened.error().text());
+    }
+  }
+  send_packet(home.socket.get(), answer, passed);
 }
 
 // Passes on what a home process says of its own jobs.

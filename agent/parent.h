@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The agent's root parent: accepts connections and forks an unprivileged process for each, makes user namespaces, reaps.
-// It parses nothing that comes from the network, so it is small and uses no library but libc.
+// It parses nothing that comes from the network but tickets whose signature it has verified.
 #pragma once
 
 #include "agent/agent_config.h"

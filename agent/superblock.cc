@@ -45,24 +45,24 @@ constexpr unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUS
 
 }  // namespace
 
-Result<std::shared_ptr<Superblock>> Superblock::open(std::shared_ptr<HomeLink> home, std::uint32_t fs,
-                                                     std::uint64_t root, const std::string& path, Fd fuse) {
-  auto self = std::make_shared<Superblock>(std::move(home), fs, root, path);
+Result<std::shared_ptr<Superblock>> Superblock::open(std::shared_ptr<HomeLink> home, const wire::Mount& mount, Fd fuse) {
+  auto self = std::make_shared<Superblock>(std::move(home), mount);
   if (auto mounted = self->mount(std::move(fuse)); !mounted) return tl::make_unexpected(mounted.error());
   return self;
 }
 
-Superblock::Superblock(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root, std::string path)
+Superblock::Superblock(std::shared_ptr<HomeLink> home, const wire::Mount& mount)
     : home_(std::move(home)),
-      fs_(fs),
-      root_(root),
-      path_(std::move(path)),
+      fs_(mount.fs),
+      root_(mount.root),
+      identity_(mount.identity),
+      path_(mount.path),
       patrol_(home_->loop()),
-      refs_(root),
+      refs_(mount.root),
       recalls_(home_),
       specials_(home_, recalls_),
       telling_again_(home_->loop()) {
-  if (path_ == "/") stubs_.add_system(root);
+  if (path_ == "/") stubs_.add_system(root_);
 }
 
 Superblock::~Superblock() {

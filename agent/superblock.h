@@ -11,6 +11,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <unordered_map>
@@ -41,11 +42,9 @@ namespace ssi {
 
 class Superblock : public std::enable_shared_from_this<Superblock> {
  public:
-  // `fuse` is a /dev/fuse descriptor that is mounted already. `path`: where at home; in "/" are the
-  // guest's own /proc, /sys and /dev.
-  static Result<std::shared_ptr<Superblock>> open(std::shared_ptr<HomeLink> home, std::uint32_t fs,
-                                                  std::uint64_t root, const std::string& path, Fd fuse);
-  Superblock(std::shared_ptr<HomeLink> home, std::uint32_t fs, std::uint64_t root, std::string path);
+  // `fuse` is a /dev/fuse descriptor that is mounted already. In "/" are the guest's own /proc, /sys and /dev.
+  static Result<std::shared_ptr<Superblock>> open(std::shared_ptr<HomeLink> home, const wire::Mount& mount, Fd fuse);
+  Superblock(std::shared_ptr<HomeLink> home, const wire::Mount& mount);
   ~Superblock();
 
   // ---- for the view
@@ -307,6 +306,8 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void interrupted(Request& request);
   void watch_dying();
   void drop_untaken(DirHandle& directory);
+  std::optional<ContentStore::Key> stored_as(std::uint64_t node) const;
+  bool is_stored(std::uint64_t node, std::uint64_t offset, std::uint64_t size) const;
   ReadAhead::Fetch fetcher(std::uint64_t node, std::uint64_t handle);
   SmallFiles::Source small_files_at_home(const wire::Caller& caller);
   void fetch_whole(std::uint64_t node, const wire::Caller& caller, std::uint64_t offset, std::uint32_t size,
@@ -371,6 +372,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   std::shared_ptr<HomeLink> home_;
   std::uint32_t fs_;
   std::uint64_t root_;
+  std::uint64_t identity_;  // of the file system, in all sessions; 0: it has none
   const std::string path_;  // of the root
   fuse_session* session_ = nullptr;
   fuse_buf buffer_{};

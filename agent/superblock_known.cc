@@ -132,6 +132,18 @@ void Superblock::forget_all_of(const wire::Forgotten& node) {
 
 // ----------------------------------------------------------------------------------------------------- content
 
+// As what the content of a leased file is kept; a lease is home's word that it is in this state now.
+std::optional<ContentStore::Key> Superblock::stored_as(std::uint64_t node) const {
+  const auto* attr = home_->store() && identity_ != 0 ? leases_.attr(node) : nullptr;
+  if (!attr || !S_ISREG(attr->mode)) return {};
+  return ContentStore::Key{identity_, attr->ino, attr->size, attr->mtime, attr->ctime};
+}
+
+bool Superblock::is_stored(std::uint64_t node, std::uint64_t offset, std::uint64_t size) const {
+  const auto key = stored_as(node);
+  return key && home_->store()->has(*key, offset, size);
+}
+
 // Of nobody's request: several may wait for one answer, and nobody for what is read ahead.
 ReadAhead::Fetch Superblock::fetcher(std::uint64_t node, std::uint64_t handle) {
   return [weak = weak_from_this(), node, handle](std::uint64_t offset, std::uint32_t size, ReadAhead::Done done) {
@@ -139,14 +151,18 @@ ReadAhead::Fetch Superblock::fetcher(std::uint64_t node, std::uint64_t handle) {
     if (!self || !self->home_->session()) return done(EIO, {});
     self->leases_.read_at_home(node, wall_clock());
     self->home_->call<wire::Read>(
-        {handle, offset, size, 1}, {}, [weak, node, done = std::move(done)](Result<wire::Content> reply, std::string_view bytes) {
+        {handle, offset, size, 1}, {}, [weak, node, offset, done = std::move(done)](Result<wire::Content> reply, std::string_view bytes) {
           const auto still = weak.lock();
           if (!still) return;
           if (reply && reply->atime != 0) still->leases_.was_read(node, reply->atime);
+          std::optional<std::string> content;
           if (reply && reply->size != 0) {
-            const auto content = reply->size <= wire::max_body ? decompress(bytes, reply->size) : std::nullopt;
-            return content ? done(0, *content) : done(EIO, {});
+            content = reply->size <= wire::max_body ? decompress(bytes, reply->size) : std::nullopt;
+            if (!content) return done(EIO, {});
+            bytes = *content;
           }
+          if (const auto key = still->stored_as(node); reply && key && reply->ctime == key->ctime)
+            still->home_->store()->put(*key, offset, bytes);
           if (reply) return done(0, bytes);
           const int code = reply.error().code.value();
           done(code == wire::hidden ? code : errno_of(reply.error()), {});
@@ -167,7 +183,7 @@ void Superblock::fetch_whole(std::uint64_t node, const wire::Caller& caller, std
 SmallFiles::Source Superblock::small_files_at_home(const wire::Caller& caller) {
   return {[this](std::uint64_t node) {
             const auto* attr = leases_.attr(node);
-            return attr && S_ISREG(attr->mode) ? SmallFiles::Leased{leases_.number(node), attr->size} : SmallFiles::Leased{};
+            return attr && S_ISREG(attr->mode) && !is_stored(node, 0, attr->size) ? SmallFiles::Leased{leases_.number(node), attr->size} : SmallFiles::Leased{};
           },
           [this, caller](std::uint64_t node, std::uint64_t size, SmallFiles::Done done) {
             fetch_whole(node, caller, 0, static_cast<std::uint32_t>(size), std::move(done));
@@ -206,6 +222,7 @@ void Superblock::read_now(const RequestPtr& request, std::uint64_t node, std::ui
   if (lease && offset == 0 && size >= lease->size && lease->size <= SmallFiles::largest && opens_itself(node)) {
     if (small_files_.read(refs_.parent_of(node), node, small_files_at_home(request->caller()), plain)) return;
   }
+  if (const auto key = stored_as(node); key && home_->store()->read(*key, offset, size, plain)) return;
   request->asks_home();
   const auto kept = reads->second;
   kept->read(offset, size, leases_.number(node), lease ? lease->size : 0, fetcher(node, handle), std::move(done));
@@ -227,6 +244,7 @@ bool Superblock::foresee(const wire::ForeseenRange& range) {
   if (!foreseen_)
     foreseen_ = std::make_shared<ForeseenContent>(ForeseenContent::Source{
         [this](std::uint64_t node) { return home_->session() ? leases_.number(node) : 0; },
+        [this](std::uint64_t node, std::uint64_t offset, std::uint64_t size) { return is_stored(node, offset, size); },
         [this](std::uint64_t node, std::uint64_t offset, std::uint32_t size, ForeseenContent::Done done) {
           fetch_whole(node, home_->owner(), offset, size, std::move(done));
         }});

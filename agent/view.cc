@@ -47,8 +47,16 @@ void View::watch(Tasks tasks) {
   home_->watch(std::move(tasks));
 }
 
-Status View::add(std::uint32_t fs, std::uint64_t root_node, const std::string& path, Fd fuse) {
-  auto made = Superblock::open(home_, fs, root_node, path, std::move(fuse));
+void View::keep_content_in(std::shared_ptr<ContentStore> store) {
+  home_->keep_content_in(std::move(store));
+}
+
+bool View::has_store() const {
+  return home_->store() != nullptr;
+}
+
+Status View::add(const wire::Mount& mount, Fd fuse) {
+  auto made = Superblock::open(home_, mount, std::move(fuse));
   if (!made) return tl::make_unexpected(made.error());
   superblocks_.push_back(std::move(*made));
   return {};

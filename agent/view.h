@@ -19,6 +19,7 @@
 
 namespace ssi {
 
+class ContentStore;
 class HomeLink;
 struct Tasks;
 class Superblock;
@@ -45,10 +46,14 @@ class View {
   // With these a job that needs a FIFO or a socket of home's is found out. Before the first add().
   void watch(Tasks tasks);
 
-  // Serves home file system `fs`, with `root_node` as its root, on a /dev/fuse descriptor that another
-  // process has mounted (fd=,rootmode=40000,user_id=,group_id=,allow_other,max_read=131072). `path`: where it is
-  // at home; "/" gets the guest's own /proc, /sys and /dev as empty directories to mount upon.
-  Status add(std::uint32_t fs, std::uint64_t root_node, const std::string& path, Fd fuse);
+  // What is read is kept there for later sessions, and served from there. At any time, once.
+  void keep_content_in(std::shared_ptr<ContentStore> store);
+  bool has_store() const;
+
+  // Serves one of home's file systems on a /dev/fuse descriptor that another process has mounted
+  // (fd=,rootmode=40000,user_id=,group_id=,allow_other,max_read=131072). At "/" it gets the guest's own /proc,
+  // /sys and /dev as empty directories to mount upon.
+  Status add(const wire::Mount& mount, Fd fuse);
 
   // A job ends: what its file requests have cost, into the fields for it; and home hears what it has asked for.
   // Calls `f` when home has done all that the job was told to be done; nothing more is acknowledged to it before home knows.

@@ -24,6 +24,8 @@ namespace fs = std::filesystem;
 // In memory, so that a guest that runs wild cannot eat home's: a debug build of the agent with its libraries
 // is ~60 MiB.
 constexpr char root_options[] = "mode=755,size=256m";
+// Content of home's files, which home has in its own memory as well: a guest here is for trying, most of the time.
+constexpr char cache_options[] = "mode=700,size=1g";
 
 struct Device {
   const char* name;
@@ -64,8 +66,7 @@ Status make_directories(const std::string& root) {
     if (error) return os_error(root + name, error.value());
   }
   ::chmod((root + "/tmp").c_str(), 01777);
-  ::chmod((root + "/var/cache/ssi").c_str(), 0700);
-  return {};
+  return mount_at("tmpfs", root + "/var/cache/ssi", MS_NOSUID | MS_NODEV | MS_NOEXEC, cache_options);
 }
 
 Status bind_from_home(const std::string& path, const std::string& root) {

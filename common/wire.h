@@ -624,7 +624,10 @@ struct Mount {
   Bytes path;              // where it is mounted at home
   std::uint64_t root = 0;  // node of its root
   std::uint8_t read_only = 0;
-  SSI_FIELDS(fs, path, root, read_only)
+  // The same in all sessions, and of no other file system; 0: none that could be relied on. With it the attributes of a file tell its
+  // content: there no content changes without its ctime.
+  std::uint64_t identity = 0;
+  SSI_FIELDS(fs, path, root, read_only, identity)
 };
 
 // Home's file systems, parents before children. Sent before the first Start, and what came since before a later one.
@@ -869,7 +872,8 @@ struct Create {  // with O_TMPFILE in `flags`: a file without a name, `name` is 
 struct Content {
   std::uint32_t size = 0;  // of the bytes, when the body is compressed by zstd; 0: it is not
   std::int64_t atime = 0;  // of the file, now that it was read; 0: not said
-  SSI_FIELDS(size, atime)
+  std::int64_t ctime = 0;  // as it was read, if it would show by now that somebody is writing there; 0: it might not, or is not said
+  SSI_FIELDS(size, atime, ctime)
 };
 
 struct Read {  // the reply's body: up to `size` (<= max_body) bytes, shorter only at end of file

@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "common/compressed.h"
+#include "common/file_time.h"
 #include "deputy/file_service.h"
 
 namespace ssi {
@@ -63,10 +64,16 @@ UndoContent::Range loses(const wire::Fallocate& m) {
   return {0, 0};
 }
 
+// Who writes by a mapping moves the times once, and not again until the kernel has written the page back: after 35 s (its
+// dirty_expire_centisecs, and the 5 s between two looks).
+constexpr std::int64_t settled = 60'000'000'000;
+
 // Reading has moved the time of access, perhaps: mostly the first time only.
 wire::Content content_at(const OpenFile& file, std::uint64_t offset) {
   struct statx status;
-  return {0, offset == 0 && stat_of(file.fd.get(), status) == 0 ? attr_of(status).atime : 0};
+  if (stat_of(file.fd.get(), status) != 0) return {};
+  const auto attr = attr_of(status);
+  return {0, offset == 0 ? attr.atime : 0, wall_clock() - attr.ctime > settled ? attr.ctime : 0};
 }
 
 bool at_end(int fd, std::uint64_t position) {
@@ -114,7 +121,7 @@ void FileService::send_content(Id id, const wire::Read& m, const OpenFile& file,
   auto smaller = std::make_shared<std::optional<std::string>>();
   loop_.queue_work([body, smaller] { *smaller = compress(*body); }, later([id, content, body, smaller](FileService& self) {
                      if (*smaller) return self.session_.reply(id, content, **smaller);
-                     self.session_.reply(id, wire::Content{0, content.atime}, *body);
+                     self.session_.reply(id, wire::Content{0, content.atime, content.ctime}, *body);
                    }));
 }
 

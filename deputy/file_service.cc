@@ -151,7 +151,7 @@ wire::Mounts FileService::mounts() {
     node.barred = false;
     nodes_.set_root(node, true);
     roots_.push_back(node.number);
-    mounts.mounts.push_back({root.fs, root.path, node.number, root.read_only});
+    mounts.mounts.push_back({root.fs, root.path, node.number, root.read_only, root.identity});
   }
   for (const auto number : former)
     if (Node* node = nodes_.find(number);

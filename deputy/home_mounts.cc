@@ -3,10 +3,12 @@
 
 #include <poll.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstring>
 #include <map>
 
 namespace ssi {
@@ -28,6 +30,21 @@ constexpr std::array<std::string_view, 20> remote_types{
 bool is_remote(std::string_view type) {
   return type == "fuse" || type.starts_with("fuse.") || type.starts_with("nfs") ||
          std::find(remote_types.begin(), remote_types.end(), type) != remote_types.end();
+}
+
+// File systems of which a file's ctime tells each change of its content: those of this kernel on a disk. Not tmpfs, on which a mapping
+// is written without a trace, nor images that were made with the times of another one (squashfs).
+constexpr std::array<std::string_view, 6> lasting_types{"btrfs", "ext2", "ext3", "ext4", "f2fs", "xfs"};
+
+// wire::Mount.identity. Source: statfs(2), f_fsid: of these made from the UUID, or (xfs) the device.
+std::uint64_t identity_of(const Fd& fd, const std::string& type) {
+  struct statfs on;
+  if (std::find(lasting_types.begin(), lasting_types.end(), type) == lasting_types.end() || ::fstatfs(fd.get(), &on) != 0)
+    return 0;
+  static_assert(sizeof on.f_fsid == sizeof(std::uint64_t));
+  std::uint64_t id = 0;
+  std::memcpy(&id, &on.f_fsid, sizeof id);
+  return id;
 }
 
 bool is_below(std::string_view path, std::string_view above) {
@@ -166,8 +183,9 @@ Result<std::vector<HomeMounts::Root>> HomeMounts::read(const ExportPolicy& polic
     if (isnew) ++next_;
     if (policy.hides(id)) continue;  // bound here from where it is hidden
     barred_.erase(id.dev);
+    const auto identity = identity_of(fd, line.type);
     if (is_remote(line.type)) remote_.insert(place->second);
-    roots.push_back({line.path, place->second, line.read_only, id, std::move(fd)});
+    roots.push_back({line.path, place->second, line.read_only, id, std::move(fd), identity});
   }
   return roots;
 }

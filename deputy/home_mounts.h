@@ -38,6 +38,7 @@ class HomeMounts {
     bool read_only = false;
     FileId id;
     Fd fd;  // O_PATH
+    std::uint64_t identity = 0;  // as in wire::Mount
   };
 
   HomeMounts();

@@ -10,6 +10,7 @@ import dataclasses
 import os
 import pathlib
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -190,10 +191,17 @@ class Lab(Pool):
             times.append(time.perf_counter() - began)
         return min(times) * 1000
 
-    def make_cold(self):
-        """Ends the deputy, and waits until the guests have nothing of its session."""
+    def begin_anew(self):
+        """Ends the deputy, and waits until the guests have nothing of its session but the content that they keep."""
         if not self.end_deputy() or not wait_until(lambda: not self.sessions(), 20):
             raise Failed("the session with a guest does not end")
+
+    def make_cold(self):
+        """The guests know nothing of this home."""
+        self.begin_anew()
+        for number in range(1, self.guests + 1):
+            for store in pathlib.Path(f"/proc/{self.guest_pid(number)}/root/var/cache/ssi").glob("*/"):
+                shutil.rmtree(store)
 
     def sessions(self):
         """Processes of the agents that serve this home: children of their parent that have children of their own, or a view."""

@@ -10,6 +10,7 @@ import subprocess
 import time
 import unittest
 
+from old_files import OldFiles, read_in
 from pool import BUILD, Home, Pool, SSIRUN, wait_until
 
 VIEW = pathlib.Path("/view")  # where an agent mounts; its own mount namespace sees what is on it, the empty folder stays
@@ -30,7 +31,8 @@ class Agent:
         self.dir.mkdir(mode=0o700)
         self.key = pathlib.Path(key or self.dir / "agent.key")
         address, scheduler_key = pool.scheduler()
-        told = {"name": name, "scheduler": address, "scheduler_key": scheduler_key, "key": str(self.key), "token": token, **more}
+        told = {"name": name, "scheduler": address, "scheduler_key": scheduler_key, "key": str(self.key), "token": token,
+                "cache": str(self.dir / "cache"), **more}
         if "listen" not in told:
             told["dial"] = "out"
         config = self.dir / "agent.toml"
@@ -131,6 +133,21 @@ class Joining(unittest.TestCase):
             steps = "".join(f"{number}\n" for number in range(1, 41))
             self.assertEqual((job.returncode, out, (self.pool.work / "steps").read_text()), (0, steps, steps), errors)
             self.assertIn("its link was broken for", errors)
+
+    def test_what_it_has_read_it_has_when_it_is_started_again(self):
+        disk = OldFiles({"old": bytes(range(256)) * 4096})
+        self.addCleanup(disk.close)
+        with Agent(self.pool, "keeper", self.token()) as agent:
+            self.assertTrue(agent.says("joined as keeper"))
+            self.assertTrue(wait_until(lambda: "keeper" in self.pool.status(), 5))
+            first, sent = read_in(self.pool, "keeper", disk.path / "old")
+            self.assertGreater(sent, 1 << 20)
+        with Agent(self.pool, "keeper", key=agent.key, cache=str(agent.dir / "cache")) as again:
+            self.assertTrue(again.says("joined as keeper"))
+            self.assertTrue(wait_until(lambda: "keeper" in self.pool.status(), 5))
+            second, sent = read_in(self.pool, "keeper", disk.path / "old")
+            self.assertEqual(second, first)
+            self.assertLess(sent, 1 << 16)
 
     def test_without_one_it_waits_for_approval(self):
         with Agent(self.pool, "waiting") as agent:

@@ -141,7 +141,7 @@ class World {
     switch (command.what) {
       case 'm': {
         const auto& mount = mounts_.mounts.at(command.index);
-        if (!view_.add(mount.fs, mount.root, mount.path, std::move(got->fds.at(0)))) std::abort();
+        if (!view_.add(mount, std::move(got->fds.at(0)))) std::abort();
         break;
       }
       case 'b':
