@@ -52,8 +52,13 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   const auto request = superblock.begin(req, ino);
   if (!request) return;
   const auto node = superblock.node(ino);
-  const auto opened = opening(superblock, *info);
+  auto opened = opening(superblock, *info);
   const std::uint8_t runs = info->flags & kernel_exec ? 1 : 0;
+  if (const auto lent = runs && superblock.opens_itself(node) ? superblock.home().take_lent(node) : 0) {
+    opened.fh = lent;
+    superblock.will_run(*request, node, *superblock.leases().attr(node));
+    return open_by_lease(superblock, request, node, opened);
+  }
   const bool only_reads = (info->flags & O_ACCMODE) == O_RDONLY && !(info->flags & O_TRUNC) && !runs && !opened.direct_io;
   if (only_reads && superblock.opens_itself(node)) return open_by_lease(superblock, request, node, opened);
   const auto changed = info->flags & O_TRUNC ? Superblock::Nodes{node} : Superblock::Nodes{};

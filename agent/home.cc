@@ -368,9 +368,11 @@ void HomeProcess::take_words(const wire::Frame& message, std::string_view body) 
 
 void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint32_t id) {
   const auto number = spec.start.job;
+  view_.lend(number, spec.start.lent);
   auto job = GuestJob::start(loop_, session_, *stem_, spec, hello_.home, hello_.domain,
                              {[this, id, number] { started(number, id); },
                               [this, id, number](int error) {
+                                view_.started(number);
                                 session_.fail(id, error);
                                 loop_.defer([this, number] { job_over(number); });
                               },
@@ -392,6 +394,7 @@ void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint
                                 });
                               }});
   if (!job) {
+    view_.started(number);
     log::warning("job={} cannot be started: {}", number, job.error().text());
     return session_.fail(id, job.error().code ? job.error().code.value() : EIO);
   }
@@ -407,6 +410,7 @@ void HomeProcess::launch(const JobSpec& spec, const std::string& user, std::uint
 
 void HomeProcess::started(std::uint64_t job, std::uint32_t id) {
   if (const auto* running = find(job)) job_tasks_.has_init(job, running->init());
+  view_.started(job);
   session_.reply(id, wire::Started{});
 }
 

@@ -71,6 +71,10 @@ void HomeLink::release(std::uint64_t handle, Session::Lane lane) {
   if (!session_ || handle == 0) return;
   const auto untold = opened_.find(handle);
   if (untold == opened_.end()) return session_->post(wire::Release{handle}, {}, lane);
+  if (handle & wire::homes_handles) {  // home has it open
+    tell_opened();
+    return session_->post(wire::Release{handle}, {}, lane);
+  }
   visited_.push_back(untold->second.node);
   opened_.erase(untold);
   tell_opened_soon();

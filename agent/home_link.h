@@ -124,6 +124,18 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   void tell_opened();
   void release(std::uint64_t handle, Session::Lane lane = Session::Lane::small);
 
+  // Files that home has opened for the execve(2) of a job that starts; take_lent(): the handle of one, once, or 0.
+  void lend(std::uint64_t job, const std::vector<wire::Lent>& files) {
+    for (const auto& file : files) lent_.emplace(file.node, LentTo{file.handle, job});
+  }
+  std::uint64_t take_lent(std::uint64_t node) {
+    auto found = lent_.extract(node);
+    return found ? found.mapped().handle : 0;
+  }
+  void end_lent(std::uint64_t job) {
+    std::erase_if(lent_, [job](const auto& file) { return file.second.job == job; });
+  }
+
   // What was acknowledged before home has done it, in all file systems.
   Acknowledged& acknowledged() { return acknowledged_; }
 
@@ -149,6 +161,10 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   std::uint64_t handles_ = 0, waits_ = 0, nodes_ = 0;
   Acknowledged acknowledged_;
   std::shared_ptr<ContentStore> store_;
+  struct LentTo {
+    std::uint64_t handle, job;
+  };
+  std::unordered_multimap<std::uint64_t, LentTo> lent_;  // by node
   std::vector<wire::Forgotten> forgotten_;
   std::map<std::uint64_t, wire::Opened> opened_;  // by handle; in the order in which they were opened
   std::vector<std::uint64_t> visited_;

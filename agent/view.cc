@@ -71,6 +71,15 @@ void View::rest() {
   for (const auto& superblock : superblocks_) superblock->end_foreseen();
 }
 
+void View::lend(std::uint64_t job, const std::vector<wire::Lent>& files) {
+  home_->lend(job, files);
+}
+
+void View::started(std::uint64_t job) {
+  home_->end_lent(job);
+  home_->tell_opened();
+}
+
 void View::when_done(std::uint64_t job, std::function<void()> f) {
   for (const auto& superblock : superblocks_) superblock->made().end_leases(job);
   home_->acknowledged().when_done_for(job, [this, alive = alive_, job, f = std::move(f)] {

@@ -60,6 +60,9 @@ class View {
   void when_done(std::uint64_t job, std::function<void()> f);
   // Nothing more is acknowledged in the directory before home knows; calls `f` when home has done what was.
   void revoke(std::uint64_t directory, std::function<void()> f);
+  // What home has opened for a job that starts, and that it has started, or will not: what it has opened until now home hears first.
+  void lend(std::uint64_t job, const std::vector<wire::Lent>& files);
+  void started(std::uint64_t job);
   void begin_use(std::uint64_t job, const std::string& temporary);  // where it makes temporary files
   void tell_use(std::uint64_t job, wire::Exited& how) const;
   void forget_use(std::uint64_t job);

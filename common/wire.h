@@ -463,6 +463,15 @@ struct Started {
 };
 
 // Run it. A reply with an errno means that nothing was done: path is not there, not executable, ….
+// A file that home has opened for the job's execve(2), under a handle of its own. Who uses it says so by Opened, or Visited, before
+// Started; what was not used by then is closed again.
+inline constexpr std::uint64_t homes_handles = std::uint64_t{1} << 63;
+
+struct Lent {
+  std::uint64_t node = 0, handle = 0;
+  SSI_FIELDS(node, handle)
+};
+
 struct Start {
   using Reply = Started;
   std::uint64_t job = 0;
@@ -480,8 +489,9 @@ struct Start {
   Modes terminal;                          // with a descriptor of that kind: as home's
   WindowSize window;
   std::uint8_t background = 0;  // as said by Foreground
+  std::vector<Lent> lent;
   SSI_FIELDS(job, ticket, path, cwd, uid, gid, groups, umask, nice, limits, blocked, ignored, descriptors,
-             group_leader, terminal, window, background)
+             group_leader, terminal, window, background, lent)
 };
 
 // Bytes (the body) of one of the job's streams: the number of its descriptor, or `terminal`, which goes both ways. The

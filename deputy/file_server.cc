@@ -195,6 +195,12 @@ bool FileServer::knows(const std::string& path) const {
 void FileServer::foresee(const Profile& profile) {
   service_->foresee(profile);
 }
+std::vector<wire::Lent> FileServer::lend(std::uint64_t job, const std::string& program, const wire::Caller& caller) {
+  return service_->lend(job, program, caller);
+}
+void FileServer::started(std::uint64_t job) {
+  service_->started(job);
+}
 void FileServer::job_over(std::uint64_t job) {
   service_->job_over(job);
 }

@@ -69,6 +69,10 @@ class FileServer {
   // The guest is told of these files, as far as it does not know them. Before a job starts.
   void foresee(const Profile& profile);
 
+  // Opens what the job will run to begin with (deputy/lent_programs.h), until started() says that it has, or has not.
+  std::vector<wire::Lent> lend(std::uint64_t job, const std::string& program, const wire::Caller& caller);
+  void started(std::uint64_t job);
+
   void job_over(std::uint64_t job);
   void idle();  // no job runs: closes what is not open there, so that home can unmount its disks
 

@@ -30,6 +30,7 @@
 #include "deputy/handed_out.h"
 #include "deputy/handles.h"
 #include "deputy/home_mounts.h"
+#include "deputy/lent_programs.h"
 #include "deputy/locks.h"
 #include "deputy/nodes.h"
 #include "deputy/profile.h"
@@ -74,6 +75,8 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void idle();
   void begin(std::uint64_t job);
   void job_over(std::uint64_t job);
+  std::vector<wire::Lent> lend(std::uint64_t job, const std::string& program, const wire::Caller& caller);
+  void started(std::uint64_t job);
   Profile recorded(std::uint64_t job);
   void foresee(const Profile& profile);
   bool knows(const std::string& path);
@@ -308,6 +311,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   HandedOut handed_out_;
   Watch watch_;
   ReservedFiles reserved_;
+  LentPrograms lent_;
   Timer gathering_, resting_, sweeping_, when_free_;
   std::vector<std::function<void()>> busy_;  // requests that wait for a file to be free
   bool rests_ = false;              // no job runs: nothing is to stay open

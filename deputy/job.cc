@@ -248,6 +248,7 @@ wire::Start Job::start_message() {
   start.terminal = to_wire(request_.fields.modes);
   start.window = to_wire(request_.fields.window);
   start.background = background_;
+  if (start.path.starts_with('/')) start.lent = guest_->files().lend(place_.job, start.path, {.uid = start.uid, .gid = start.gid, .job = start.job});
   return start;
 }
 
@@ -360,6 +361,7 @@ void Job::started(const Result<wire::Started>& answer) {
       (answer.error().code == std::errc::not_connected || answer.error().code == std::errc::no_child_process))
     return lost(answer.error());
   if (!answer) return home(place_.guest + " could not start it: " + answer.error().code.message());
+  guest_->files().started(place_.job);
   state_ = State::running;
   log::info("job={} guest={} started: {}", place_.job, place_.guest, request_.command_line());
   caller_.started(place_.guest);

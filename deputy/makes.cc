@@ -25,6 +25,7 @@ void FileService::begin(std::uint64_t job) {
 
 void FileService::job_over(std::uint64_t job) {
   began_.erase(job);
+  started(job);
   reserved_.end(job);
   effects_.own_directories().end(this, job);
 }

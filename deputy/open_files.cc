@@ -59,6 +59,7 @@ void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, R
 // By its lease, so its name was right when the guest opened it. The node stays, whatever happens to its name; most files are never
 // asked for, since the guest has their content, so they are opened at their first use. What home has against it shows then.
 void FileService::serve(const wire::Opened& m) {
+  if (m.handle & wire::homes_handles) return static_cast<void>(lent_.claim(m.handle));
   if (m.handle == 0 || handles_.find(m.handle) || handles_.size() >= most_opened) return;
   const auto held = hold(m.node);
   const bool can = held && (S_ISREG(held->node->id.type) || S_ISDIR(held->node->id.type));
@@ -87,6 +88,30 @@ void FileService::serve(const wire::Visited& m) {
     opened_lately(*node);
     contents_.insert(number);
   }
+}
+
+// As the job's own open would; what stands against that, the job finds out by itself.
+std::vector<wire::Lent> FileService::lend(std::uint64_t job, const std::string& program, const wire::Caller& caller) {
+  std::vector<wire::Lent> lent;
+  for (const auto node : lent_.begin(job, program)) {
+    const auto held = handed_out_.nodes().contains(node) ? hold(node) : fails(ENOENT);
+    struct statx status;
+    if (!held || look_at(held->fd(), status) != 0 || status.stx_nlink == 0) continue;
+    wire::Open open{node, 0, O_RDONLY, caller, 1};
+    if (is_busy(open)) continue;
+    open.handle = lent_.lend(job, node);
+    lent.push_back({node, open.handle});
+    if (const auto opened = this->open(open); !opened || opened->brief) {
+      lent.pop_back();
+      if (opened) serve(wire::Release{open.handle});
+      lent_.claim(open.handle);
+    }
+  }
+  return lent;
+}
+
+void FileService::started(std::uint64_t job) {
+  for (const auto& lent : lent_.end(job)) serve(wire::Release{lent.handle});
 }
 
 void FileService::open_pending(const Node& node) {
@@ -204,6 +229,7 @@ Answer<wire::Attr> FileService::open(const wire::Open& m) {
   attr.brief = heard == Watch::Heard::no;
   if (m.flags & O_TRUNC) changed_by_guest({&node});
   add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.caller.job, m.exec != 0);
+  if (m.exec) lent_.ran(m.caller.job, m.node);
   if (writes(m.flags)) handles_.find(m.handle)->journalled = effects_.opened(m.caller.job, status, false);
   return attr;
 }

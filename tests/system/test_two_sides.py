@@ -215,6 +215,25 @@ class Busy(unittest.TestCase):
                 self.assertEqual(self.do("guest2", "run('./program', '0')"), "ETXTBSY")
                 self.all_do((writer, "let_go('program')"), ("guest2", "run('./program', '0')"))
 
+    def test_what_home_opened_for_a_job_before_it_started(self):
+        """A later job of a program asks nothing of home at execve(2), which knows all the same that it runs, and what it may not run."""
+        shell = self.work / "shell"
+        shutil.copy("/bin/sh", shell)
+        time.sleep(2.1)  # younger, its content is asked for again
+        command = [SSIRUN, "-v", "--on", "guest1", str(shell), "-c", "echo up; read word; exit 7"]
+        for turn in range(3):
+            job = subprocess.Popen(command, cwd=self.work, env=pool.env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertEqual(job.stdout.readline(), "up\n")
+            self.assertEqual(self.do("guest2", "hold('shell')"), "ETXTBSY")
+            _, errors = job.communicate("go\n", timeout=30)
+            self.assertEqual(job.returncode, 7, errors)
+        self.assertIn("files: 0 round trips", errors)
+        for writer in "guest2", "home":
+            self.all_do((writer, "hold('shell')"))
+            refused = subprocess.run(command, cwd=self.work, env=pool.env, capture_output=True, text=True, timeout=30)
+            self.assertIn("Text file busy", refused.stderr)
+            self.all_do((writer, "let_go('shell')"))
+
     def test_what_has_been_written_can_be_run_at_once(self):
         for writer, runner in [("guest1", "guest1"), ("guest1", "guest2"), ("home", "guest2"), ("guest2", "home")]:
             with self.subTest(writer=writer, runner=runner):
