@@ -4,25 +4,21 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 
 #include "common/identity.h"
+#include "common/test_folder.h"
 
 using namespace ssi;
 
 namespace {
 
 Status load(const std::string& text, AgentOptions& options) {
-  char name[] = "/tmp/ssi-agent-config-test.XXXXXX";
-  REQUIRE(::mkdtemp(name));
-  const std::string file = std::string(name) + "/agent.toml";
+  const TestFolder folder;
+  const auto file = folder.path() + "/agent.toml";
   std::ofstream(file) << text;
   ::chmod(file.c_str(), 0600);
-  auto loaded = load_agent_config(file, options);
-  std::filesystem::remove_all(name);
-  return loaded;
+  return load_agent_config(file, options);
 }
 
 }  // namespace

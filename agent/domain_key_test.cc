@@ -3,15 +3,14 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
-#include <filesystem>
+
+#include "common/test_folder.h"
 
 using namespace ssi;
 
 TEST_CASE("a key stays in its domain; a copy of its file in another one is another guest") {
-  char name[] = "/tmp/ssi-domain-key-test.XXXXXX";
-  REQUIRE(::mkdtemp(name));
-  const std::string file = std::string(name) + "/agent.key";
+  const TestFolder folder;
+  const auto file = folder.path() + "/agent.key";
   const std::string one = "0c1dbf2e-7c4e-4f7a-9d7e-5f2f0a9c1b11",
                     two = "11111111-7c4e-4f7a-9d7e-5f2f0a9c1b11";
   const auto no_domain = domain_key(file, "");
@@ -26,5 +25,4 @@ TEST_CASE("a key stays in its domain; a copy of its file in another one is anoth
   CHECK(domain_key(file, two)->public_key() == second->public_key());
   CHECK(domain_key(file, one)->public_key() != first->public_key());
   CHECK_FALSE(domain_key("/proc/none/agent.key", one));
-  std::filesystem::remove_all(name);
 }

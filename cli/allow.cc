@@ -26,6 +26,7 @@
 #include "common/input_size.h"
 #include "common/paths.h"
 #include "common/rules.h"
+#include "common/whole_file.h"
 
 namespace ssi {
 namespace {
@@ -91,27 +92,6 @@ Result<std::string> table_file() {
   auto state = paths::state_dir();
   if (!state) return state;
   return *state + "/" ALLOW_FILE;
-}
-
-Status write_all(int fd, const std::string& bytes, const std::string& file) {
-  for (std::size_t done = 0; done < bytes.size();) {
-    const auto written = ::write(fd, bytes.data() + done, bytes.size() - done);
-    if (written < 0) return os_error("write " + file);
-    done += static_cast<std::size_t>(written);
-  }
-  return ::fchmod(fd, 0644) == 0 ? Status{} : os_error("chmod " + file);
-}
-
-// Beside its final name and then renamed: processes have the old one mapped.
-Status replace_file(const std::string& file, const std::string& bytes) {
-  auto beside = file + ".XXXXXX";
-  const Fd fd(::mkostemp(beside.data(), O_CLOEXEC));
-  if (!fd) return os_error("create " + beside);
-  auto status = write_all(fd.get(), bytes, beside);
-  if (status && ::rename(beside.c_str(), file.c_str()) != 0)
-    status = os_error("rename " + beside + " to " + file);
-  if (!status) ::unlink(beside.c_str());
-  return status;
 }
 
 std::string find_program(const std::string& name) {
@@ -187,7 +167,8 @@ Result<std::size_t> compile_allow_list() {
   if (!table) return tl::make_unexpected(table.error());
   const auto file = table_file();
   if (!file) return tl::make_unexpected(file.error());
-  if (auto status = replace_file(*file, *table); !status) return tl::make_unexpected(status.error());
+  // Not in place: processes have the old one mapped.
+  if (auto status = put_file(*file, *table, {.mode = 0644}); !status) return tl::make_unexpected(status.error());
   return names.size();
 }
 

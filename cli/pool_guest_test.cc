@@ -11,6 +11,8 @@
 
 #include "cli/pool_cgroup.h"
 #include "cli/pool_record.h"
+#include "common/test_folder.h"
+#include "common/whole_file.h"
 
 namespace ssi {
 namespace {
@@ -31,8 +33,7 @@ bool is_root() {
 
 struct Lab {
   Lab() {
-    REQUIRE(::mkdtemp(path));
-    std::filesystem::create_directory(path + std::string("/root"));
+    std::filesystem::create_directory(path + "/root");
     auto made = make_bridge();
     REQUIRE(made);
     network = *made;
@@ -40,22 +41,22 @@ struct Lab {
   ~Lab() {
     (void)remove_network(network, 1);
     (void)remove_cgroup("ssi-guest-test");
-    std::filesystem::remove_all(path);
   }
-  char path[32] = "/tmp/ssi-guest-XXXXXX";
+  TestFolder folder;
+  const std::string& path = folder.path();
   PoolNetwork network;
 };
 
 // What `script` prints as the guest's first process.
 std::string in_guest(Lab& lab, const std::string& script) {
-  std::string directory = lab.path, log = directory + "/log";
+  const std::string directory = lab.path, log = directory + "/log";
   GuestPlan plan;
   plan.number = 1;
   plan.network = lab.network;
   plan.program = "/bin/bash";
   plan.libraries = libraries_of(plan.program).value();
   plan.key_file = directory + "/key";
-  REQUIRE(write_whole(plan.key_file, "secret\n", 0600));
+  REQUIRE(put_file(plan.key_file, "secret\n"));
   plan.mount_point = directory + "/root";
   plan.cgroup = "ssi-guest-test";
   plan.arguments = {"-c", script};

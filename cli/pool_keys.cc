@@ -13,6 +13,7 @@
 #include "cli/key.h"
 #include "cli/pool_record.h"
 #include "common/fd.h"
+#include "common/whole_file.h"
 
 namespace ssi {
 namespace {
@@ -80,7 +81,7 @@ Result<std::vector<KnownUser>> invoking_users() {
 
 Status admit(const std::string& directory, const std::string& name, const std::string& role,
              const std::string& public_key) {
-  return write_whole(directory + "/" + name + ".pub", role + " " + key_text(public_key) + "\n", 0600);
+  return put_file(directory + "/" + name + ".pub", role + " " + key_text(public_key) + "\n");
 }
 
 }  // namespace ssi

@@ -18,6 +18,7 @@
 #include "cli/status_query.h"
 #include "common/paths.h"
 #include "common/tcp.h"
+#include "common/whole_file.h"
 
 namespace ssi {
 namespace {
@@ -252,7 +253,7 @@ Status Pool::wait_for_guests(const Wanted& wanted) {
 
 Status Pool::publish() {
   std::string text = published_text(record_);
-  auto done = write_whole(dir_ + "/pool.toml", text, 0644);
+  auto done = put_file(dir_ + "/pool.toml", text, {.mode = 0644});
   if (!done || rootless_) return done;
   auto shared = publish_for_everybody(text);
   if (!shared) return tl::make_unexpected(shared.error());

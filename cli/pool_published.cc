@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "common/paths.h"
+#include "common/whole_file.h"
 
 namespace ssi {
 
@@ -33,7 +34,7 @@ Result<bool> publish_for_everybody(const std::string& text) {
   for (int tries = 3;; --tries) {
     if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) return os_error(directory);
     ::chmod(directory.c_str(), 0755);  // whatever the umask was
-    const auto done = write_whole(paths::pool_file, text, 0644);
+    const auto done = put_file(paths::pool_file, text, {.mode = 0644});
     if (done) return true;
     // ENOENT: another pool that went down just now has removed the directory.
     if (done.error().code != std::errc::no_such_file_or_directory || tries == 1) return tl::make_unexpected(done.error());

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/fd.h"
+#include "common/whole_file.h"
 
 namespace ssi {
 namespace {
@@ -60,7 +61,7 @@ Result<PoolRecord> parse_record(const std::string& text) try {
 }
 
 Status save_record(const std::string& file, const PoolRecord& record) {
-  return write_whole(file, to_json(record), 0600);
+  return put_file(file, to_json(record));
 }
 
 Result<PoolRecord> load_record(const std::string& file) {
@@ -74,19 +75,6 @@ Result<PoolRecord> load_record(const std::string& file) {
 
 std::string boot_id() {
   return read_whole("/proc/sys/kernel/random/boot_id").value_or("unknown");
-}
-
-Status write_whole(const std::string& file, const std::string& text, mode_t mode) {
-  std::string beside = file + ".XXXXXX";  // two pools that come up at once write the same file
-  const Fd out(::mkostemp(beside.data(), O_CLOEXEC));
-  if (!out) return os_error("write " + file);
-  if (::write(out.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      ::fchmod(out.get(), mode) != 0 || ::rename(beside.c_str(), file.c_str()) != 0) {
-    auto error = os_error("write " + file);
-    ::unlink(beside.c_str());
-    return error;
-  }
-  return {};
 }
 
 Result<std::string> read_whole(const std::string& file) {

@@ -33,7 +33,6 @@ Status save_record(const std::string& file, const PoolRecord& record);
 Result<PoolRecord> load_record(const std::string& file);
 
 std::string boot_id();
-Status write_whole(const std::string& file, const std::string& text, mode_t mode);
 Result<std::string> read_whole(const std::string& file);
 
 }  // namespace ssi

@@ -4,7 +4,6 @@
 #include <doctest/doctest.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
@@ -13,6 +12,8 @@
 #include <thread>
 
 #include "cli/pool_published.h"
+#include "common/test_folder.h"
+#include "common/whole_file.h"
 
 namespace ssi {
 namespace {
@@ -31,15 +32,9 @@ PoolRecord sample() {
   return record;
 }
 
-struct Folder {
-  Folder() { REQUIRE(::mkdtemp(path)); }
-  ~Folder() { std::filesystem::remove_all(path); }
-  char path[32] = "/tmp/ssi-record-XXXXXX";
-};
-
 TEST_CASE("a record survives the file") {
-  Folder folder;
-  std::string file = std::string(folder.path) + "/pool.json";
+  const TestFolder folder;
+  std::string file = folder.path() + "/pool.json";
   CHECK(load_record(file).error().code == std::errc::no_such_file_or_directory);
   REQUIRE(save_record(file, sample()));
   REQUIRE(save_record(file, sample()));  // again, over the first
@@ -53,8 +48,8 @@ TEST_CASE("a record survives the file") {
 }
 
 TEST_CASE("a record of an earlier boot is none") {
-  Folder folder;
-  std::string file = std::string(folder.path) + "/pool.json";
+  const TestFolder folder;
+  std::string file = folder.path() + "/pool.json";
   auto record = sample();
   record.boot = "another";
   REQUIRE(save_record(file, record));
@@ -74,7 +69,7 @@ TEST_CASE("two that write one file at once both do, and it is whole") {
   const auto file = std::string(directory) + "/file";
   std::atomic<int> failed = 0;
   const auto write = [&](const std::string& text) {
-    for (int i = 0; i < 300; ++i) failed += write_whole(file, text, 0644) ? 0 : 1;
+    for (int i = 0; i < 300; ++i) failed += put_file(file, text, {.mode = 0644}) ? 0 : 1;
   };
   std::thread other(write, std::string(2000, 'a'));
   write(std::string(3000, 'b'));

@@ -6,25 +6,20 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <optional>
 
 #include "common/identity.h"
 #include "common/paths.h"
+#include "common/test_folder.h"
 
 using namespace ssi;
 
 namespace {
 
 struct Directory {
-  std::string path;
-  Directory() {
-    char name[] = "/tmp/ssi-config-test.XXXXXX";
-    REQUIRE(::mkdtemp(name));
-    path = name;
-  }
-  ~Directory() { std::filesystem::remove_all(path); }
+  TestFolder folder;
+  const std::string& path = folder.path();
   std::string file(const std::string& name, const std::string& text, mode_t mode = 0644) const {
     const auto full = path + "/" + name;
     std::ofstream(full) << text;

@@ -11,6 +11,7 @@
 
 #include "common/fd.h"
 #include "common/paths.h"
+#include "common/whole_file.h"
 
 namespace ssi {
 namespace {
@@ -61,21 +62,6 @@ Status check_secret(const std::string& path, int fd) {
   return {};
 }
 
-// Written beside its place and linked there: whoever starts at the same moment sees a whole key or none, and
-// the first one wins.
-Status write_secret(const std::string& path, const std::string& text) {
-  std::string beside = path + ".XXXXXX";
-  const Fd file(::mkostemp(beside.data(), O_CLOEXEC));  // mode 0600
-  if (!file) return os_error("create " + path);
-  const auto written = ::write(file.get(), text.data(), text.size());
-  int error = written < 0 ? errno : written != static_cast<ssize_t>(text.size()) ? ENOSPC : 0;
-  if (!error && ::fsync(file.get()) != 0) error = errno;
-  if (!error && ::link(beside.c_str(), path.c_str()) != 0 && errno != EEXIST) error = errno;
-  ::unlink(beside.c_str());
-  if (error) return os_error("write " + path, error);
-  return {};
-}
-
 }  // namespace
 
 Identity Identity::generate() {
@@ -115,7 +101,9 @@ Result<Identity> Identity::load_or_create(const std::string& path) {
   // secret.
   if (!directory.empty() && ::access(directory.c_str(), F_OK) != 0)
     if (auto made = paths::make_private_dir(directory); !made) return tl::make_unexpected(made.error());
-  if (auto written = write_secret(path, hex(generate().seed()) + "\n"); !written)
+  // Whoever starts at the same moment sees a whole key or none, and the first one wins.
+  if (auto written = put_file(path, hex(generate().seed()) + "\n", {.replaces = false, .is_durable = true});
+      !written && written.error().code != std::errc::file_exists)
     return tl::make_unexpected(written.error());
   return load(path);
 }

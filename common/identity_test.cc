@@ -6,24 +6,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "common/paths.h"
+#include "common/test_folder.h"
 
 using namespace ssi;
 
 namespace {
 
 struct Directory {
-  std::string path;
-  Directory() {
-    char name[] = "/tmp/ssi-identity-test.XXXXXX";
-    REQUIRE(::mkdtemp(name));
-    path = name;
-  }
-  ~Directory() { std::filesystem::remove_all(path); }
+  TestFolder folder;
+  const std::string& path = folder.path();
   std::string file(const std::string& name, const std::string& text, mode_t mode = 0600) const {
     const auto full = path + "/" + name;
     std::ofstream(full) << text;

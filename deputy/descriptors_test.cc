@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "common/test_folder.h"
+
 using namespace ssi;
 using Kind = wire::DescriptorKind;
 
@@ -17,16 +19,13 @@ namespace {
 
 struct Folder {
   Folder() {
-    char made[] = "/tmp/ssi-descriptors-XXXXXX";
-    REQUIRE(::mkdtemp(made));
-    path = made;
     for (const auto* name : {"file", "secret", "fixed"}) std::ofstream(path + "/" + name) << "0123456789";
   }
-  ~Folder() { std::filesystem::remove_all(path); }
   Fd open(const std::string& name, int flags) const {
     return Fd(::open((path + "/" + name).c_str(), flags, 0600));
   }
-  std::string path;
+  TestFolder folder;
+  const std::string& path = folder.path();
 };
 
 struct Passed {

@@ -6,23 +6,17 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <future>
+
+#include "common/test_folder.h"
 
 using namespace ssi;
 
 namespace {
 
 struct Folder {
-  Folder() {
-    char name[] = "/tmp/ssi-history-test.XXXXXX";
-    REQUIRE(::mkdtemp(name));
-    path = name;
-    file = path + "/history.sqlite";
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
   // The first column of all rows, joined by spaces, as another process reads it.
   std::string read(const std::string& sql) const {
     sqlite3* database = nullptr;
@@ -38,7 +32,8 @@ struct Folder {
     ::sqlite3_close(database);
     return text;
   }
-  std::string path, file;
+  TestFolder folder;
+  const std::string &path = folder.path(), file = path + "/history.sqlite";
 };
 
 JobBegan job(std::uint64_t id, const std::string& guest = "guest1") {

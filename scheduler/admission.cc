@@ -11,6 +11,7 @@
 #include "common/fd.h"
 #include "common/identity.h"
 #include "common/log.h"
+#include "common/whole_file.h"
 
 namespace ssi {
 namespace {
@@ -50,22 +51,6 @@ bool is_uuid(std::string_view text) {
 
 std::string line_of(const Member& guest) {
   return "guest " + key_text(guest.key) + (guest.uuid.empty() ? "" : " " + guest.uuid) + "\n";
-}
-
-// Written beside its name and moved there: read() sees a whole file or none. EEXIST: what is there is not to be replaced.
-Status write_file(const std::string& path, const std::string& text, bool replace) {
-  auto beside = path + ".XXXXXX";
-  const Fd file(::mkostemp(beside.data(), O_CLOEXEC));
-  if (!file) return os_error("create " + path);
-  const auto done = ::write(file.get(), text.data(), text.size());
-  const auto move = [&] { return replace ? ::rename(beside.c_str(), path.c_str()) : ::link(beside.c_str(), path.c_str()); };
-  const int error = done < 0                                        ? errno
-                    : static_cast<std::size_t>(done) != text.size() ? ENOSPC
-                    : move() == 0                                   ? 0
-                                                                    : errno;
-  if (error != 0 || !replace) ::unlink(beside.c_str());
-  if (error == 0) return {};
-  return os_error("write " + path, error);
 }
 
 Status check_safe(const std::string& path, const struct stat& st) {
@@ -204,7 +189,7 @@ Result<std::string> Admission::admit_guest(const std::string& wish, const std::s
     // A guest asks all schedulers of its list at once: another one with this directory may have admitted it since.
     read();
     if (auto known = is_known(); !known) return tl::make_unexpected(known.error());
-    const auto written = write_file(file(guest.name, admitted_suffix), line_of(guest), false);
+    const auto written = put_file(file(guest.name, admitted_suffix), line_of(guest), {.replaces = false});
     if (written) break;
     if (written.error().code != std::errc::file_exists) return tl::make_unexpected(written.error());
     earlier.clear();
@@ -225,7 +210,7 @@ Result<Member> Admission::revoke_guest(const std::string& who) {
   if (found.size() > 1) return failure("'" + who + "' means several guests; 'ssi guests list' shows all");
   const auto guest = found.front();
   const auto path = directory_ + "/" + guest.name;
-  if (auto written = write_file(path + std::string(revoked_suffix), line_of(guest), true); !written)
+  if (auto written = put_file(path + std::string(revoked_suffix), line_of(guest)); !written)
     return tl::make_unexpected(written.error());
   if (::unlink((path + std::string(admitted_suffix)).c_str()) != 0) return os_error("remove " + path);
   read();

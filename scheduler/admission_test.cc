@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <barrier>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -14,19 +13,15 @@
 #include <vector>
 
 #include "common/identity.h"
+#include "common/test_folder.h"
 
 using namespace ssi;
 
 namespace {
 
 struct Directory {
-  std::string path;
-  Directory() {
-    char name[] = "/tmp/ssi-admission-test.XXXXXX";
-    REQUIRE(::mkdtemp(name));
-    path = name;
-  }
-  ~Directory() { std::filesystem::remove_all(path); }
+  TestFolder folder;
+  const std::string& path = folder.path();
   void file(const std::string& name, const std::string& text, mode_t mode = 0600) const {
     std::ofstream(path + "/" + name) << text;
     REQUIRE(::chmod((path + "/" + name).c_str(), mode) == 0);

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "common/fd.h"
+#include "common/test_folder.h"
 #include "scheduler/service.h"
 
 namespace ssi::test {
@@ -34,18 +35,16 @@ inline std::string free_address() {
 }
 
 struct Pool {
-  std::string directory, address = free_address();
+  TestFolder folder;
+  const std::string& directory = folder.path();
+  std::string address = free_address();
   Identity self = Identity::generate();
   Loop loop;
   std::unique_ptr<Service> service;
 
   Pool() {
-    char name[] = "/tmp/ssi-service-test.XXXXXX";
-    REQUIRE(::mkdtemp(name));
-    directory = name;
     start();
   }
-  ~Pool() { std::filesystem::remove_all(directory); }
   void start() {
     service.reset();
     auto made = Service::start(loop, address, self, *Admission::open(directory), Tokens(directory));

@@ -3,17 +3,17 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "common/test_folder.h"
+
 using namespace ssi;
 
 TEST_CASE("a token is good until it expires, and is never written down") {
-  char name[] = "/tmp/ssi-tokens-test.XXXXXX";
-  REQUIRE(::mkdtemp(name));
-  const std::string directory = name;
+  const TestFolder folder;
+  const auto& directory = folder.path();
   Tokens tokens(directory);
   const auto token = tokens.make(60, 1'000);
   REQUIRE(token);
@@ -33,5 +33,4 @@ TEST_CASE("a token is good until it expires, and is never written down") {
   CHECK_FALSE(tokens.make(Tokens::longest + 1, 1'000));
   CHECK(tokens.make(1, 10'000'000));  // the first one is old by now, and forgotten
   CHECK(tokens.check(*token, 10'000'000).error().text() == "the token is not one of this scheduler's");
-  std::filesystem::remove_all(directory);
 }
