@@ -19,6 +19,7 @@ Acknowledged::Number Acknowledged::begin(Change change) {
   const auto number = ++last_;
   for (const auto node : change.nodes) nodes_[node].insert(number);
   jobs_[change.job].insert(number);
+  if (!change.is_content) names_.insert(number);
   bytes_ += change.bytes;
   changes_.emplace(number, std::move(change));
   return number;
@@ -30,6 +31,7 @@ void Acknowledged::end(Number number) {
   const auto& change = ended.mapped();
   for (const auto node : change.nodes) remove(nodes_, node, number);
   remove(jobs_, change.job, number);
+  names_.erase(number);
   bytes_ -= change.bytes;
 }
 
@@ -56,6 +58,7 @@ bool Acknowledged::is_done(const Waiting& waiting) const {
     return found == all.end() || behind(found->second);
   };
   if (waiting.node != 0) return done(nodes_, waiting.node);
+  if (waiting.names && !names_.empty() && !behind(names_)) return false;
   if (waiting.job != 0) return done(jobs_, waiting.job) && done(jobs_, 0);
   return changes_.empty() || changes_.begin()->first > waiting.last;
 }
@@ -66,11 +69,15 @@ void Acknowledged::wait(Waiting waiting) {
 }
 
 void Acknowledged::when_done_with(std::uint64_t node, std::function<void()> f) {
-  wait({last_, node, 0, std::move(f)});
+  wait({last_, node, 0, false, std::move(f)});
 }
 
 void Acknowledged::when_done_for(std::uint64_t job, std::function<void()> f) {
-  wait({last_, 0, job, std::move(f)});
+  wait({last_, 0, job, false, std::move(f)});
+}
+
+void Acknowledged::when_done_before(std::uint64_t job, std::function<void()> f) {
+  wait({last_, 0, job, true, std::move(f)});
 }
 
 void Acknowledged::when_room(std::size_t bytes, std::function<void()> f) {

@@ -20,6 +20,7 @@ class Acknowledged {
     std::uint64_t job = 0;             // whose; 0: not known
     std::vector<std::uint64_t> nodes;  // of which home would say what is not true yet
     std::size_t bytes = 0;
+    bool is_content = false;  // of a file alone: neither its name nor its attributes
   };
   using Number = std::uint64_t;
 
@@ -35,6 +36,9 @@ class Acknowledged {
   // Call `f` when what was acknowledged by now is done: of a node; of a job (0: of all). At once, or from go_on().
   void when_done_with(std::uint64_t node, std::function<void()> f);
   void when_done_for(std::uint64_t job, std::function<void()> f);
+  // Of a job, and of others all but content: what a change of names by that job has to come behind. (Not behind 4 MiB that another
+  // one is writing, of which it can know nothing: who looks at a file waits for its content.)
+  void when_done_before(std::uint64_t job, std::function<void()> f);
 
   bool has_room(std::size_t bytes) const { return crowded_.empty() && bytes_ <= bytes; }
   // Calls `f` when no more than so many bytes are on their way, in the order of the calls.
@@ -45,6 +49,7 @@ class Acknowledged {
   struct Waiting {
     Number last;                   // and all before it
     std::uint64_t node = 0, job = 0;  // both 0: of all
+    bool names = false;               // besides, of all jobs what is not content
     std::function<void()> f;
   };
   bool is_done(const Waiting& waiting) const;
@@ -54,6 +59,7 @@ class Acknowledged {
   std::size_t bytes_ = 0;
   std::map<Number, Change> changes_;
   std::unordered_map<std::uint64_t, Numbers> nodes_, jobs_;
+  Numbers names_;  // what is not content
   std::list<Waiting> waiting_;
   struct Crowded {
     std::size_t bytes;

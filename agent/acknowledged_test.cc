@@ -46,6 +46,29 @@ TEST_CASE("a job's end waits for its own changes, and for those that may be its"
   CHECK(said == "1*");
 }
 
+TEST_CASE("a change of names comes behind the job's own, and others' names, not behind what they write") {
+  Acknowledged changes;
+  std::string said;
+  const auto content = changes.begin({2, {8}, 100, true}), mine = changes.begin({1, {7}, 100, true}), name = changes.begin({2, {9}, 0}),
+             whose = changes.begin({0, {5}, 10, true});
+  changes.when_done_before(1, [&] { said += '1'; });
+  changes.when_done_before(0, [&] { said += '*'; });
+  const auto later = changes.begin({1, {7}, 0});
+  for (const auto number : {mine, name}) {
+    changes.end(number);
+    changes.go_on();
+    CHECK(said.empty());
+  }
+  changes.end(whose);
+  changes.go_on();
+  CHECK(said == "1");
+  changes.end(content);
+  changes.go_on();
+  CHECK(said == "1*");
+  changes.end(later);
+  CHECK(changes.none());
+}
+
 TEST_CASE("who would have too much on its way waits for room, one behind the other") {
   Acknowledged changes;
   std::string said;

@@ -112,6 +112,8 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
     const auto node = asked_about(message);
     if (node != 0)
       home_->acknowledged().when_done_with(node, std::move(f));
+    else if (is_of_names(message))
+      home_->acknowledged().when_done_before(job_of(message), std::move(f));
     else
       home_->acknowledged().when_done_for(0, std::move(f));
   }
@@ -128,6 +130,23 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
       return message.flags & O_TRUNC ? 0 : message.node;
     else
       return 0;
+  }
+
+  // Whether it changes names, and the content of no file: open(2) may empty the one that is there already.
+  template <class M>
+  static bool is_of_names(const M& message) {
+    if constexpr (std::is_same_v<M, wire::Create>)
+      return message.flags & O_EXCL;
+    else
+      return std::is_same_v<M, wire::Mkdir> || std::is_same_v<M, wire::Mknod> || std::is_same_v<M, wire::Symlink> ||
+             std::is_same_v<M, wire::Link> || std::is_same_v<M, wire::Unlink> || std::is_same_v<M, wire::Rmdir> ||
+             std::is_same_v<M, wire::Rename>;
+  }
+
+  template <class M>
+  static std::uint64_t job_of(const M& message) {
+    if constexpr (requires { message.caller; }) return message.caller.job;
+    return 0;
   }
 
   template <class M, class Then, class Otherwise>

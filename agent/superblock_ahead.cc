@@ -40,7 +40,7 @@ void Superblock::believe(std::uint64_t node, const wire::Attr& attr) {
 template <class M, class Then, class Otherwise>
 void Superblock::send_ahead(Ahead what, const M& message, Then then, Otherwise otherwise, std::string_view body) {
   changing(what.nodes);
-  const auto number = home_->acknowledged().begin({what.job, what.nodes, body.size() + each});
+  const auto number = home_->acknowledged().begin({what.job, what.nodes, body.size() + each, std::is_same_v<M, wire::Write>});
   for (const auto node : what.nodes)
     if (node != root_) refs_.hold_again(node);  // it is not forgotten before home has heard of this
   home_->call<M>(

@@ -164,6 +164,7 @@ void Connection::flush() {
     if (!progress) return close(progress.error());
     if (progress->wants != TlsStream::Wants::nothing) {
       write_blocked_ = mid_write_ = true;
+      send_buffer_.full(uv_now(loop_.uv()), tls_.fd());
       break;
     }
     mid_write_ = progress->bytes < bytes.size();

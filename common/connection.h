@@ -14,6 +14,7 @@
 #include "common/fd.h"
 #include "common/identity.h"
 #include "common/loop.h"
+#include "common/send_buffer.h"
 #include "common/tls.h"
 #include "common/wire.h"
 
@@ -99,6 +100,7 @@ class Connection {
   std::unique_ptr<Poll> poll_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   bool established_ = false, closed_ = false, flush_scheduled_ = false;
+  SendBuffer send_buffer_;
   bool write_blocked_ = false, paused_ = false, mid_write_ = false;
   std::string in_;  // received and not yet parsed: in_[parsed_ .. filled_)
   std::size_t parsed_ = 0, filled_ = 0;

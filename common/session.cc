@@ -5,7 +5,7 @@
 #include <ctime>
 #include <utility>
 
-#include "common/delivery_rate.h"
+#include "common/link_state.h"
 
 namespace ssi {
 namespace {
@@ -186,7 +186,7 @@ bool Session::deliver(const Connection::Frame& frame) {
 }
 
 bool Session::link_is_slow() const {
-  return connected() && outbox_.unsent() >= held_up && delivery_rate(link_->socket()) < slow;
+  return connected() && outbox_.unsent() >= held_up && link_state(link_->socket()).rate < slow;
 }
 
 void Session::acknowledge() {
