@@ -27,7 +27,48 @@ wire::Attr* MadeHere::directory(std::uint64_t directory) {
 }
 
 void MadeHere::set_unknown(std::uint64_t node) {
-  if (auto* file = find(node)) file->is_known = false;
+  auto* file = find(node);
+  if (!file) return;
+  file->is_known = false;
+  drop_content(*file);
+}
+
+void MadeHere::forget(std::uint64_t node) {
+  drop_content(node);
+  files_.erase(node);
+}
+
+void MadeHere::drop_content(std::uint64_t node) {
+  if (auto* file = find(node)) drop_content(*file);
+}
+
+void MadeHere::drop_content(File& file) {
+  if (file.content) content_bytes_ -= file.content->size();
+  file.content.reset();
+}
+
+void MadeHere::begin_content(File& file, std::uint64_t now) {
+  file.content.emplace();
+  file.wrote_at = now;
+}
+
+// Between its end and the offset is a hole, since nobody else writes there.
+void MadeHere::wrote(File& file, std::uint64_t offset, std::string_view bytes, std::uint64_t now) {
+  if (!file.content) return;
+  file.wrote_at = now;
+  const auto before = file.content->size();
+  const auto end = std::max<std::uint64_t>(before, offset + bytes.size());
+  if (end > most_of_one || content_bytes_ + end - before > most_content) return drop_content(file);
+  content_bytes_ += end - before;
+  file.content->resize(end);
+  file.content->replace(offset, bytes.size(), bytes);
+}
+
+const std::string* MadeHere::content(std::uint64_t node, std::uint64_t now) {
+  auto* file = find(node);
+  if (!file || !file->content) return nullptr;
+  if (now - file->wrote_at > content_ms) drop_content(*file);
+  return file->content ? &*file->content : nullptr;
 }
 
 // Only what no change is on its way of.
@@ -67,6 +108,7 @@ std::uint64_t MadeHere::take_inode(const wire::Caller& of) {
 
 MadeHere::File* MadeHere::add(std::uint64_t node, File file) {
   if (files_.size() >= most_files) return nullptr;
+  forget(node);
   return &(files_[node] = std::move(file));
 }
 
@@ -89,8 +131,11 @@ void MadeHere::end_leases(std::uint64_t job) {
 
 std::vector<std::pair<std::uint64_t, MadeHere::File>> MadeHere::end_files(std::uint64_t job) {
   std::vector<std::pair<std::uint64_t, File>> refused;
-  for (const auto& each : files_)
-    if (of_job(job)(each) && each.second.error != 0) refused.push_back(each);
+  for (auto& each : files_) {
+    if (!of_job(job)(each)) continue;
+    drop_content(each.second);
+    if (each.second.error != 0) refused.push_back(each);
+  }
   std::erase_if(files_, of_job(job));
   return refused;
 }

@@ -5,6 +5,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -38,12 +41,25 @@ class MadeHere {
     bool refused = false;      // by home, which its job is told at its end
     bool is_known = true;      // `attr` is true; not behind a change that home was asked for
     int error = 0;             // that home has answered to what was acknowledged, and that nobody was told yet
+    // All that it holds: who reads what he has just written (an assembler, a linker, git) need not wait for home. None: not known, or
+    // more than is kept.
+    std::optional<std::string> content{};
+    std::uint64_t wrote_at = 0;  // loop time, ms
   };
   // Null: there are too many.
   File* add(std::uint64_t node, File file);
   File* find(std::uint64_t node);
+  // Home was asked for a change of it; or somebody else may have made one.
   void set_unknown(std::uint64_t node);
-  void forget(std::uint64_t node) { files_.erase(node); }
+  void forget(std::uint64_t node);
+
+  static constexpr std::size_t most_of_one = 16 << 20, most_content = 64 << 20;  // bytes of content that are kept
+  void begin_content(File& file, std::uint64_t now);  // it is empty
+  static constexpr std::uint64_t content_ms = 1000;  // behind the last write: who writes to the file at home in the very same moment may not be noticed
+  void wrote(File& file, std::uint64_t offset, std::string_view bytes, std::uint64_t now);
+  void drop_content(std::uint64_t node);
+  // Null: it is not known.
+  const std::string* content(std::uint64_t node, std::uint64_t now);
 
   // A job ends (0: all do): its directories are everybody's, its inodes nobody's; and then its files, of which those are returned that have an error
   // which nobody was told.
@@ -64,7 +80,9 @@ class MadeHere {
     std::uint64_t job, number;
   };
   std::deque<Inode> inodes_;
+  void drop_content(File& file);
   std::unordered_map<std::uint64_t, File> files_;
+  std::size_t content_bytes_ = 0;
 };
 
 }  // namespace ssi

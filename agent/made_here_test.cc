@@ -79,3 +79,53 @@ TEST_CASE("files are known until their job ends, or somebody else changes them")
   made.end_files(0);
   CHECK(made.size() == 0);
 }
+
+TEST_CASE("what was written is known, with its holes, until somebody else may have changed it") {
+  MadeHere made;
+  auto* file = made.add(1, {{}, 7, 3, true});
+  REQUIRE(file);
+  made.wrote(*file, 0, "not kept: it may have held something before", 0);
+  CHECK_FALSE(made.content(1, 0));
+  made.begin_content(*file, 0);
+  made.wrote(*file, 0, "hello", 0);
+  made.wrote(*file, 7, "x", 0);
+  made.wrote(*file, 1, "E", 0);
+  REQUIRE(made.content(1, 0));
+  CHECK(*made.content(1, 0) == std::string("hEllo\0\0x", 8));
+  CHECK(made.content(1, MadeHere::content_ms));
+  made.set_unknown(1);
+  CHECK_FALSE(made.content(1, 0));
+  made.wrote(*made.find(1), 0, "later", 0);
+  CHECK_FALSE(made.content(1, 0));
+}
+
+TEST_CASE("not more content is kept than there may be, and room comes back") {
+  MadeHere made;
+  const auto keep = [&](std::uint64_t node, std::size_t bytes) {
+    auto* file = made.add(node, {{}, node % 2, 3, true});
+    made.begin_content(*file, 0);
+    made.wrote(*file, 0, std::string(bytes, 'x'), 0);
+    return made.content(node, 0) != nullptr;
+  };
+  CHECK(keep(1, MadeHere::most_of_one));
+  CHECK_FALSE(keep(1, MadeHere::most_of_one + 1));
+  const std::uint64_t fit = MadeHere::most_content / MadeHere::most_of_one;
+  for (std::uint64_t node = 1; node <= fit; ++node) CHECK(keep(node, MadeHere::most_of_one));
+  CHECK_FALSE(keep(99, 1));
+  made.forget(1);
+  CHECK(keep(99, 1));
+  made.end_files(0);
+  for (std::uint64_t node = 1; node <= fit; ++node) CHECK(keep(node, MadeHere::most_of_one));
+}
+
+TEST_CASE("a second behind the last write home is asked") {
+  MadeHere made;
+  auto* file = made.add(1, {{}, 7, 3, true});
+  made.begin_content(*file, 4'500);
+  CHECK(made.content(1, 5'000));
+  made.wrote(*file, 0, "x", 5'000);
+  CHECK(made.content(1, 5'000 + MadeHere::content_ms));
+  CHECK_FALSE(made.content(1, 5'001 + MadeHere::content_ms));
+  made.wrote(*file, 1, "y", 7'000);
+  CHECK_FALSE(made.content(1, 7'000));
+}

@@ -24,7 +24,7 @@ void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
     request->answer(fuse_reply_attr, &stat, for_ever);
     return;
   }
-  if (superblock.tell_directory(request, node)) return;
+  if (superblock.tell_directory(request, node) || (info && superblock.tell_size(request, node))) return;
   superblock.ask(request, wire::Getattr{node, info ? info->fh : 0},
                  [&superblock, request, node](const wire::Attr& attr, std::string_view) {
                    superblock.believe(node, attr);

@@ -241,6 +241,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
                    std::uint64_t offset);
   bool set_ahead(const RequestPtr& request, const wire::Setattr& message);
   bool tell_directory(const RequestPtr& request, std::uint64_t node);
+  bool tell_size(const RequestPtr& request, std::uint64_t node);
   bool flush_ahead(const RequestPtr& request, std::uint64_t node, std::uint64_t handle);
   void release(std::uint64_t node, std::uint64_t handle);
 

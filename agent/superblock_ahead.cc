@@ -65,6 +65,7 @@ void Superblock::send_ahead(Ahead what, const M& message, Then then, Otherwise o
 // Who writes on or closes the file hears of it; else it is too late for that.
 void Superblock::refuse_written(std::uint64_t node, std::uint64_t job, int error) {
   auto* file = made_.find(node);
+  made_.drop_content(node);
   if (!file || file->handle == 0) return say_late(node, job, refs_.path_of(node), error);
   if (file->error == 0) file->error = error;
 }
@@ -165,6 +166,16 @@ void Superblock::expire(std::uint64_t node) {
   home_->loop().queue_work([self = shared_from_this(), told = wire::Invalidate{{node}, {}}] { self->tell_kernel(told); }, [] {});
 }
 
+// The kernel wants to know, before it reads from its cache or seeks, where the file ends; stat(2) asks without a handle.
+bool Superblock::tell_size(const RequestPtr& request, std::uint64_t node) {
+  const auto* file = made_.find(node);
+  const auto* content = made_.content(node, uv_now(home_->loop().uv()));
+  if (!content || !file->is_known || file->attr.size != content->size()) return false;
+  const auto stat = stat_of(file->attr);
+  request->answer(fuse_reply_attr, &stat, 0.0);
+  return true;
+}
+
 std::string Superblock::path_at(const wire::Name& at) const {
   return refs_.path_of(at.parent) + "/" + at.name;
 }
@@ -179,7 +190,9 @@ bool Superblock::create_ahead(const RequestPtr& request, wire::Create message, c
   message.as = home_->new_node();
   auto attr = new_attr(*request, S_IFREG | (message.mode & 07777 & ~message.umask));
   attr.ino = message.inode;
-  if (!made_.add(message.as, {attr, message.caller.job, opened.fh, true})) return false;
+  auto* file = made_.add(message.as, {attr, message.caller.job, opened.fh, true});
+  if (!file) return false;
+  made_.begin_content(*file, uv_now(home_->loop().uv()));
   const auto node = message.as;
   auto param = add_ahead(at, node, attr);
   param.attr_timeout = for_ever;
@@ -196,6 +209,7 @@ bool Superblock::create_ahead(const RequestPtr& request, wire::Create message, c
         made_at_home(at, node, made);
       },
       [this, at, node, job = message.caller.job](int error) {
+        made_.drop_content(node);
         if (auto* file = made_.find(node)) file->error = error;
         not_made(at, node, job, error);
       });
@@ -277,7 +291,10 @@ void Superblock::send_written(const RequestPtr& request, std::uint64_t node, std
                               std::uint64_t offset) {
   auto* file = made_.find(node);
   if (file && file->error != 0) return request->error(std::exchange(file->error, 0));
-  if (file) file->attr.size = std::max(file->attr.size, offset + bytes.size());
+  if (file) {
+    file->attr.size = std::max(file->attr.size, offset + bytes.size());
+    made_.wrote(*file, offset, bytes, uv_now(home_->loop().uv()));
+  }
   const auto size = static_cast<std::uint32_t>(bytes.size());
   const auto refuse = [this, node, job = request->caller().job](int error) { refuse_written(node, job, error); };
   send_ahead(
@@ -355,13 +372,16 @@ void Superblock::lease_new(const wire::Made& made, const wire::Caller& of) {
 }
 
 void Superblock::keep_made(std::uint64_t node, const wire::Made& made, std::uint64_t handle, std::uint64_t job) {
-  if (made.room != 0 && !made.attr.brief && job != 0) made_.add(node, {made.attr, job, handle, true});
+  if (made.room == 0 || made.attr.brief || job == 0) return;
+  auto* file = made_.add(node, {made.attr, job, handle, true});
+  if (file && made.attr.size == 0) made_.begin_content(*file, uv_now(home_->loop().uv()));
 }
 
 void Superblock::keep_emptied(std::uint64_t node, const wire::Attr& attr, std::uint64_t handle, std::uint64_t job) {
   const auto* known = made_.find(node);
   if (job == 0 || attr.brief || !HomeLink::is_writable(handle) || (known && known->handle != 0)) return;
-  made_.add(node, {attr, job, handle, has_room_});
+  auto* file = made_.add(node, {attr, job, handle, has_room_});
+  if (file && attr.size == 0) made_.begin_content(*file, uv_now(home_->loop().uv()));
 }
 
 // For what is emptied now: home answers it behind that.

@@ -33,10 +33,12 @@ std::vector<std::string> environment() {
   return variables;
 }
 
-// Unique per pool: the bridge's index is. A name that another pool could come to use would have `down` kill
-// its guests.
+// Unique per pool: the bridge's index is in its network namespace, of which several can see the same cgroups. A name that another
+// pool could come to use would have `down` kill its guests.
 std::string cgroup_name(const PoolNetwork& network, int number) {
-  return fmt::format("ssi-pool-{}-guest{}", network.index, number);
+  struct stat own {};
+  ::stat("/proc/self/ns/net", &own);
+  return fmt::format("ssi-pool-{}-{}-guest{}", own.st_ino, network.index, number);
 }
 
 std::vector<std::string> last_lines(const std::string& text, std::size_t count) {

@@ -85,6 +85,7 @@ void FileService::changed_by_guest(std::initializer_list<const Node*> nodes) {
     if (!node) continue;
     handed_out_.nodes().erase(node->number);
     written_.insert(node->number);
+    stamps_.erase(node->number);
     sizes_.erase(node->number);
   }
 }
@@ -106,6 +107,7 @@ void FileService::retimed_by_guest(std::initializer_list<Node*> nodes) {
   for (auto* node : nodes) {
     if (!node) continue;
     written_.insert(node->number);
+    stamps_.erase(node->number);
     const auto told = handed_out_.nodes().find(node->number);
     if (told == handed_out_.nodes().end()) continue;
     struct statx status;
@@ -201,9 +203,19 @@ bool FileService::is_resized(std::uint64_t number, Seen& seen) {
   return now && now->size != own->second;
 }
 
+// Whether what was heard of the file is not this guest's own doing, which its kernel knows of. Where the guest has only written to it, the
+// time tells: it is that behind its last write.
+bool FileService::is_by_others(std::uint64_t number, Seen& seen) {
+  if (changing_.contains(number)) return false;
+  const auto stamp = stamps_.find(number);
+  if (stamp == stamps_.end()) return !written_.contains(number);
+  const auto* now = look_once(number, seen);
+  return now && now->ctime != stamp->second;
+}
+
 void FileService::note_if_stale(std::uint64_t number, Seen& seen, wire::Invalidate& stale, bool heard) {
   const auto told = handed_out_.nodes().find(number);
-  const bool by_others = !written_.contains(number) && !changing_.contains(number);
+  const bool by_others = is_by_others(number, seen);
   const bool may_show = contents_.contains(number) && by_others;
   if (told != handed_out_.nodes().end()) {
     const auto* now = look_once(number, seen);
@@ -439,6 +451,7 @@ void FileService::dropped(std::uint64_t number) {
   contents_.erase(number);
   sent_.erase(number);
   written_.erase(number);
+  stamps_.erase(number);
   sizes_.erase(number);
 }
 

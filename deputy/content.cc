@@ -52,6 +52,11 @@ int set_append(OpenFile& file, bool appends) {
   return 0;
 }
 
+std::int64_t ctime_of(int fd) {
+  struct statx status;
+  return stat_of(fd, status) == 0 ? attr_of(status).ctime : 0;
+}
+
 std::uint64_t size_of(int fd) {
   struct stat status;
   return ::fstat(fd, &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
@@ -166,16 +171,27 @@ void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handl
   const int error = apply(change, [&] {
     ++changing_[node->number];
     under_way_.begin();
-    auto result = std::make_shared<int>(0);
+    struct Outcome {
+      int error = 0;
+      std::int64_t before = 0, after = 0;  // ctimes
+    };
+    auto outcome = std::make_shared<Outcome>();
     OpenFile::in_order(
         file, loop_,
-        [undo = content(change), fd = file->fd.get(), range = std::move(range), as_opener, result] {
-          *result = undo.run(fd, range, as_opener);
+        [undo = content(change), fd = file->fd.get(), range = std::move(range), as_opener, outcome] {
+          outcome->before = ctime_of(fd);
+          outcome->error = undo.run(fd, range, as_opener);
+          outcome->after = ctime_of(fd);
         },
-        later([note, node = node->number, result, done = std::move(done)](FileService& self) {
-          if (--self.changing_[node] == 0) self.changing_.erase(node);
+        later([note, node = node->number, outcome, done = std::move(done)](FileService& self) {
+          const bool is_last = --self.changing_[node] == 0;
+          if (is_last) self.changing_.erase(node);
+          const auto stamp = self.stamps_.extract(node);
+          const bool others_wrote = stamp && stamp.mapped() != outcome->before;
           note(self);
-          done(self, *result);
+          if (is_last) self.stamps_[node] = outcome->after;
+          if (others_wrote) self.tell({{node}, {}});  // what was heard of it is taken for this change
+          done(self, outcome->error);
           self.change_made();
         }));
     return 0;

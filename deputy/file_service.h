@@ -277,6 +277,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   void will_write(const Node& node, int fd);
   const wire::Attr* look_once(std::uint64_t number, Seen& seen);
   bool is_resized(std::uint64_t number, Seen& seen);
+  bool is_by_others(std::uint64_t number, Seen& seen);
   void forget_own_name(std::uint64_t parent, const std::string& name);
   void moved_by_guest(const HandedOut::Names::key_type& from, const HandedOut::Names::key_type& to,
                       bool exchanged, const Node* moved);
@@ -331,6 +332,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   std::unordered_set<std::uint64_t> unheard_;        // that somebody linked while no job ran
   std::unordered_set<std::uint64_t> written_;  // nodes that it has changed itself since the last news
   std::unordered_map<std::uint64_t, std::uint64_t> sizes_;  // that its kernel goes by, of those that it has written
+  std::unordered_map<std::uint64_t, std::int64_t> stamps_;  // ctimes behind its last write of a file's content; none: it has changed more since
   std::unordered_map<std::uint64_t, unsigned> changing_;  // how many of its changes a thread is at
   ChangesUnderWay under_way_;
   std::unordered_map<std::uint64_t, std::int64_t> began_;  // the jobs that run: ns since the epoch

@@ -2,6 +2,7 @@
 """What is acknowledged to a job before home has done it: home does it in the same order, and who learns of it from the job finds it done."""
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -94,6 +95,29 @@ for number in range(20):
     assert os.lseek(fd, 0, os.SEEK_END) == 10000
     assert os.pread(fd, 10, 4495) == bytes(5) + b'\1' + bytes(4)
     os.close(fd)
+"""
+# Writes here and there, and reads it back, as linkers do. Then somebody else writes.
+READS_BACK = r"""
+import os, random, sys
+choice = random.Random(1)
+file = open(sys.argv[1], 'w+b', buffering=0)
+held = bytearray()
+for turn in range(300):
+    at, written = choice.randrange(200_000), choice.randbytes(choice.randrange(1, 6000))
+    file.seek(at)
+    file.write(written)
+    held += bytes(max(0, at - len(held)))
+    held[at:at + len(written)] = written
+    at = choice.randrange(len(held))
+    file.seek(at)
+    assert file.read(5000) == held[at:at + 5000], (turn, at)
+    assert file.seek(0, os.SEEK_END) == len(held)
+print('read', flush=True)
+sys.stdin.readline()
+file.seek(0)
+print(file.read(5), os.fstat(file.fileno()).st_size == len(held), flush=True)
+with open(sys.argv[1], 'rb') as again:
+    assert again.read()[5:] == held[5:]
 """
 # Claims names by O_EXCL, one after the other.
 CLAIMS = r"""
@@ -194,6 +218,20 @@ class Ahead(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         for file in (self.work / "own").iterdir():
             self.assertEqual((file.stat().st_size, file.stat().st_mtime), (10000, 2))
+
+    def test_what_it_has_written_it_reads_by_itself(self):
+        (self.work / "there").write_bytes(b"before" * 100_000)
+        for name in "made", "there":
+            with self.subTest(name=name):
+                job = subprocess.Popen([SSIRUN, "-v", "--on", "guest1", "/usr/bin/python3", "-c", READS_BACK, name], env=self.pool.env, cwd=self.work, text=True,
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                self.assertEqual(job.stdout.readline(), "read\n")
+                with open(self.work / name, "r+b") as file:
+                    file.write(b"HELLO")
+                out, errors = job.communicate("go\n", timeout=30)
+                self.assertEqual((job.returncode, out), (0, "b'HELLO' True\n"), errors)
+                trips = int(re.search(r"files: (\d+) round trips", errors)[1])
+        self.assertLess(trips, 100)  # 1200 calls; the first job's are also what starts python
 
     def test_home_sees_things_in_the_order_in_which_they_were_done(self):
         job = self.start(1, FLAGS)

@@ -196,6 +196,16 @@ class WithPool(Lines):
             self.assertEqual(list(one.status()), ["guest1"])
             self.assertEqual(list(other.status()), ["guest1"])
 
+    def test_one_in_another_network_namespace_leaves_ours_alone(self):
+        """There its bridge has the same number, and the cgroups may be the same ones."""
+        with lab.Pool(1) as pool, lab.Home() as other:
+            guest = pool.guest_pid(1)
+            script = "ip link set lo up && mkdir -p /run/ssi && mount -t tmpfs none /run/ssi && ssi pool up --guests 1 && ssi pool down"
+            done = other.run("unshare", "-n", "-m", "sh", "-c", script, timeout=60)
+            self.assertEqual(done.returncode, 0, text(done))
+            self.assertTrue(pathlib.Path(f"/proc/{guest}").exists())
+            self.assertEqual(pool.ssirun("--on", "guest1", "true").returncode, 0)
+
     def test_a_guest_holds_nothing_of_homes(self):
         with lab.Pool(guests=1) as pool:
             root = pathlib.Path(f"/proc/{pool.guest_pid(1)}/root")
