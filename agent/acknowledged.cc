@@ -25,6 +25,11 @@ Acknowledged::Number Acknowledged::begin(Change change) {
   return number;
 }
 
+void Acknowledged::grow(Number number, std::size_t bytes) {
+  changes_.at(number).bytes += bytes;
+  bytes_ += bytes;
+}
+
 void Acknowledged::end(Number number) {
   const auto ended = changes_.extract(number);
   if (!ended) return;
@@ -66,6 +71,7 @@ bool Acknowledged::is_done(const Waiting& waiting) const {
 void Acknowledged::wait(Waiting waiting) {
   if (is_done(waiting)) return waiting.f();
   waiting_.push_back(std::move(waiting));
+  hurry_();
 }
 
 void Acknowledged::when_done_with(std::uint64_t node, std::function<void()> f) {
@@ -83,6 +89,7 @@ void Acknowledged::when_done_before(std::uint64_t job, std::function<void()> f) 
 void Acknowledged::when_room(std::size_t bytes, std::function<void()> f) {
   if (has_room(bytes)) return f();
   crowded_.push_back({bytes, std::move(f)});
+  hurry_();
 }
 
 }  // namespace ssi

@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace ssi {
@@ -24,7 +25,11 @@ class Acknowledged {
   };
   using Number = std::uint64_t;
 
+  // `hurry` is called when somebody begins to wait: what is held back is to be sent.
+  explicit Acknowledged(std::function<void()> hurry = [] {}) : hurry_(std::move(hurry)) {}
+
   Number begin(Change change);
+  void grow(Number number, std::size_t bytes);
   // Home has answered. Who waited for it is called by go_on(), so that the answer can be made use of first.
   void end(Number number);
   void go_on();
@@ -55,6 +60,7 @@ class Acknowledged {
   bool is_done(const Waiting& waiting) const;
   void wait(Waiting waiting);
 
+  std::function<void()> hurry_;
   Number last_ = 0;
   std::size_t bytes_ = 0;
   std::map<Number, Change> changes_;

@@ -69,6 +69,22 @@ TEST_CASE("a change of names comes behind the job's own, and others' names, not 
   CHECK(changes.none());
 }
 
+TEST_CASE("what is held back is asked for when somebody waits; it can grow until then") {
+  int hurried = 0;
+  Acknowledged changes([&] { ++hurried; });
+  const auto one = changes.begin({1, {7}, 100});
+  changes.grow(one, 50);
+  CHECK(changes.bytes() == 150);
+  changes.when_done_with(8, [] {});
+  CHECK(hurried == 0);
+  changes.when_done_with(7, [] {});
+  CHECK(hurried == 1);
+  changes.when_room(149, [] {});
+  CHECK(hurried == 2);
+  changes.end(one);
+  CHECK(changes.bytes() == 0);
+}
+
 TEST_CASE("who would have too much on its way waits for room, one behind the other") {
   Acknowledged changes;
   std::string said;

@@ -10,6 +10,9 @@ constexpr std::size_t batch = 256;  // nodes of one Forget or Visited, names of 
 // A file that is read from the guest's own memory is open for less.
 constexpr std::uint64_t told_after_ms = 20;
 
+// What a program writes in pieces of 4 KiB, one behind the other, travels as one.
+constexpr std::uint64_t held_ms = 2;
+
 }  // namespace
 
 void HomeLink::lose(int error) {
@@ -18,7 +21,9 @@ void HomeLink::lose(int error) {
   forgotten_.clear();
   opened_.clear();
   visited_.clear();
+  held_ = nullptr;
   telling_.stop();
+  holding_.stop();
 }
 
 void HomeLink::used(std::uint64_t job, bool asked, std::uint64_t waited_ns) {
@@ -67,8 +72,21 @@ void HomeLink::opened(const wire::Opened& file) {
   tell_opened_soon();
 }
 
+void HomeLink::hold_back(std::function<void()> send) {
+  send_held();
+  held_ = std::move(send);
+  holding_.once(held_ms, [this] { send_held(); });
+}
+
+void HomeLink::send_held() {
+  if (!held_) return;
+  holding_.stop();
+  std::exchange(held_, nullptr)();
+}
+
 void HomeLink::release(std::uint64_t handle, Session::Lane lane) {
   if (!session_ || handle == 0) return;
+  send_held();
   const auto untold = opened_.find(handle);
   if (untold == opened_.end()) return session_->post(wire::Release{handle}, {}, lane);
   if (handle & wire::homes_handles) {  // home has it open
@@ -87,6 +105,7 @@ void HomeLink::tell_opened_soon() {
 }
 
 void HomeLink::tell_opened() {
+  send_held();
   if (opened_.empty() && visited_.empty()) return;
   telling_.stop();
   if (!visited_.empty()) session_->post(wire::Visited{std::exchange(visited_, {})});

@@ -50,7 +50,8 @@ struct FileUse {
 
 class HomeLink : public std::enable_shared_from_this<HomeLink> {
  public:
-  HomeLink(Loop& loop, Session& session) : loop_(loop), session_(&session), telling_(loop) {}
+  HomeLink(Loop& loop, Session& session)
+      : loop_(loop), session_(&session), acknowledged_([this] { send_held(); }), telling_(loop), holding_(loop) {}
 
   Loop& loop() { return loop_; }
 
@@ -136,6 +137,10 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
     std::erase_if(lent_, [job](const auto& file) { return file.second.job == job; });
   }
 
+  // Something is held back that is to be sent by `send`, soon, and before anything else is said.
+  void hold_back(std::function<void()> send);
+  void send_held();
+
   // What was acknowledged before home has done it, in all file systems.
   Acknowledged& acknowledged() { return acknowledged_; }
 
@@ -168,7 +173,8 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   std::vector<wire::Forgotten> forgotten_;
   std::map<std::uint64_t, wire::Opened> opened_;  // by handle; in the order in which they were opened
   std::vector<std::uint64_t> visited_;
-  Timer telling_;
+  Timer telling_, holding_;
+  std::function<void()> held_;
   std::unordered_map<std::uint64_t, FileUse> uses_;                  // by job
   std::unordered_map<std::uint64_t, std::string> temporary_;          // the same
   std::unordered_map<std::uint64_t, std::vector<wire::Name>> found_;  // the same

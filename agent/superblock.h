@@ -347,6 +347,9 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
     std::uint64_t job;
     Nodes nodes;
   };
+  std::uint64_t begin_ahead(const Ahead& what, std::size_t bytes, bool is_content);
+  template <class M, class Then, class Otherwise>
+  void post_ahead(std::uint64_t number, const Nodes& nodes, const M& message, Then then, Otherwise otherwise, std::string_view body);
   template <class M, class Then, class Otherwise>
   void send_ahead(Ahead what, const M& message, Then then, Otherwise otherwise, std::string_view body = {});
   bool may_acknowledge() const;
@@ -359,6 +362,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void look_again_at(const wire::Name& at);
   void expire(std::uint64_t node);
   void touch(std::uint64_t directory);
+  void send_held();
   void send_written(const RequestPtr& request, std::uint64_t node, std::uint64_t handle, std::string_view bytes, std::uint64_t offset);
   void refuse_written(std::uint64_t node, std::uint64_t job, int error);
   void say_late(std::uint64_t node, std::uint64_t job, const std::string& path, int error);
@@ -406,6 +410,11 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   Listings listings_;
   MadeHere made_;
   bool has_room_ = false;  // as home has said last
+  struct Held {            // a write that what follows it may join
+    std::uint64_t node = 0, handle = 0, offset = 0, job = 0, number = 0;
+    std::string bytes;
+  };
+  Held held_;  // handle 0: none
   Stubs stubs_;
   ContentStamps contents_;
   Recalls recalls_;

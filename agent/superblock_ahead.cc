@@ -39,13 +39,22 @@ void Superblock::believe(std::uint64_t node, const wire::Attr& attr) {
 // `otherwise` hears of an errno, unless the link is lost: then the job dies with it.
 template <class M, class Then, class Otherwise>
 void Superblock::send_ahead(Ahead what, const M& message, Then then, Otherwise otherwise, std::string_view body) {
+  const auto number = begin_ahead(what, body.size(), false);
+  post_ahead(number, what.nodes, message, std::move(then), std::move(otherwise), body);
+}
+
+std::uint64_t Superblock::begin_ahead(const Ahead& what, std::size_t bytes, bool is_content) {
   changing(what.nodes);
-  const auto number = home_->acknowledged().begin({what.job, what.nodes, body.size() + each, std::is_same_v<M, wire::Write>});
   for (const auto node : what.nodes)
     if (node != root_) refs_.hold_again(node);  // it is not forgotten before home has heard of this
+  return home_->acknowledged().begin({what.job, what.nodes, bytes + each, is_content});
+}
+
+template <class M, class Then, class Otherwise>
+void Superblock::post_ahead(std::uint64_t number, const Nodes& nodes, const M& message, Then then, Otherwise otherwise, std::string_view body) {
   home_->call<M>(
       message, body,
-      [weak = weak_from_this(), home = home_, number, nodes = std::move(what.nodes), then = std::move(then),
+      [weak = weak_from_this(), home = home_, number, nodes, then = std::move(then),
        otherwise = std::move(otherwise)](Result<typename M::Reply> reply, std::string_view) {
         home->acknowledged().end(number);
         if (const auto self = weak.lock()) {
@@ -295,16 +304,35 @@ void Superblock::send_written(const RequestPtr& request, std::uint64_t node, std
     file->attr.size = std::max(file->attr.size, offset + bytes.size());
     made_.wrote(*file, offset, bytes, uv_now(home_->loop().uv()));
   }
-  const auto size = static_cast<std::uint32_t>(bytes.size());
-  const auto refuse = [this, node, job = request->caller().job](int error) { refuse_written(node, job, error); };
-  send_ahead(
-      {request->caller().job, {node}}, wire::Write{handle, offset, 0},
-      [this, refuse, node, size](const wire::Written& written) {
+  const auto job = request->caller().job;
+  const bool joins = held_.handle == handle && held_.job == job && held_.offset + held_.bytes.size() == offset &&
+                     held_.bytes.size() + bytes.size() <= wire::max_body;
+  if (joins) {
+    changing({node});
+    home_->acknowledged().grow(held_.number, bytes.size());
+    held_.bytes += bytes;
+  } else {
+    // Before the new one is begun: home does all in that order.
+    home_->hold_back([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->send_held();
+    });
+    held_ = {node, handle, offset, job, begin_ahead({job, {node}}, bytes.size(), true), std::string(bytes)};
+  }
+  if (held_.bytes.size() == wire::max_body) home_->send_held();
+  request->answer(fuse_reply_write, bytes.size());
+}
+
+void Superblock::send_held() {
+  const auto held = std::exchange(held_, {});
+  if (!home_->session()) return;
+  const auto refuse = [this, node = held.node, job = held.job](int error) { refuse_written(node, job, error); };
+  post_ahead(
+      held.number, {held.node}, wire::Write{held.handle, held.offset, 0},
+      [this, refuse, node = held.node, size = held.bytes.size()](const wire::Written& written) {
         if (auto* now = made_.find(node)) now->has_room = written.room != 0;
         if (written.size < size) refuse(written.error ? written.error : EIO);
       },
-      refuse, bytes);
-  request->answer(fuse_reply_write, size);
+      refuse, held.bytes);
 }
 
 // Of times home keeps its own.
