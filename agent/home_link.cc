@@ -10,8 +10,8 @@ constexpr std::size_t batch = 256;  // nodes of one Forget or Visited, names of 
 // A file that is read from the guest's own memory is open for less.
 constexpr std::uint64_t told_after_ms = 20;
 
-// What a program writes in pieces of 4 KiB, one behind the other, travels as one.
-constexpr std::uint64_t held_ms = 2;
+// What a program writes in small pieces, one behind the other, travels as one.
+constexpr std::uint64_t held_ms = 50;
 
 }  // namespace
 

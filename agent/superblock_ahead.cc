@@ -305,12 +305,8 @@ void Superblock::send_written(const RequestPtr& request, std::uint64_t node, std
     made_.wrote(*file, offset, bytes, uv_now(home_->loop().uv()));
   }
   const auto job = request->caller().job;
-  const bool joins = held_.handle == handle && held_.job == job && held_.offset + held_.bytes.size() == offset &&
-                     held_.bytes.size() + bytes.size() <= wire::max_body;
-  if (joins) {
+  if (held_.handle == handle && held_.job == job && joins_held(node, bytes, offset)) {
     changing({node});
-    home_->acknowledged().grow(held_.number, bytes.size());
-    held_.bytes += bytes;
   } else {
     // Before the new one is begun: home does all in that order.
     home_->hold_back([weak = weak_from_this()] {
@@ -320,6 +316,23 @@ void Superblock::send_written(const RequestPtr& request, std::uint64_t node, std
   }
   if (held_.bytes.size() == wire::max_body) home_->send_held();
   request->answer(fuse_reply_write, bytes.size());
+}
+
+// Within or behind the held write; with a little in between, when that is known.
+bool Superblock::joins_held(std::uint64_t node, std::string_view bytes, std::uint64_t offset) {
+  constexpr std::uint64_t most_between = 4096;
+  const auto before = held_.bytes.size(), end = held_.offset + before;
+  if (offset < held_.offset || offset + bytes.size() > held_.offset + wire::max_body) return false;
+  if (offset > end) {
+    const auto* content = made_.content(node, uv_now(home_->loop().uv()));
+    if (!content || offset - end > most_between) return false;
+    held_.bytes.append(*content, end, offset - end);
+  }
+  const auto at = offset - held_.offset;
+  held_.bytes.resize(std::max(held_.bytes.size(), at + bytes.size()));
+  held_.bytes.replace(at, bytes.size(), bytes);
+  home_->acknowledged().grow(held_.number, held_.bytes.size() - before);
+  return true;
 }
 
 void Superblock::send_held() {
