@@ -2,10 +2,14 @@
 #include "cli/allow.h"
 
 #include <fmt/format.h>
+#include <fcntl.h>
 #include <glob.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -16,6 +20,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "cli/allow_table.h"
@@ -94,6 +99,39 @@ Result<std::string> table_file() {
   return *state + "/" ALLOW_FILE;
 }
 
+// Same but for its time, and such as the shim trusts.
+bool is_unchanged(int old, std::string table) {
+  struct stat st {};
+  std::string bytes(table.size() + 1, '\0');
+  if (::fstat(old, &st) != 0 || st.st_uid != ::geteuid() || st.st_mode != (S_IFREG | 0644) ||
+      ::pread(old, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(table.size()))
+    return false;
+  bytes.resize(table.size());
+  constexpr auto at = offsetof(allow_header, generation);
+  table.replace(at, sizeof(std::uint32_t), bytes, at, sizeof(std::uint32_t));
+  return bytes == table;
+}
+
+// Processes that have the old table mapped see the mark. Behind the rename: what they map upon it is the new one. Best effort: who
+// may not write the old one, root's perhaps, has done what he could.
+void mark_replaced(int old) {
+  std::uint32_t magic = 0, yes = 1;
+  if (::pread(old, &magic, sizeof magic, offsetof(allow_header, magic)) == sizeof magic && magic == ALLOW_MAGIC)
+    std::ignore = ::pwrite(old, &yes, sizeof yes, offsetof(allow_header, replaced));
+}
+
+// Not in place: processes have the old one mapped. One after the other, or a table that another compile has put there meanwhile would
+// not be marked. The same table stays, so that each `ssi shell` does not have them all map it anew.
+Status replace_table(const std::string& file, const std::string& table) {
+  const Fd lock(::open(file.substr(0, file.rfind('/')).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (lock) ::flock(lock.get(), LOCK_EX);  // some network file systems have none
+  const Fd old(::open(file.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  if (old && is_unchanged(old.get(), table)) return {};
+  if (auto status = put_file(file, table, {.mode = 0644}); !status) return status;
+  if (old) mark_replaced(old.get());
+  return {};
+}
+
 std::string find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return name;
   for (const auto& directory : path_directories())
@@ -163,12 +201,12 @@ Result<std::size_t> compile_allow_list() {
   const auto ssirun = paths::sibling("ssirun");
   if (!ssirun) return tl::make_unexpected(ssirun.error());
   const auto names = allowed_names(*config);
-  const auto table = make_allow_table(names, *ssirun, static_cast<std::uint32_t>(std::time(nullptr)));
+  const auto table = make_allow_table(names, *ssirun, static_cast<std::uint32_t>(std::time(nullptr)),
+                                      config->reinject ? 0 : ALLOW_NO_REINJECT);
   if (!table) return tl::make_unexpected(table.error());
   const auto file = table_file();
   if (!file) return tl::make_unexpected(file.error());
-  // Not in place: processes have the old one mapped.
-  if (auto status = put_file(*file, *table, {.mode = 0644}); !status) return tl::make_unexpected(status.error());
+  if (auto status = replace_table(*file, *table); !status) return tl::make_unexpected(status.error());
   return names.size();
 }
 

@@ -32,7 +32,7 @@ bool is_table(std::string_view bytes, const allow_header& header) {
 }  // namespace
 
 Result<std::string> make_allow_table(const AllowedNames& names, const std::string& ssirun,
-                                     std::uint32_t generation) {
+                                     std::uint32_t generation, std::uint32_t flags) {
   const auto slots = slots_for(names.size());
   std::vector<allow_entry> entries(slots);
   const auto strings_at = sizeof(allow_header) + slots * sizeof(allow_entry);
@@ -51,7 +51,7 @@ Result<std::string> make_allow_table(const AllowedNames& names, const std::strin
                    std::to_string(ALLOW_MAX));
   const allow_header header{ALLOW_MAGIC,
                             ALLOW_VERSION,
-                            0,
+                            flags,
                             generation,
                             slots,
                             static_cast<std::uint32_t>(strings_at),

@@ -21,13 +21,14 @@ TEST_CASE("every name is found with its rule, and no other") {
 }
 
 TEST_CASE("the header tells where ssirun is, and the file's size") {
-  const auto table = make_allow_table({{"gcc", 3}}, "/opt/bin/ssirun", 42);
+  const auto table = make_allow_table({{"gcc", 3}}, "/opt/bin/ssirun", 42, ALLOW_NO_REINJECT);
   REQUIRE(table);
   allow_header header;
   std::memcpy(&header, table->data(), sizeof header);
   CHECK(header.size == table->size());
   CHECK(header.generation == 42);
-  CHECK(header.off == 0);
+  CHECK(header.flags == ALLOW_NO_REINJECT);
+  CHECK(header.replaced == 0);
   CHECK(std::string(table->data() + header.ssirun) == "/opt/bin/ssirun");
 }
 

@@ -26,6 +26,10 @@ Read fallback(Fallback& into) {
                           {{"local", Fallback::local}, {"fail", Fallback::fail}, {"wait", Fallback::wait}});
 }
 
+Read reinject(bool& into) {
+  return one_of<bool>(into, {{"auto", true}, {"never", false}});
+}
+
 Read processors(std::uint32_t& into) {
   return [&into](const toml::node& node) -> Status {
     const auto value = node.value_exact<std::int64_t>();
@@ -182,7 +186,8 @@ Status overlay(const std::string& file, const toml::table& table, Config& config
                       {"min_seconds", number(config.min_seconds)},
                       {"grace", number(config.grace)},
                       {"undo", bytes(config.undo)},
-                      {"shipped", flag(config.shipped)}};
+                      {"shipped", flag(config.shipped)},
+                      {"reinject", reinject(config.reinject)}};
   const Keys exports{{"hidden", texts(config.exports.hidden)},
                      {"read_only", texts(config.exports.read_only)}};
   const Keys home{{"listen", listening_address(config.home.listen)},

@@ -59,7 +59,8 @@ struct Config {
   double min_seconds = 2;
   double grace = 60;
   std::uint64_t undo = 256 << 20;
-  bool shipped = true;  // the rules that come with ssi hold, after all others
+  bool shipped = true;   // the rules that come with ssi hold, after all others
+  bool reinject = true;  // the shim goes along where a program makes an environment without it ("auto", "never")
   ExportRules exports;
   HomeAddress home;
   std::vector<Rule> apps;

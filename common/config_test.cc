@@ -76,6 +76,7 @@ min_seconds = 3
 grace = 20
 undo = "1G"
 shipped = false
+reinject = "never"
 [export]
 hidden = ["~/secret"]
 read_only = ["~/mail", "/srv"]
@@ -182,7 +183,7 @@ match = ["two"]
 
 TEST_CASE("what is wrong is said with its line") {
   CHECK(error_of("[defaults]\npolciy = \"auto\"\n") ==
-        "2: unknown key 'polciy' (known: policy, fallback, min_seconds, grace, undo, shipped)");
+        "2: unknown key 'polciy' (known: policy, fallback, min_seconds, grace, undo, shipped, reinject)");
   CHECK(error_of("\n\nschduler = 1\n") ==
         "3: unknown key 'schduler' (known: scheduler, scheduler_key, defaults, export, home, app)");
   CHECK(error_of("[deffaults]\n") ==
@@ -194,6 +195,7 @@ TEST_CASE("what is wrong is said with its line") {
         "2: 'min_seconds' must be a number that is not negative");
   CHECK(error_of("[defaults]\nmin_seconds = nan\n") ==
         "2: 'min_seconds' must be a number that is not negative");
+  CHECK(error_of("[defaults]\nreinject = true\n") == "2: 'reinject' must be one of \"auto\", \"never\"");
   CHECK(error_of("[defaults]\nshipped = 0\n") == "2: 'shipped' must be true or false");
   CHECK(error_of("[[app]]\nmatch = \"x\"\nmin_input_mb = -1\n") ==
         "3: 'min_input_mb' must be a number that is not negative");

@@ -16,21 +16,30 @@ char** own_environment(void) {
   return &environ ? environ : NULL;
 }
 
-static bool is_disabled(char* const environment[]) {
+static bool switches_off(char* const environment[]) {
   const char* value = text_variable(environment, "SSI_DISABLE");
   return value && *value && !text_equal(value, "0");
 }
 
-/* ELF or a script with an interpreter. Others give ENOEXEC, which callers handle in their own ways: bash runs
- * such a file itself, execvp with sh. What we may not read a guest could not either. */
-static bool has_known_format(const char* path) {
+bool is_disabled(char* const envp[]) {
+  return switches_off(envp) || switches_off(own_environment());
+}
+
+enum format { UNKNOWN, SCRIPT, ELF };
+
+/* What we may not read a guest could not either: unknown. */
+static enum format format_of(const char* path) {
   const long fd = raw4(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-  if (fd < 0) return false;
+  if (fd < 0) return UNKNOWN;
   char magic[4] = {0};
   const long length = raw4(SYS_read, fd, (long)magic, sizeof magic, 0);
   raw4(SYS_close, fd, 0, 0, 0);
-  return (length >= 2 && magic[0] == '#' && magic[1] == '!') ||
-         (length == 4 && magic[0] == 0x7f && magic[1] == 'E' && magic[2] == 'L' && magic[3] == 'F');
+  if (length >= 2 && magic[0] == '#' && magic[1] == '!') return SCRIPT;
+  return length == 4 && magic[0] == 0x7f && magic[1] == 'E' && magic[2] == 'L' && magic[3] == 'F' ? ELF : UNKNOWN;
+}
+
+static bool is_same_file(const struct statx* a, const struct statx* b) {
+  return a->stx_ino == b->stx_ino && a->stx_dev_major == b->stx_dev_major && a->stx_dev_minor == b->stx_dev_minor;
 }
 
 /* 0, or the errno that execve(2) would give. */
@@ -48,61 +57,59 @@ static bool is_skipped(int error) {
          error == ETIMEDOUT;
 }
 
-/* The cheap part: the basename, and arguments that we can put others before. */
-static const char* wanted(struct diversion* diversion, const char* path, char* const argv[],
-                          char* const envp[]) {
-  diversion->ssirun = NULL;
+const char* divert_wanted(const struct allow_header* table, const char* file, char* const argv[], char* const envp[]) {
   /* Through uintptr_t: the compiler must not believe that it knows these to be non-NULL. */
-  if (!(uintptr_t)path || !(uintptr_t)argv || !argv[0]) return NULL;
-  const char* name = text_basename(path);
-  const char* ssirun = *name ? allow_lookup(name, own_environment()) : NULL;
-  if (!ssirun || text_equal(path, ssirun) || is_disabled(envp) || is_disabled(own_environment())) return NULL;
-  size_t count = 0;
-  while (argv[count] && count <= MOST_ARGUMENTS) count++;
-  if (count > MOST_ARGUMENTS) return NULL;
-  diversion->count = count;
-  return ssirun;
+  if (!(uintptr_t)file || !(uintptr_t)argv || !argv[0]) return NULL;
+  const char* name = text_basename(file);
+  const char* ssirun = *name ? allow_ssirun(table, name) : NULL;
+  if (!ssirun || text_equal(file, ssirun) || is_disabled(envp)) return NULL;
+  return text_count(argv, MOST_ARGUMENTS) <= MOST_ARGUMENTS ? ssirun : NULL;
 }
 
-void divert_path(struct diversion* diversion, const char* path, char* const argv[], char* const envp[]) {
-  const char* ssirun = wanted(diversion, path, argv, envp);
-  if (!ssirun || executable_error(path) || !has_known_format(path)) return;
-  diversion->path = path;
-  diversion->ssirun = ssirun;
+/* Other formats give ENOEXEC, which callers handle in their own ways: bash runs such a file itself, execvp with sh. */
+bool divert_path(const char* path) {
+  return !executable_error(path) && format_of(path) != UNKNOWN;
 }
 
 /* The next entry of PATH joined with `name`; the bare name for an empty entry. False: it doesn't fit. */
-static bool join(struct diversion* diversion, const char* entry, size_t length, const char* name) {
+static bool join(char found[FOUND_SIZE], const char* entry, size_t length, const char* name) {
   size_t used = 0;
-  diversion->found[0] = 0;
-  return text_append(diversion->found, FOUND_SIZE, &used, entry, length) &&
-         (!length || text_append(diversion->found, FOUND_SIZE, &used, "/", 1)) &&
-         text_append(diversion->found, FOUND_SIZE, &used, name, text_length(name));
+  found[0] = 0;
+  return text_append(found, FOUND_SIZE, &used, entry, length) &&
+         (!length || text_append(found, FOUND_SIZE, &used, "/", 1)) &&
+         text_append(found, FOUND_SIZE, &used, name, text_length(name));
 }
 
-void divert_name(struct diversion* diversion, const char* name, char* const argv[], char* const envp[],
-                 bool absolute) {
-  if ((uintptr_t)name && text_has(name, '/')) return divert_path(diversion, name, argv, envp);
-  const char* ssirun = wanted(diversion, name, argv, envp);
-  const char* entry = ssirun ? text_variable(own_environment(), "PATH") : NULL; /* unset: libcs differ */
+const char* divert_name(const char* name, bool absolute, char found[FOUND_SIZE]) {
+  const char* entry = text_variable(own_environment(), "PATH"); /* unset: libcs differ */
   while (entry) {
     size_t length = 0;
     while (entry[length] && entry[length] != ':') length++;
-    if (!join(diversion, entry, length, name)) return;
-    const int error = executable_error(diversion->found);
-    if (!error) {
-      if ((absolute && *entry != '/') || !has_known_format(diversion->found)) return;
-      diversion->path = diversion->found;
-      diversion->ssirun = ssirun;
-      return;
-    }
-    if (!is_skipped(error)) return;
+    if (!join(found, entry, length, name)) return NULL;
+    const int error = executable_error(found);
+    if (!error) return (!absolute || *entry == '/') && format_of(found) != UNKNOWN ? found : NULL;
+    if (!is_skipped(error)) return NULL;
     entry = entry[length] ? entry + length + 1 : NULL;
   }
+  return NULL;
 }
 
-void divert_words(const struct diversion* diversion, char* const argv[], char* words[]) {
-  const char* extra[EXTRA_WORDS] = {diversion->ssirun, "--exec", diversion->path, "--"};
+/* Not a memfd and nothing that was deleted: no path leads to them. Not a script: its interpreter would be told /dev/fd/N. */
+const char* divert_descriptor(int descriptor, char found[FOUND_SIZE]) {
+  char link[32] = "/proc/self/fd/";
+  struct statx opened, named;
+  if (descriptor < 0 || !text_append_number(link, sizeof link, (unsigned)descriptor)) return NULL;
+  const long length = raw4(SYS_readlinkat, AT_FDCWD, (long)link, (long)found, FOUND_SIZE - 1);
+  if (length <= 0) return NULL;
+  found[length] = 0;
+  if (*found != '/' || raw6(SYS_statx, descriptor, (long)"", AT_EMPTY_PATH, STATX_BASIC_STATS, (long)&opened, 0) ||
+      raw6(SYS_statx, AT_FDCWD, (long)found, 0, STATX_BASIC_STATS, (long)&named, 0) || !is_same_file(&opened, &named))
+    return NULL;
+  return !executable_error(found) && format_of(found) == ELF ? found : NULL;
+}
+
+void divert_words(const char* ssirun, const char* path, char* const argv[], size_t count, char* words[]) {
+  const char* extra[EXTRA_WORDS] = {ssirun, "--exec", path, "--"};
   for (size_t i = 0; i < EXTRA_WORDS; i++) words[i] = (char*)(uintptr_t)extra[i];
-  for (size_t i = 0; i <= diversion->count; i++) words[EXTRA_WORDS + i] = argv[i];
+  for (size_t i = 0; i <= count; i++) words[EXTRA_WORDS + i] = argv[i];
 }

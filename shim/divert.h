@@ -7,27 +7,32 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct allow_header;
+
 enum { MOST_ARGUMENTS = 4096, FOUND_SIZE = 4096 };
 
 /* Words that go before the job's argv: ssirun --exec PATH -- */
 enum { EXTRA_WORDS = 4 };
 
-struct diversion {
-  const char* ssirun; /* NULL: leave the call alone */
-  const char* path;   /* what was to be executed */
-  size_t count;       /* of its arguments */
-  char found[FOUND_SIZE];
-};
+/* The cheap part, of a path or a name: ssirun's path if its basename is to be diverted, and its arguments are such that we can put
+ * others before; else NULL. Any of the pointers may be NULL, as a program may pass what it likes. */
+const char* divert_wanted(const struct allow_header* table, const char* file, char* const argv[], char* const envp[]);
 
-/* For a path: execve(2). */
-void divert_path(struct diversion* diversion, const char* path, char* const argv[], char* const envp[]);
+/* What execve(2) would run at `path`: a regular file, executable, of a format that it knows. */
+bool divert_path(const char* path);
 
-/* For a name that is looked up on the caller's PATH: execvp(3). `absolute`: only where PATH's entry is. */
-void divert_name(struct diversion* diversion, const char* name, char* const argv[], char* const envp[],
-                 bool absolute);
+/* What execvp(3) would run as `name`, which has no slash, on the caller's PATH: its path, written to `found`, or NULL. `absolute`: only
+ * where PATH's entry is. */
+const char* divert_name(const char* name, bool absolute, char found[FOUND_SIZE]);
 
-/* ssirun's argv. `words` has room for EXTRA_WORDS + count + 1. */
-void divert_words(const struct diversion* diversion, char* const argv[], char* words[]);
+/* The path by which fexecve(3)'s descriptor can be executed instead, or NULL. */
+const char* divert_descriptor(int descriptor, char found[FOUND_SIZE]);
+
+/* ssirun's argv for `count` arguments. `words` has room for EXTRA_WORDS + count + 1. */
+void divert_words(const char* ssirun, const char* path, char* const argv[], size_t count, char* words[]);
+
+/* SSI_DISABLE is set here, or where the program is going to run. */
+bool is_disabled(char* const envp[]);
 
 /* The environment of this process. */
 char** own_environment(void);

@@ -17,6 +17,11 @@ static inline bool text_equal(const char* a, const char* b) {
   return *a == *b;
 }
 
+static inline bool text_begins(const char* text, const char* start) {
+  while (*start && *text == *start) text++, start++;
+  return !*start;
+}
+
 static inline const char* text_basename(const char* path) {
   const char* name = path;
   for (; *path; path++)
@@ -36,6 +41,22 @@ static inline bool text_append(char* buffer, size_t size, size_t* used, const ch
   for (size_t i = 0; i < length; i++) buffer[(*used)++] = text[i];
   buffer[*used] = 0;
   return true;
+}
+
+/* Appends a number in decimal to the string in `buffer`. False: no room. */
+static inline bool text_append_number(char* buffer, size_t size, unsigned number) {
+  char digits[10];
+  size_t first = sizeof digits, used = text_length(buffer);
+  do digits[--first] = (char)('0' + number % 10);
+  while (number /= 10);
+  return text_append(buffer, size, &used, digits + first, sizeof digits - first);
+}
+
+/* How many words a list has; most + 1 when there are more than `most`. */
+static inline size_t text_count(char* const words[], size_t most) {
+  size_t count = 0;
+  while (count <= most && words[count]) count++;
+  return count;
 }
 
 /* The value of a variable in an environment (which may be NULL), or NULL. */

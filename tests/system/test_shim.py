@@ -3,79 +3,22 @@
 import os
 import shutil
 import subprocess
-import sys
-import textwrap
 import unittest
 
-from pool import BUILD, Home, not_sanitized
+from pool import BUILD, not_sanitized
+from shim_case import ShimCase, python
 
 TIMEOUT = 300
 
-home = None
-
-
-def setUpModule():
-    global home
-    home = Home()
-
-
-def tearDownModule():
-    home.close()
-
-
-def python(code):
-    return [sys.executable, "-c", textwrap.dedent(code)]
-
-
-class Shim(unittest.TestCase):
-    """Which executions are diverted: ssirun's place is taken by a script that tells what it was called with."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.dir = home.dir / "shim"
-        cls.dir.mkdir()
-        shutil.copy(BUILD / "shim/libssi-shim.so", cls.dir)
-        shutil.copy(BUILD / "cli/ssi", cls.dir)
-        # Runs what it was given, at home, and says so.
-        (cls.dir / "ssirun").write_text('#!/bin/sh\n[ "$1" = --exec ] && [ "$3" = -- ] || exit 99\n'
-                                        'path=$2; shift 4; printf "<%s>" "$path" "$@"\n'
-                                        'export SSI_DISABLE=1; exec "$path" "$@"\n')
-        (cls.dir / "ssirun").chmod(0o755)
-        cls.tools = cls.dir / "tools"
-        cls.tools.mkdir()
-        shutil.copy("/bin/echo", cls.tools / "heavy")
-        shutil.copy("/bin/echo", cls.tools / "light")
-        (cls.tools / "plain").write_text("#!/bin/sh\n")  # not executable
-        (cls.tools / "folder").mkdir()
-        (cls.tools / "formless").write_text("echo bash: ${BASH_VERSION:+yes}")
-        (cls.tools / "formless").chmod(0o755)
-        (home.dir / "config/ssi").mkdir(exist_ok=True)
-        (home.dir / "config/ssi/config.toml").write_text(
-            '[defaults]\nshipped = false\n[[app]]\nmatch = ["heavy", "plain", "formless", "folder"]\nnot_args = ["-x"]\n'
-            '[[app]]\nmatch = ["stays"]\npolicy = "local"\n')
-        cls.env = {"PATH": f"{cls.tools}:{home.env['PATH']}"}
-        done = home.run(cls.dir / "ssi", "allow", "compile")
-        assert (done.returncode, done.stdout) == (0, b"4 names are diverted\n"), done
-        cls.preload = {**cls.env, "LD_PRELOAD": str(cls.dir / "libssi-shim.so")}
-
-    def run_with(self, *words, env={}, **options):
-        return home.run(*words, env={**self.preload, **env}, **options)
-
-    def diverted(self, *words, **options):
-        done = self.run_with(*words, **options)
-        self.assertEqual(done.stdout, f"<{self.tools}/heavy><a><b>a b\n".encode(), done)
-        return done
-
-    def passed(self, *words, **options):
-        done = self.run_with(*words, **options)
-        self.assertEqual(done.stdout, b"a b\n", done)
+class Shim(ShimCase):
+    """In real programs, `ssi allow` and `ssi shell`."""
 
     def test_it_needs_no_library(self):
         text = subprocess.check_output(["readelf", "-d", BUILD / "shim/libssi-shim.so"], text=True)
         self.assertIn("INIT_ARRAY", text)
         self.assertNotIn("NEEDED", text)
         symbols = subprocess.check_output(["nm", "-D", "--undefined-only", BUILD / "shim/libssi-shim.so"], text=True)
-        self.assertEqual(symbols.split()[1::2], ["__errno_location", "dlsym", "environ"])
+        self.assertEqual(symbols.split()[1::2], ["__errno_location", "dlerror", "dlsym", "environ"])
 
     @not_sanitized("they link libgcc and libm into every program")
     def test_ssirun_needs_libc_only(self):
@@ -90,9 +33,9 @@ class Shim(unittest.TestCase):
             self.passed(shell, "-c", "light a b; :")
 
     def test_make(self):
-        (home.work / "Makefile").write_text("all:\n\t@heavy a b\n")
+        (self.home.work / "Makefile").write_text("all:\n\t@heavy a b\n")
         self.diverted("make", "-s")
-        (home.work / "Makefile").write_text("all:\n\t@heavy a b; :\n")
+        (self.home.work / "Makefile").write_text("all:\n\t@heavy a b; :\n")
         self.diverted("make", "-s")
 
     def test_python(self):
@@ -112,54 +55,12 @@ class Shim(unittest.TestCase):
         self.diverted("xargs", "heavy", stdin=None, input=b"a b")
         self.diverted("find", "/", "-maxdepth", "0", "-exec", "heavy", "a", "b", ";")
 
-    @classmethod
-    def compile(cls, name, text):
-        source = cls.dir / f"{name}.c"
-        source.write_text("#define _GNU_SOURCE\n#include <errno.h>\n#include <spawn.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
-                          "#include <string.h>\n#include <sys/wait.h>\n#include <unistd.h>\nextern char** environ;\n" + text)
-        subprocess.run(["gcc", "-O1", "-w", source, "-o", cls.dir / name], check=True)
-        return cls.dir / name
-
-    def test_every_entry(self):
-        program = self.compile("entries", r"""
-int main(int argc, char** argv) {
-  char path[4096]; snprintf(path, sizeof path, "%s/%s", argv[2], argv[3]);
-  char* words[] = {"heavy", "a", "b", NULL};
-  pid_t pid;
-  switch (atoi(argv[1])) {
-    case 0: execve(path, words, environ); break;
-    case 1: execv(path, words); break;
-    case 2: execl(path, "heavy", "a", "b", NULL); break;
-    case 3: execle(path, "heavy", "a", "b", NULL, environ); break;
-    case 4: execlp(argv[3], "heavy", "a", "b", NULL); break;
-    case 5: execvp(argv[3], words); break;
-    case 6: execvpe(argv[3], words, environ); break;
-    case 7: errno = posix_spawn(&pid, path, NULL, NULL, words, environ); break;
-    case 8: errno = posix_spawnp(&pid, argv[3], NULL, NULL, words, environ); break;
-    case 9: if (!(pid = vfork())) { execv(path, words); _exit(errno); } errno = 0; break;
-    case 10: if (!(pid = vfork())) { execvp(argv[3], words); _exit(errno); } errno = 0; break;
-  }
-  if (errno) return errno;
-  int status; waitpid(pid, &status, 0);
-  return WEXITSTATUS(status);
-}""")
-        for entry in range(11):
-            with self.subTest(entry=entry):
-                self.diverted(program, entry, self.tools, "heavy")
-                self.passed(program, entry, self.tools, "light")
-                self.passed(program, entry, self.tools, "heavy", env={"SSI_DISABLE": "1"})
-                # What cannot be executed fails as it does without the shim, errno and all.
-                for name in ("missing", "plain", "formless", "folder"):
-                    here = home.run(program, entry, self.tools, name, env=self.env)
-                    there = self.run_with(program, entry, self.tools, name)
-                    self.assertEqual((there.returncode, there.stdout), (here.returncode, here.stdout), name)
-
     def test_failures_are_as_without_the_shim(self):
         # bash runs what has no format by itself, not by sh.
         self.assertEqual(self.run_with("bash", "-c", "formless; :").stdout, b"bash: yes\n")
         for shell_line in ("plain", "folder", "./no/heavy"):
             self.assertEqual(self.run_with("bash", "-c", shell_line).returncode,
-                             home.run("bash", "-c", shell_line, env=self.env).returncode)
+                             self.home.run("bash", "-c", shell_line, env=self.env).returncode)
 
     def test_the_environment_that_is_passed_may_disable(self):
         self.passed("env", "SSI_DISABLE=1", "sh", "-c", "heavy a b")
@@ -187,7 +88,7 @@ int main(int argc, char** argv) {
             hidden.rename(self.dir / "ssirun")
 
     def test_tables_that_are_not_to_be_trusted(self):
-        table = home.dir / "state/ssi/allow.table"
+        table = self.home.dir / "state/ssi/allow.table"
         good = table.read_bytes()
 
         def write(data, mode=0o644):
@@ -233,36 +134,36 @@ int main(int argc, char** argv) {
             script.chmod(0o755)
 
     def test_ssi_shell(self):
-        run = lambda *words, **options: home.run(self.dir / "ssi", "shell", *words, env={**self.env, **options})
+        run = lambda *words, **options: self.home.run(self.dir / "ssi", "shell", *words, env={**self.env, **options})
         self.assertEqual(run("heavy a b; :").stdout, f"<{self.tools}/heavy><a><b>a b\n".encode())
         self.assertEqual(run("heavy", "a", "b").stdout, f"<{self.tools}/heavy><a><b>a b\n".encode())
         self.assertEqual(run("exit 5").returncode, 5)
-        self.assertEqual(run(SHELL="/bin/pwd").stdout, f"{home.work}\n".encode())
+        self.assertEqual(run(SHELL="/bin/pwd").stdout, f"{self.home.work}\n".encode())
         self.assertEqual(run("echo $LD_PRELOAD", LD_PRELOAD="/lib/x86_64-linux-gnu/libm.so.6").stdout,
                          f"{self.dir}/libssi-shim.so:/lib/x86_64-linux-gnu/libm.so.6\n".encode())
 
     def test_allow_check(self):
-        check = lambda *words: home.run(self.dir / "ssi", "allow", "check", *words, env=self.env).stdout.decode()
+        check = lambda *words: self.home.run(self.dir / "ssi", "allow", "check", *words, env=self.env).stdout.decode()
         self.assertIn('rule 1 ("heavy"): runs in a guest', check("heavy", "a"))
         self.assertIn(f"{self.tools}/heavy", check("heavy", "a"))
         self.assertIn("no rule matches: runs at home", check("heavy", "-x"))
         self.assertIn("rule 1 (\"heavy\"): does not match: argument '-x' is in not_args", check("heavy", "-x"))
         self.assertIn("no rule matches", check("/bin/ls", "--help"))
         self.assertIn('rule 2 ("stays"): runs at home', check("/bin/stays"))
-        done = home.run(self.dir / "ssi", "allow", "what")
+        done = self.home.run(self.dir / "ssi", "allow", "what")
         self.assertEqual((done.returncode, done.stderr.count(b"\n")), (2, 1))
 
     def test_a_broken_configuration_is_one_line(self):
-        file = home.dir / "config/ssi/config.toml"
+        file = self.home.dir / "config/ssi/config.toml"
         text = file.read_text()
-        table = (home.dir / "state/ssi/allow.table").read_bytes()
+        table = (self.home.dir / "state/ssi/allow.table").read_bytes()
         file.write_text(text + "[[app]\n")
         try:
             for words in (("allow", "compile"), ("shell", "true")):
-                done = home.run(self.dir / "ssi", *words)
+                done = self.home.run(self.dir / "ssi", *words)
                 self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1), done)
                 self.assertIn(b"config.toml:", done.stderr)
-            self.assertEqual((home.dir / "state/ssi/allow.table").read_bytes(), table)
+            self.assertEqual((self.home.dir / "state/ssi/allow.table").read_bytes(), table)
         finally:
             file.write_text(text)
 
