@@ -17,7 +17,9 @@ namespace ssi {
 namespace {
 
 Status preload_shim() {
-  const auto shim = paths::sibling("libssi-shim.so");
+  // By this path each kind of process loads what it can (shim/meson.build).
+  auto shim = paths::sibling("libasan.so.d/$LIB/libssi-shim.so");
+  if (!shim) shim = paths::sibling("libssi-shim.so");
   if (!shim) return tl::make_unexpected(shim.error());
   if (shim->find_first_of(": ") != std::string::npos)
     return failure(*shim + ": LD_PRELOAD cannot hold a path with a blank or a colon");
