@@ -31,6 +31,9 @@ const char* divert_descriptor(int descriptor, char found[FOUND_SIZE]);
 /* ssirun's argv for `count` arguments. `words` has room for EXTRA_WORDS + count + 1. */
 void divert_words(const char* ssirun, const char* path, char* const argv[], size_t count, char* words[]);
 
+/* By a debugger, which would be shown ssirun in its program's place; a traced command is one for home anyway. */
+bool is_traced(void);
+
 /* SSI_DISABLE is set here, or where the program is going to run. */
 bool is_disabled(char* const envp[]);
 

@@ -90,7 +90,7 @@ __attribute__((noinline)) static int run_diverted(const struct allow_header* tab
   else /* File actions may change the directory: a relative entry of PATH would then lead elsewhere. */
     path = divert_name(call->file, call->actions != NULL, found);
   const char* ssirun = divert_wanted(table, path, call->argv, envp);
-  if (!ssirun) return ENOENT;
+  if (!ssirun || is_traced()) return ENOENT;
   const size_t count = text_count(call->argv, MOST_ARGUMENTS);
   const int error = *error_number();
   char* words[EXTRA_WORDS + count + 1];
