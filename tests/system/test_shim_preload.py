@@ -8,7 +8,7 @@ from shim_case import ShimCase, python
 
 TIMEOUT = 200
 
-# As `ssi shell` has it: by this path each kind of process loads what it can.
+# As `ssi shell` has it where there are 32-bit programs: by this path each kind of process loads what it can.
 SHIM = str(BUILD / "shim/libasan.so.d/$LIB/libssi-shim.so")
 
 
