@@ -239,7 +239,8 @@ Status read_apps(const std::string& file, const toml::table& table, const Config
 
 // They say themselves what they need; of [defaults] only what they leave open is taken.
 Status read_shipped(Config& config) {
-  const auto table = parse_text(shipped_rules, shipped_rules_toml);
+  // Once: a deputy reads the configuration for each job.
+  static const auto table = parse_text(shipped_rules, shipped_rules_toml);
   if (!table) return tl::make_unexpected(table.error());
   return read_apps(shipped_rules, *table, config, config.apps);
 }

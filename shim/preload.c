@@ -53,10 +53,12 @@ __attribute__((constructor)) static void start(void) {
   if (missing && dlerror) dlerror(); /* the program must not be told of our error */
 }
 
+enum found { BY_PATH, BY_NAME, BY_DESCRIPTOR };
+
 /* One call of the program's. */
 struct call {
   int (*on)(const struct call*, char* const envp[]); /* to the next library. 0 of a spawn that is done, else an errno */
-  enum { BY_PATH, BY_NAME, BY_DESCRIPTOR } by;
+  enum found by; /* the file to execute */
   const char* file;
   int descriptor, flags;
   char* const* argv;
@@ -183,7 +185,7 @@ static int on_posix_spawnp(const struct call* call, char* const envp[]) {
                            : ENOSYS;
 }
 
-static int exec_by(int by, int (*on)(const struct call*, char* const[]), const char* file, char* const argv[],
+static int exec_by(enum found by, int (*on)(const struct call*, char* const[]), const char* file, char* const argv[],
                    char* const envp[]) {
   return run_exec(&(struct call){.on = on, .by = by, .file = file, .argv = argv, .envp = envp});
 }
