@@ -47,7 +47,8 @@ static bool send_all(int link, const char* bytes, size_t length, const int* fds,
     if (fd_count) {
       header.msg_control = control.bytes;
       header.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
-      control.header = (struct cmsghdr){CMSG_LEN(fd_count * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+      control.header = (struct cmsghdr){
+          .cmsg_len = CMSG_LEN(fd_count * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
       memcpy(CMSG_DATA(&control.header), fds, fd_count * sizeof(int));
     }
     ssize_t sent = sendmsg(link, &header, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -161,7 +161,7 @@ class Handover(HandoverCase):
         self.assertTrue(wait_until(lambda: not os.path.exists(f"/proc/{child.pid}/fd/0"), 5))
         child.send_signal(signal.SIGUSR1)  # ignored, as the caller has it
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2, signal.SIGPIPE,
-                       signal.SIGWINCH, signal.SIGSEGV, signal.SIGALRM, 36, 64):
+                       signal.SIGWINCH, signal.SIGSEGV, signal.SIGALRM, 34, 35, 36, 64):  # 34 is one that musl keeps to itself
             child.send_signal(number)
             self.assertEqual(peer.signal(), number)
         self.assertIsNone(child.poll())
@@ -219,6 +219,22 @@ class Handover(HandoverCase):
         peer.say(handover_peer.HOME, b"busy")
         run.close_fds()
         self.assertIn(b"SIGTERM", child.communicate(timeout=10)[0])
+
+    def test_glibcs_first_real_time_signal(self):
+        """34, which musl keeps to itself: blocked, ignored and fatal as any other."""
+        def block_and_ignore():
+            signal.signal(34, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, [34])
+        child, peer, run = self.start("grep", "Sig[BI]", "/proc/self/status", preexec_fn=block_and_ignore)
+        self.assertEqual((run.blocked >> 33 & 1, run.ignored >> 33 & 1), (1, 1))
+        peer.say(handover_peer.HOME, b"busy")
+        run.close_fds()
+        said = dict(line.split(b":\t") for line in child.communicate(timeout=10)[0].splitlines())
+        self.assertEqual([int(said[name], 16) >> 33 & 1 for name in (b"SigBlk", b"SigIgn")], [1, 1])
+        child, peer, run = self.start("true")
+        peer.started(run)
+        peer.exited(34)
+        self.ended(child, -34)
 
     def test_it_stops_when_the_job_does(self):
         # In a process group of its own whose leader's parent, this process, is of the same session: not orphaned.
