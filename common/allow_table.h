@@ -15,7 +15,9 @@
 #define ALLOW_VERSION 1u
 #define ALLOW_MAX 65536u
 #define ALLOW_FILE "allow.table" /* in the state directory; then /var/lib/ssi/ */
+#ifndef ALLOW_SYSTEM_FILE /* a test has another */
 #define ALLOW_SYSTEM_FILE "/var/lib/ssi/allow.table"
+#endif
 #define ALLOW_VARIABLE "SSI_ALLOW_TABLE" /* of the environment: the first one's path, where the shim had to bring itself along */
 
 struct allow_header {

@@ -14,6 +14,7 @@ enum { PATH_SIZE = 1024 };
 
 /* What this process has mapped; the descriptors are not kept. A vfork child publishes for its parent: same memory. */
 static const struct allow_header *own_table, *system_table;
+static const struct allow_header refused = {.flags = ALLOW_OFF}; /* a file that is no table, or not to be trusted */
 static char own_variable[PATH_SIZE];          /* ALLOW_VARIABLE "=" and the user's file; empty: there is no telling */
 static const char* own_file = own_variable;    /* behind the "=" */
 
@@ -34,7 +35,7 @@ static bool is_trusted(const struct statx* file) {
          file->stx_size <= ALLOW_MAX;
 }
 
-/* Shared, so that the mark of a table that has been replaced is seen. */
+/* NULL: there is none. Shared, so that the mark of a table that has been replaced is seen. */
 static const struct allow_header* map_table(const char* path) {
   const long fd = raw4(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
   if (fd < 0) return NULL;
@@ -44,11 +45,11 @@ static const struct allow_header* map_table(const char* path) {
   const long size = trusted ? (long)file.stx_size : 0;
   const long at = trusted ? raw6(SYS_mmap, 0, size, PROT_READ, MAP_SHARED, fd, 0) : -1;
   raw4(SYS_close, fd, 0, 0, 0);
-  if (at < 0 && at > -4096) return NULL;
+  if (at < 0 && at > -4096) return &refused;
   const struct allow_header* table = (const struct allow_header*)at;
   if (is_sound(table, file.stx_size)) return table;
   raw4(SYS_munmap, at, size, 0, 0);
-  return NULL;
+  return &refused;
 }
 
 static bool is_replaced(const struct allow_header* table) {
@@ -62,7 +63,7 @@ static const struct allow_header* map_newest(const char* path) {
     if (!table || !is_replaced(table)) return table;
     raw4(SYS_munmap, (long)table, table->size, 0, 0);
   }
-  return NULL;
+  return &refused;
 }
 
 /* What is published, mapped anew when it was replaced, and tried again each time when there was none: an openat that fails takes
@@ -72,6 +73,7 @@ static const struct allow_header* current(const struct allow_header** published,
   const struct allow_header* table = __atomic_load_n(published, __ATOMIC_ACQUIRE);
   if (table && !is_replaced(table)) return table;
   const struct allow_header* mapped = map_newest(path);
+  if (mapped == &refused) return mapped;
   if (__atomic_compare_exchange_n(published, &table, mapped, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
     return mapped;
   if (mapped) raw4(SYS_munmap, (long)mapped, mapped->size, 0, 0); /* another thread was faster */
@@ -113,6 +115,7 @@ const char* allow_variable(char* const envp[]) {
   return !*own_file || (find_file(envp, file) && text_equal(file, own_file)) ? NULL : own_variable;
 }
 
+/* A bad table of the user's diverts nothing: that of the system does not stand in for it. */
 const struct allow_header* allow_table(void) {
   const struct allow_header* table = *own_file ? current(&own_table, own_file) : NULL;
   if (!table) table = current(&system_table, ALLOW_SYSTEM_FILE);
