@@ -63,6 +63,7 @@ static inline size_t text_count(char* const words[], size_t most) {
 static inline const char* text_variable(char* const environment[], const char* name) {
   for (; environment && *environment; environment++) {
     const char* at = *environment;
+    if (*at != *name) continue; /* nearly always */
     const char* wanted = name;
     while (*wanted && *at == *wanted) at++, wanted++;
     if (!*wanted && *at == '=') return at + 1;
