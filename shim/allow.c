@@ -56,9 +56,9 @@ static bool is_replaced(const struct allow_header* table) {
   return __atomic_load_n(&table->replaced, __ATOMIC_RELAXED);
 }
 
-/* The one that we have opened may be replaced just then. A file that came with the mark is none. */
+/* The one that we have opened may be replaced just then, and again. A file that came with the mark is none. */
 static const struct allow_header* map_newest(const char* path) {
-  for (int tries = 0; tries < 4; tries++) {
+  for (int tries = 0; tries < 16; tries++) {
     const struct allow_header* table = map_table(path);
     if (!table || !is_replaced(table)) return table;
     raw4(SYS_munmap, (long)table, table->size, 0, 0);
