@@ -26,9 +26,9 @@ static void unescape(char* text) {
   *to = 0;
 }
 
-/* Where this mount namespace has the files as they are without ssirun over them. By the mount table: no variable of the
- * environment reaches everybody. */
-static bool find_tree(char* tree, size_t size) {
+/* The place of the deep shell's own mount in this namespace, with `below` behind it. By the mount table: no variable of
+ * the environment reaches everybody. */
+static bool find_deep(char* path, size_t size, const char* below) {
   FILE* table = fopen("/proc/self/mountinfo", "re");
   char* line = NULL;
   size_t room = 0;
@@ -37,7 +37,7 @@ static bool find_tree(char* tree, size_t size) {
     char place[PATH_MAX];
     if (!strstr(line, " - tmpfs " DEEP_SOURCE " ") || sscanf(line, "%*s %*s %*s %*s %4095s", place) != 1) continue;
     unescape(place);
-    const int used = snprintf(tree, size, "%s" DEEP_TREE, place);
+    const int used = snprintf(path, size, "%s%s", place, below);
     found = used > 0 && (size_t)used < size;
   }
   free(line);
@@ -45,11 +45,25 @@ static bool find_tree(char* tree, size_t size) {
   return found;
 }
 
+bool in_deep_shell(void) {
+  char place[PATH_MAX];
+  return find_deep(place, sizeof place, "");
+}
+
+bool deep_runtime_directory(char* path, size_t size) {
+  char link[PATH_MAX];
+  const ssize_t length = find_deep(link, sizeof link, DEEP_RUNTIME) ? readlink(link, path, size) : -1;
+  if (length <= 0 || (size_t)length >= size) return false;
+  path[length] = 0;
+  return true;
+}
+
 char* bound_original(const char* path) {
   char tree[PATH_MAX];
   char* place = realpath(path, NULL);
   char* original = NULL;
-  if (place && find_tree(tree, sizeof tree) && asprintf(&original, "%s%s", tree, place) < 0) original = NULL;
+  if (place && find_deep(tree, sizeof tree, DEEP_TREE) && asprintf(&original, "%s%s", tree, place) < 0)
+    original = NULL;
   free(place);
   if (original && !executable_error(original) && !is_self(original)) return original;
   free(original);

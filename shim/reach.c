@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "shim/bound.h"
 #include "shim/deputy_link.h"
 
 enum { TURN_MS = 10, PATIENCE_MS = 4000 }; /* longer than a deputy's start may take: 3 s */
@@ -31,8 +32,13 @@ static void make_directories(char* path) {
 const char* runtime_directory(struct reason* why) {
   static char path[PATH_MAX];
   const char* base = getenv("XDG_RUNTIME_DIR");
-  int length = base && *base == '/' ? snprintf(path, sizeof path, "%s/ssi", base)
-                                    : snprintf(path, sizeof path, "/tmp/ssi-%u", geteuid());
+  int length = 0;
+  if (base && *base == '/')
+    length = snprintf(path, sizeof path, "%s/ssi", base);
+  else if (!base && deep_runtime_directory(path, sizeof path))
+    length = (int)strlen(path);
+  else
+    length = snprintf(path, sizeof path, "/tmp/ssi-%u", geteuid());
   if (length < 0 || (size_t)length >= sizeof path) {
     because(why, "XDG_RUNTIME_DIR: %s", strerror(ENAMETOOLONG));
     return NULL;
@@ -70,6 +76,10 @@ static int connect_deputy(const char* directory, struct reason* why) {
 int reach_deputy(const char* directory, struct reason* why) {
   int link = connect_deputy(directory, why);
   if (link >= 0) return link;
+  if (in_deep_shell()) {
+    because(why, "no deputy runs, and 'ssi shell --deep' is no place to start one: run ssirun outside");
+    return -1;
+  }
   char path[PATH_MAX + 16];
   snprintf(path, sizeof path, "%s/deputy.lock", directory);
   int lock = lift(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));

@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import unittest
 
-from pool import BUILD, SSI, SSIRUN, Home, Pool
+import test_rootless
+from pool import BUILD, SSIRUN, Home, Pool
+from test_rootless import UserPool
 
-TIMEOUT = 300
+TIMEOUT = 400
 
 home = None
 
@@ -18,10 +20,12 @@ home = None
 def setUpModule():
     global home
     home = Home()
+    test_rootless.setUpModule()
 
 
 def tearDownModule():
     home.close()
+    test_rootless.tearDownModule()
 
 
 def script(path, text):
@@ -188,6 +192,216 @@ class Shims(unittest.TestCase):
         script(wrap / "heavy", f'echo wrap\nIFS=:\nfor d in $PATH; do [ "$d" = {wrap} ] || [ ! -x "$d/heavy" ] || exec "$d/heavy" "$@"; done')
         done = home.run("heavy", "a", env={**self.env, "PATH": f"{self.links}:{wrap}:{self.real}:/usr/bin:/bin"})
         self.assertEqual(done.stdout, b"wrap\n" * 11 + f"heavy {self.real}/heavy a\n".encode())
+
+
+
+C_CALLER = r"""
+#include <errno.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern char** environ;
+int main(int argc, char** argv) {  /* WAY PROGRAM ARGUMENT... */
+  pid_t pid = 0;
+  char** words = argv + 2;
+  errno = 0;
+  if (!strcmp(argv[1], "exec")) execve(words[0], words, environ);
+  else if (!strcmp(argv[1], "bare")) { char* none[] = {NULL}; execve(words[0], words, none); }
+  else if (!strcmp(argv[1], "spawn")) errno = posix_spawnp(&pid, words[0], NULL, NULL, words, environ);
+  else if (!strcmp(argv[1], "vfork")) { if (!(pid = vfork())) { execvp(words[0], words); _exit(errno); } }
+  else if (!strcmp(argv[1], "fork")) { if (!(pid = fork())) { execvp(words[0], words); _exit(errno); } }
+  else if (!strcmp(argv[1], "execveat")) { if (!(pid = fork())) { syscall(SYS_execveat, -100, words[0], words, environ, 0); _exit(errno); } }
+  if (errno) return errno;
+  int status = 0;
+  waitpid(pid, &status, 0);
+  if (WIFSIGNALED(status)) return 200 + WTERMSIG(status);
+  return WEXITSTATUS(status);
+}
+"""
+
+GO_CALLER = r"""
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+)
+
+// COUNT PROGRAM ARGUMENT...: so many at once; 0: becomes it.
+func main() {
+	count := 0
+	fmt.Sscan(os.Args[1], &count)
+	path, err := exec.LookPath(os.Args[2])
+	if err != nil {
+		panic(err)
+	}
+	if count == 0 {
+		panic(syscall.Exec(path, os.Args[2:], os.Environ()))
+	}
+	var all sync.WaitGroup
+	status := make([]int, count)
+	for i := 0; i < count; i++ {
+		all.Add(1)
+		go func(i int) {
+			defer all.Done()
+			command := exec.Command(path, os.Args[3:]...)
+			command.Stdout, command.Stderr = os.Stdout, os.Stderr
+			if command.Run() != nil {
+				status[i] = command.ProcessState.ExitCode()
+			}
+		}(i)
+	}
+	all.Wait()
+	fmt.Println(status)
+}
+"""
+
+HOST = pathlib.Path("/proc/1/comm").read_text()
+
+
+def compile_callers(folder):
+    """Static programs that start others, in C and in Go."""
+    folder.mkdir()
+    (folder / "caller.c").write_text(C_CALLER)
+    subprocess.run(["gcc", "-static", "-O1", "-w", folder / "caller.c", "-o", folder / "caller"], check=True)
+    (folder / "gocaller.go").write_text(GO_CALLER)
+    subprocess.run(["go", "build", "-o", folder / "gocaller", folder / "gocaller.go"], check=True, cwd=folder,
+                   env={**os.environ, "GOFLAGS": "-mod=mod", "GOCACHE": str(home.dir / "gocache"), "CGO_ENABLED": "0", "HOME": str(folder)})
+    for name in ("heavy", "light"):
+        shutil.copy("/bin/dash", folder / name)
+
+
+class Reached:
+    """What both shells do: a `heavy` that anybody starts runs in the guest; it prints who its first process is."""
+
+    WHERE = "read name < /proc/1/comm; echo $name"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.pool = cls.make_pool()
+        cls.addClassCleanup(cls.pool.__exit__, None)
+        cls.pool.__enter__()
+        cls.tools = cls.pool.dir / "tools"
+        callers = home.dir / "callers"
+        if not callers.exists():
+            compile_callers(callers)
+        shutil.copytree(callers, cls.tools)
+        cls.pool.configure('[defaults]\nshipped = false\n[[app]]\nmatch = ["heavy"]\npolicy = "remote"\n')
+        if hasattr(cls.pool, "become"):
+            for path in (cls.pool.dir / "config").rglob("*"):
+                os.chown(path, test_rootless.UID, test_rootless.GID)
+        cls.env = {"PATH": f"{cls.tools}:{cls.pool.env['PATH']}"}
+
+    def shell(self, *words, **options):
+        env = {**self.env, **options.pop("env", {})}
+        return self.pool.ssi("shell", self.OPTION, *words, env=env, **options)
+
+    def both(self, *words, said, status=0):
+        done = self.shell(*words)
+        self.assertEqual((done.stdout, done.returncode, done.stderr), (said, status, b""), words)
+
+    def test_a_static_c_caller(self):
+        for way in ("fork", "vfork", "spawn", "execveat"):
+            with self.subTest(way=way):
+                program = self.tools / "heavy" if way == "execveat" else "heavy"
+                self.both("caller", way, program, "-c", self.WHERE + "; exit 3", said=b"ssi-agent\n", status=3)
+                self.both("caller", way, program, "-c", "kill -KILL $$", said=b"", status=209)
+        for way in ("exec", "bare"):
+            self.both("caller", way, self.tools / "heavy", "-c", self.WHERE + "; exit 4", said=b"ssi-agent\n", status=4)
+        self.assertEqual(self.shell("caller", "exec", self.tools / "heavy", "-c", "kill -TERM $$").returncode, -15)
+
+    def test_a_go_caller(self):
+        self.both("gocaller", 1, "heavy", "-c", self.WHERE + "; exit 5", said=b"ssi-agent\n[5]\n")
+        self.both("gocaller", 6, "heavy", "-c", self.WHERE, said=b"ssi-agent\n" * 6 + b"[0 0 0 0 0 0]\n")
+        self.both("gocaller", 0, "heavy", "-c", self.WHERE + "; exit 6", said=b"ssi-agent\n", status=6)
+
+    def test_dynamic_callers_as_ever(self):
+        self.both(f"heavy -c '{self.WHERE}'; exit 7", said=b"ssi-agent\n", status=7)
+        self.both("env", "-i", self.tools / "heavy", "-c", self.WHERE, said=b"ssi-agent\n")
+
+    def test_what_is_not_on_the_list_is_untouched(self):
+        for words in (("caller", "vfork"), ("gocaller", 0)):
+            done = self.shell(*words, "light", "-c", self.WHERE + "; readlink /proc/$$/exe; exit 3")
+            self.assertEqual((done.stdout.decode(), done.returncode), (f"{HOST}{self.tools}/light\n", 3))
+        # And fails as it does outside.
+        for name in ("missing", self.tools / "caller.c", self.tools):
+            for way in ("exec", "vfork", "spawn"):
+                outside = self.pool.run(self.tools / "caller", way, name, env=self.env)
+                self.assertEqual(self.shell("caller", way, name).returncode, outside.returncode, (way, name))
+
+    def test_at_home_it_is_the_program_itself(self):
+        for words in (("caller", "exec", self.tools / "heavy"), ("caller", "vfork", "heavy"), ("gocaller", 0, "heavy")):
+            done = self.shell(*words, "-c", self.WHERE + "; cat /proc/$$/cmdline; readlink /proc/$$/exe; exit 3", "a b", env={"SSI_DISABLE": "1"})
+            said = done.stdout.decode()
+            self.assertTrue(said.startswith(f"{HOST}{words[-1]}\0-c\0"), said)
+            self.assertTrue(said.endswith(f"\0a b\0{self.original}\n"), said)
+            self.assertEqual(done.returncode, 3)
+
+    def test_the_shells_own_end(self):
+        self.assertEqual(self.shell("exit 5").returncode, 5)
+        self.assertEqual(self.shell("kill -TERM $$").returncode, -15)
+        self.assertEqual(self.shell("echo $0; cat", env={"SHELL": "/bin/sh"}, input=b"in", stdin=None).stdout, b"/bin/sh\nin")
+
+    def test_shells_in_it(self):
+        for words in ((), (self.OPTION,)):
+            done = self.shell(self.pool.build / "cli/ssi", "shell", *words, "caller", "vfork", "heavy", "-c", self.WHERE)
+            self.assertEqual((done.stdout, done.returncode), (b"ssi-agent\n", 0), done)
+
+    def test_the_history_has_it(self):
+        self.shell("caller", "vfork", "heavy", "-c", "exit 17")
+        jobs = json.loads(self.pool.ssi("history", "--json", "--limit", "1").stdout)
+        jobs = jobs["jobs"] if isinstance(jobs, dict) else jobs
+        self.assertIn("guest1", json.dumps(jobs[0]))
+        self.assertIn("17", json.dumps(jobs[0]))
+
+
+class RootsPool(Pool):
+    build = BUILD
+
+
+class Deep(Reached):
+    OPTION = "--deep"
+
+    @property
+    def original(self):
+        return f"{self.pool.dir}/state/ssi/deep/home{self.tools}/heavy"
+
+    def test_nothing_of_it_is_seen_outside(self):
+        done = self.shell(f"wc -c < {self.tools}/heavy; wc -c < {self.original}")
+        self.assertEqual(done.stdout.split(), [str(os.path.getsize(path)).encode() for path in (self.pool.build / "shim/ssirun", "/bin/dash")])
+        self.assertNotIn("deep", pathlib.Path("/proc/self/mountinfo").read_text())
+        self.assertEqual(os.path.getsize(self.tools / "heavy"), os.path.getsize("/bin/dash"))
+
+    def test_the_originals_cannot_be_harmed(self):
+        done = self.shell(f"rm -rf {self.original} {self.tools}/heavy; (: > {self.original}); echo end")
+        self.assertEqual(done.stdout, b"end\n")
+        self.assertEqual(os.path.getsize(self.tools / "heavy"), os.path.getsize("/bin/dash"))
+
+
+class DeepAsRoot(Deep, unittest.TestCase):
+    make_pool = staticmethod(lambda: RootsPool(1))
+
+    def test_what_is_mounted_inside_keeps_jobs_home(self):
+        """The deputy would serve other files than those that the caller sees."""
+        line = f"mount -t tmpfs none {self.pool.work}; caller vfork heavy -c '{self.WHERE}'; ssirun -v true"
+        done = self.shell(line)
+        self.assertEqual(done.stdout.decode(), HOST)
+        self.assertIn(f"what is mounted at {self.pool.work} is not the same", done.stderr.decode())
+
+
+class DeepAsUser(Deep, unittest.TestCase):
+    make_pool = staticmethod(lambda: UserPool(1))
+
+    def test_ids_stay(self):
+        inside = self.shell("id -u; id -g; cat /proc/self/uid_map | tr -s ' '; grep CapEff /proc/self/status").stdout.decode().split()
+        self.assertEqual(inside, [str(test_rootless.UID), str(test_rootless.GID), str(test_rootless.UID), str(test_rootless.UID), "1", "CapEff:", "0" * 16])
 
 
 if __name__ == "__main__":
