@@ -43,7 +43,7 @@ constexpr Command commands[] = {
     {"history", ssi::history_command, "history [--json] [--limit N]", "your jobs that have ended"},
     {"why", ssi::why_command, "why JOB", "why it ran where it ran"},
     {"doctor", ssi::doctor_command, "doctor", "what is missing here, and the cure"},
-    {"shell", ssi::shell_command, "shell [--deep] [COMMAND]", "a shell whose heavy commands run in guests"},
+    {"shell", ssi::shell_command, "shell [--deep | --trace] [COMMAND]", "a shell whose heavy commands run in guests"},
     {"shims", ssi::shims_command, "shims install | remove DIR [NAME...]",
      "links on PATH that divert: for static and Go callers too"},
     {"allow", ssi::allow_command, "allow check PATH [ARG...]", "which rule matches, what would happen"},

@@ -14,6 +14,7 @@
 #include "cli/diverted.h"
 #include "cli/options.h"
 #include "cli/pool_tool.h"
+#include "cli/trace_shell.h"
 #include "common/paths.h"
 
 namespace ssi {
@@ -52,16 +53,6 @@ void start_deputy() {
   if (const auto ssirun = paths::sibling("ssirun")) (void)run_tool({*ssirun, "--dry-run", "true"});
 }
 
-Status prepare(bool is_deep) {
-  const auto names = diverted_names();
-  if (!names) return tl::make_unexpected(names.error());
-  if (is_deep) {
-    start_deputy();
-    if (auto entered = enter_deep_shell(*names); !entered) return entered;
-  }
-  return preload_shim();
-}
-
 // What comes behind ssi's own options is the command's, options too.
 int count_options(int argc, char** argv) {
   int count = 1;
@@ -71,7 +62,7 @@ int count_options(int argc, char** argv) {
 }
 
 constexpr char help[] =
-    "usage: ssi shell [--deep] [COMMAND]\n"
+    "usage: ssi shell [--deep | --trace] [COMMAND]\n"
     "A shell ($SHELL), or one COMMAND, whose heavy commands run in guests: those that the [[app]] tables\n"
     "of config.toml name. 'ssi allow check PROGRAM' tells which they are.\n"
     "  ssi shell\n"
@@ -84,19 +75,33 @@ constexpr char help[] =
     "           installed later or lie elsewhere, are not covered. Who reads such a program's file (ldd, dpkg -V,\n"
     "           ccache's compiler check: set CCACHE_COMPILERCHECK='%compiler% -v') reads ssirun; one that runs at\n"
     "           home finds itself (/proc/self/exe) under ~/.local/state/ssi/deep.\n"
+    "  --trace  has a supervisor look at each execve(2), by seccomp: programs anywhere, and scripts. Sets\n"
+    "           no_new_privs, so set-id programs lose their rights inside, for root too; each start of a program\n"
+    "           takes longer. 32-bit callers, and what a debugger or strace holds, are not reached; what outlives\n"
+    "           the shell runs at home, and after a program has used Landlock all does. x86-64 only.\n"
     "For commands that are looked up on PATH 'ssi shims' does without a shell of its own.\n";
 
 }  // namespace
 
 int shell_command(int argc, char** argv) {
   Options options("ssi shell", help);
-  bool is_deep = false;
+  bool is_deep = false, is_traced = false;
   options.flag("deep", is_deep);
+  options.flag("trace", is_traced);
   const int count = count_options(argc, argv);
   if (auto status = options.parse(count, argv)) return *status;
-  const std::vector<std::string> words(argv + count, argv + argc);
-  if (auto prepared = prepare(is_deep); !prepared) return options.failed(prepared.error().text());
-  return options.failed(become(command_line(words)).text());
+  if (is_deep && is_traced) return options.usage_error("--deep or --trace, not both");
+  const auto words = command_line({argv + count, argv + argc});
+  const auto names = diverted_names();
+  if (!names) return options.failed(names.error().text());
+  if (is_deep || is_traced) start_deputy();
+  if (is_deep)
+    if (auto entered = enter_deep_shell(*names); !entered) return options.failed(entered.error().text());
+  if (auto preloaded = preload_shim(); !preloaded) return options.failed(preloaded.error().text());
+  if (!is_traced) return options.failed(become(words).text());
+  ::setenv("SSI_TRACE", "1", 1);
+  const auto status = run_trace_shell(*names, words);
+  return status ? *status : options.failed(status.error().text());
 }
 
 }  // namespace ssi

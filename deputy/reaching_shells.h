@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Callers inside `ssi shell --deep`: what makes them differ from the deputy is then our own doing.
+// Callers inside `ssi shell --deep` and `--trace`: what makes them differ from the deputy is then our own doing.
 #pragma once
 
 #include <sys/types.h>

@@ -19,6 +19,7 @@
 #include "shim/resolve.h"
 #include "shim/signals.h"
 #include "shim/title.h"
+#include "shim/traced.h"
 
 struct command {
   const struct options* options;
@@ -102,9 +103,10 @@ static int run(const struct command* command) {
 /* Started by a program's name and not by our own: its arguments are all that program's. False: by our own. */
 static bool stands_for(char** argv, struct options* options, int* status) {
   const char* start = started_as(argv);
-  if (!is_other_name(start)) return false;
   int error = 0;
-  char* path = bound_program(start);
+  char* path = traced_program();
+  if (!path && !is_other_name(start)) return false;
+  if (!path) path = bound_program(start);
   if (!path) {
     path = behind_shim(start, &error);
     /* Called by its path, a program finds its folder by that. */

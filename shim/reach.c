@@ -29,12 +29,20 @@ static void make_directories(char* path) {
   mkdir(path, 0700); /* that it failed shows when it is looked at */
 }
 
+static char told[PATH_MAX];
+
+void tell_runtime_directory(const char* path) {
+  snprintf(told, sizeof told, "%s", path);
+}
+
 const char* runtime_directory(struct reason* why) {
   static char path[PATH_MAX];
   const char* base = getenv("XDG_RUNTIME_DIR");
   int length = 0;
   if (base && *base == '/')
     length = snprintf(path, sizeof path, "%s/ssi", base);
+  else if (!base && *told)
+    length = snprintf(path, sizeof path, "%s", told);
   else if (!base && deep_runtime_directory(path, sizeof path))
     length = (int)strlen(path);
   else
@@ -76,8 +84,10 @@ static int connect_deputy(const char* directory, struct reason* why) {
 int reach_deputy(const char* directory, struct reason* why) {
   int link = connect_deputy(directory, why);
   if (link >= 0) return link;
-  if (in_deep_shell()) {
-    because(why, "no deputy runs, and 'ssi shell --deep' is no place to start one: run ssirun outside");
+  const bool is_traced = *told || getenv("SSI_TRACE");
+  if (is_traced || in_deep_shell()) {
+    because(why, "no deputy runs, and 'ssi shell --%s' is no place to start one: run ssirun outside",
+            is_traced ? "trace" : "deep");
     return -1;
   }
   char path[PATH_MAX + 16];

@@ -385,6 +385,22 @@ class Deep(Reached):
         self.assertEqual(os.path.getsize(self.tools / "heavy"), os.path.getsize("/bin/dash"))
 
 
+class Trace(Reached):
+    OPTION = "--trace"
+
+    @property
+    def original(self):
+        return f"{self.tools}/heavy"
+
+
+class TraceAsRoot(Trace, unittest.TestCase):
+    make_pool = staticmethod(lambda: RootsPool(1))
+
+
+class TraceAsUser(Trace, unittest.TestCase):
+    make_pool = staticmethod(lambda: UserPool(1))
+
+
 class DeepAsRoot(Deep, unittest.TestCase):
     make_pool = staticmethod(lambda: RootsPool(1))
 
