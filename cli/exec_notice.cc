@@ -201,13 +201,13 @@ bool ExecNotices::divert(int listener, const Call& call) {
   const Fd told = describe(call.path, runtime_);
   if (!told || ::ptrace(PTRACE_SEIZE, call.task, nullptr, nullptr) != 0) return false;  // it has another tracer
   ::ptrace(PTRACE_INTERRUPT, call.task, nullptr, nullptr);
-  const int ssirun = add_descriptor(listener, call.id, told, 0) >= 0
-                         ? add_descriptor(listener, call.id, ssirun_, O_CLOEXEC)
-                         : -1;
+  // In this order: what is given and not used must end with the execve(2).
+  const int ssirun = add_descriptor(listener, call.id, ssirun_, O_CLOEXEC);
+  const bool is_given = ssirun >= 0 && add_descriptor(listener, call.id, told, 0) >= 0;
   answer_->error = -restart_always;
   (void)::seccomp_notify_respond(listener, answer_);
   if (!wait_for_stop(call.task)) return true;
-  if (ssirun >= 0)
+  if (is_given)
     rewrite(call.task, ssirun, call.number, call.path_at + call.length, call.argv_at, call.envp_at);
   else
     passed_.insert(call.task);  // it has no descriptor left: the program itself

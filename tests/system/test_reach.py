@@ -6,10 +6,12 @@ import pathlib
 import re
 import shutil
 import subprocess
+import textwrap
+import time
 import unittest
 
 import test_rootless
-from pool import BUILD, SSIRUN, Home, Pool
+from pool import BUILD, SSIRUN, Home, Pool, wait_until
 from test_rootless import UserPool
 
 TIMEOUT = 400
@@ -33,6 +35,24 @@ def script(path, text):
     path.write_text("#!/bin/sh\n" + text + "\n")
     path.chmod(0o755)
     return path
+
+
+class PoolShims(unittest.TestCase):
+    """A link on PATH, for callers that no preload reaches."""
+
+    def test_a_static_caller_is_diverted_by_a_link(self):
+        with RootsPool(1) as pool:
+            tools, links = pool.dir / "tools", pool.dir / "links"
+            callers(tools)
+            pool.configure(REMOTE)
+            self.assertEqual(pool.ssi("shims", "install", links).returncode, 0)
+            env = {"PATH": f"{links}:{tools}:{pool.env['PATH']}"}
+            for words in (("caller", "vfork"), ("gocaller", "0")):
+                done = pool.run("env", *words, "heavy", "-c", Reached.WHERE + "; exit 3", env=env)
+                self.assertEqual((done.stdout, done.returncode, done.stderr), (b"ssi-agent\n", 3, b""))
+            # A job finds the link as well, in a guest, where it is the program behind it.
+            done = pool.run(SSIRUN, "--remote", "sh", "-c", f"heavy -c '{Reached.WHERE}'", env=env)
+            self.assertEqual((done.stdout, done.stderr), (b"ssi-agent\n", b""))
 
 
 class Shims(unittest.TestCase):
@@ -263,6 +283,7 @@ func main() {
 }
 """
 
+REMOTE = '[defaults]\nshipped = false\n[[app]]\nmatch = ["heavy"]\npolicy = "remote"\n'
 HOST = pathlib.Path("/proc/1/comm").read_text()
 
 
@@ -278,6 +299,14 @@ def compile_callers(folder):
         shutil.copy("/bin/dash", folder / name)
 
 
+def callers(folder):
+    """These programs in a folder of a test's own, for any user; compiled once."""
+    compiled = home.dir / "callers"
+    if not compiled.exists():
+        compile_callers(compiled)
+    shutil.copytree(compiled, folder)
+
+
 class Reached:
     """What both shells do: a `heavy` that anybody starts runs in the guest; it prints who its first process is."""
 
@@ -289,11 +318,8 @@ class Reached:
         cls.addClassCleanup(cls.pool.__exit__, None)
         cls.pool.__enter__()
         cls.tools = cls.pool.dir / "tools"
-        callers = home.dir / "callers"
-        if not callers.exists():
-            compile_callers(callers)
-        shutil.copytree(callers, cls.tools)
-        cls.pool.configure('[defaults]\nshipped = false\n[[app]]\nmatch = ["heavy"]\npolicy = "remote"\n')
+        callers(cls.tools)
+        cls.pool.configure(REMOTE)
         if hasattr(cls.pool, "become"):
             for path in (cls.pool.dir / "config").rglob("*"):
                 os.chown(path, test_rootless.UID, test_rootless.GID)
@@ -396,9 +422,77 @@ class Trace(Reached):
 class TraceAsRoot(Trace, unittest.TestCase):
     make_pool = staticmethod(lambda: RootsPool(1))
 
+    def python(self, code):
+        return self.shell("python3", "-c", "import ctypes, os, sys\nlibc = ctypes.CDLL(None)\n" + textwrap.dedent(code) +
+                          f"\nos.execv('{self.tools}/caller', ['caller', 'vfork', 'heavy', '-c', '{self.WHERE}'])")
+
+    def test_sandboxes_keep_jobs_home(self):
+        """Outside, where the deputy is, a job would have what the sandbox denies."""
+        self.assertEqual(self.python("").stdout, b"ssi-agent\n")
+        allow_all = """
+            words = ctypes.create_string_buffer(bytes([6, 0, 0, 0, 0, 0, 0xff, 0x7f]))
+            class Program(ctypes.Structure):
+                _fields_ = [("length", ctypes.c_ushort), ("words", ctypes.c_void_p)]
+            program = Program(1, ctypes.addressof(words))
+            assert libc.prctl(22, 2, ctypes.byref(program)) == 0"""
+        self.assertEqual(self.python(allow_all).stdout.decode(), HOST)
+        self.assertEqual(self.python("libc.syscall(446, -1, 0)  # landlock_restrict_self").stdout.decode(), HOST)
+
+    def test_a_traced_caller_is_left_to_its_tracer(self):
+        done = self.shell("strace", "-f", "-o", "/dev/null", self.tools / "caller", "vfork", "heavy", "-c", self.WHERE + "; exit 3")
+        self.assertEqual((done.stdout.decode(), done.returncode), (HOST, 3))
+
+    def test_no_descriptor_left(self):
+        """Then it runs as it is, and has not one less."""
+        self.both(f"ulimit -n 4; exec caller exec {self.tools}/heavy -c 'echo /proc/self/fd/*; exit 3'",
+                  said=b"/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3\n", status=3)
+
+    def test_no_descriptor_more(self):
+        line = "caller vfork {} -c 'echo /proc/self/fd/*'"
+        here, there = [self.shell(line.format(name), env={"SSI_DISABLE": "1"}).stdout for name in ("light", "heavy")]
+        self.assertEqual(here, there)
+
+    def test_relative_paths_and_scripts(self):
+        (self.pool.dir / "here").mkdir()
+        script(self.pool.dir / "here/heavy", self.WHERE + "; echo $0 $1")
+        self.both(f"cd {self.pool.dir}/here; caller fork ./heavy a", said=b"ssi-agent\n./heavy a\n")
+        self.both(f"cd {self.pool.dir}; caller execveat here/heavy a", said=b"ssi-agent\nhere/heavy a\n")
+
+    def test_what_outlives_the_shell_runs_at_home(self):
+        began = time.monotonic()
+        done = self.shell(f"(sleep 1; exec caller vfork heavy -c '{self.WHERE}') > {self.pool.dir}/late 2>&1 & exit 3")
+        self.assertEqual(done.returncode, 3)
+        self.assertLess(time.monotonic() - began, 0.9)
+        late = self.pool.dir / "late"
+        self.assertTrue(wait_until(late.read_text, 5))
+        self.assertEqual(late.read_text(), HOST)
+        self.assertTrue(wait_until(lambda: not [pid for pid in self.pool.processes() if b"--trace" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()], 5))
+
+    def test_many_at_once(self):
+        done = self.shell(f"seq 40 | xargs -P 8 -I N caller vfork heavy -c '{self.WHERE}'")
+        self.assertEqual((done.stdout, done.stderr), (b"ssi-agent\n" * 40, b""))
+
+    def test_signals_to_the_shell_reach_the_command(self):
+        shell = subprocess.Popen([str(word) for word in (BUILD / "cli/ssi", "shell", "--trace", "trap 'exit 9' TERM; echo up; while :; do sleep 0.05; done")],
+                                 env={**self.pool.env, **self.env}, stdout=subprocess.PIPE)
+        self.assertEqual(shell.stdout.readline(), b"up\n")
+        shell.terminate()
+        self.assertEqual(shell.wait(5), 9)
+        shell.stdout.close()
+
 
 class TraceAsUser(Trace, unittest.TestCase):
     make_pool = staticmethod(lambda: UserPool(1))
+
+
+class WrongWords(unittest.TestCase):
+    def test_one_line(self):
+        for words in (("--deep", "--trace"), ("--what",), ("--deep", "--trace=1"), ("--trace", "-x")):
+            done = home.ssi("shell", *words)
+            self.assertEqual((done.returncode, done.stderr.count(b"\n"), done.stdout), (2, 1, b""), done)
+        self.assertEqual(home.ssi("shell", "--", "exit 7").returncode, 7)
+        for words in ("--deep", "--trace", "no_new_privs", "set-id"):
+            self.assertIn(words.encode(), home.ssi("shell", "--help").stdout)
 
 
 class DeepAsRoot(Deep, unittest.TestCase):
