@@ -42,6 +42,10 @@ namespace {
 // for user space.
 constexpr int restart_always = 513;
 
+// Linux 6.6: who asks and who answers run one after the other, on one processor. Before, it is an error that matters not.
+constexpr unsigned long notif_set_flags = SECCOMP_IOW(4, __u64);
+constexpr unsigned long sync_wake_up = 1;
+
 std::string proc(pid_t task, const std::string& what) {
   return "/proc/" + std::to_string(task) + "/" + what;
 }
@@ -264,6 +268,7 @@ Result<Fd> install_exec_filter(bool& is_listened) {
   is_listened = !listener && errno == EBUSY;
   if (!listener && errno == EINVAL) return failure("'--trace' needs Linux 5.19 or later");
   if (!listener && !is_listened) return os_error("seccomp");
+  if (listener) ::ioctl(listener.get(), notif_set_flags, sync_wake_up);
   return listener;
 }
 
