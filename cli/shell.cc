@@ -99,7 +99,6 @@ int shell_command(int argc, char** argv) {
     if (auto entered = enter_deep_shell(*names); !entered) return options.failed(entered.error().text());
   if (auto preloaded = preload_shim(); !preloaded) return options.failed(preloaded.error().text());
   if (!is_traced) return options.failed(become(words).text());
-  ::setenv("SSI_TRACE", "1", 1);
   const auto status = run_trace_shell(*names, words);
   return status ? *status : options.failed(status.error().text());
 }

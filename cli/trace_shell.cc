@@ -12,6 +12,7 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 
 #include "cli/become.h"
@@ -21,6 +22,8 @@
 
 namespace ssi {
 namespace {
+
+constexpr char inside_variable[] = "SSI_TRACE";  // ssirun looks at it too
 
 // Stops are not among them: the terminal stops us with the command, and who waits for us is to see that.
 sigset_t watched_signals() {
@@ -38,17 +41,22 @@ sigset_t watched_signals() {
   const int fd = listener && *listener ? listener->get() : -1;
   (void)send_with_fds(socket.get(), {said.data(), said.size()}, {&fd, fd >= 0 ? 1u : 0u});
   if (!listener) ::_exit(1);
+  char go = 0;  // or its end has been closed: we are not to run
+  if (::read(socket.get(), &go, 1) != 1) ::_exit(1);
   ::sigprocmask(SIG_SETMASK, &mask, nullptr);
   std::fprintf(stderr, "ssi shell: %s\n", become(words).text().c_str());
   ::_exit(1);
 }
 
-Result<Fd> take_listener(const Fd& socket) {
+Result<Fd> take_listener(const Fd& socket, bool is_inside) {
   std::array<char, 200> said;
   auto received = receive_with_fds(socket.get(), said);
   if (!received) return tl::make_unexpected(received.error());
   if (received->fds.size() == 1) return std::move(received->fds[0]);
-  if (received->bytes == 1) return Fd();  // another shell's supervisor does it all already
+  // Another such shell's supervisor does it all already. Anybody else's must not be taken for ours, nor should the deputy:
+  // the command would have no filter of ours.
+  if (received->bytes == 1 && is_inside) return Fd();
+  if (received->bytes == 1) return failure("another program listens to execve(2) here already, and one only can");
   return failure(received->bytes ? std::string(said.data(), received->bytes) : "the command's process has died");
 }
 
@@ -111,6 +119,8 @@ void leave_answering(ExecNotices& notices, const Fd& listener) {
 }  // namespace
 
 Result<int> run_trace_shell(const std::vector<std::string>& names, const std::vector<std::string>& words) {
+  const bool is_inside = ::getenv(inside_variable) != nullptr;
+  ::setenv(inside_variable, "1", 1);
   const auto ssirun = paths::sibling("ssirun");
   if (!ssirun) return tl::make_unexpected(ssirun.error());
   const auto runtime = paths::runtime_dir();
@@ -127,10 +137,14 @@ Result<int> run_trace_shell(const std::vector<std::string>& names, const std::ve
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   const pid_t command = ::fork();
   if (command < 0) return os_error("fork");
-  if (command == 0) become_command(theirs, words, mask);
+  if (command == 0) {
+    ours.reset();
+    become_command(theirs, words, mask);
+  }
   theirs.reset();
-  const auto listener = take_listener(ours);
+  const auto listener = take_listener(ours, is_inside);
   if (!listener) return tl::make_unexpected(listener.error());
+  if (auto told = send_packet(ours.get(), 'g'); !told) return tl::make_unexpected(told.error());
   const int status = supervise(*notices, *listener, signals, command);
   if (*listener) leave_answering(*notices, *listener);
   return end_as(status);

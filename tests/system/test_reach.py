@@ -486,6 +486,22 @@ class TraceAsUser(Trace, unittest.TestCase):
 
 
 class WrongWords(unittest.TestCase):
+    def test_another_programs_listener(self):
+        """The deputy would take that one's filter for ours."""
+        code = """
+            import ctypes, os, sys
+            libc = ctypes.CDLL(None)
+            words = ctypes.create_string_buffer(bytes([6, 0, 0, 0, 0, 0, 0xff, 0x7f]))
+            class Program(ctypes.Structure):
+                _fields_ = [("length", ctypes.c_ushort), ("words", ctypes.c_void_p)]
+            program = Program(1, ctypes.addressof(words))
+            libc.prctl(38, 1, 0, 0, 0)
+            os.set_inheritable(libc.syscall(317, 1, 8, ctypes.byref(program)), True)  # seccomp, NEW_LISTENER
+            os.execv(sys.argv[1], ["ssi", "shell", "--trace", "echo run"])"""
+        done = home.run("python3", "-c", textwrap.dedent(code), BUILD / "cli/ssi", timeout=20)
+        self.assertEqual((done.returncode, done.stdout, done.stderr),
+                         (1, b"", b"ssi shell: another program listens to execve(2) here already, and one only can\n"))
+
     def test_one_line(self):
         for words in (("--deep", "--trace"), ("--what",), ("--deep", "--trace=1"), ("--trace", "-x")):
             done = home.ssi("shell", *words)
