@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import textwrap
 import time
@@ -380,6 +381,25 @@ class Reached:
             done = self.shell(self.pool.build / "cli/ssi", "shell", *words, "caller", "vfork", "heavy", "-c", self.WHERE)
             self.assertEqual((done.stdout, done.returncode), (b"ssi-agent\n", 0), done)
 
+    def test_a_job_knows_nothing_of_it(self):
+        self.both("caller", "vfork", "heavy", "-c", "echo ${SSI_TRACE-no} ${SSI_SHIM-no} ${LD_PRELOAD-no} /proc/self/fd/*",
+                  said=b"no no no /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3\n")
+
+    def test_no_deputy_is_started_inside(self):
+        """It would stand where no caller outside stands, and in a deep shell serve ssirun for the programs."""
+        shell = self.pool.start_shell(self.OPTION, f"echo up; read go; caller bare {self.tools}/heavy -c '{self.WHERE}'; ssirun -v echo end",
+                                      env={**self.pool.env, **self.env, "PATH": f"{self.pool.build}/shim:{self.env['PATH']}"})
+        with shell:
+            self.assertEqual(shell.stdout.readline(), b"up\n")
+            for pid in self.pool.processes():
+                if pathlib.Path(f"/proc/{pid}/comm").read_text() == "ssi-deputy\n":
+                    os.kill(pid, signal.SIGTERM)
+            self.assertTrue(wait_until(lambda: not (self.pool.dir / "run/ssi/deputy.sock").exists(), 5))
+            said, wrong = shell.communicate(b"go\n", 20)
+        self.assertEqual(said.decode(), HOST + "end\n")
+        self.assertIn(f"home: no deputy runs, and 'ssi shell {self.OPTION}' is no place to start one".encode(), wrong)
+        self.both("caller", "vfork", "heavy", "-c", self.WHERE, said=b"ssi-agent\n")  # the next shell starts one
+
     def test_the_history_has_it(self):
         self.shell("caller", "vfork", "heavy", "-c", "exit 17")
         jobs = json.loads(self.pool.ssi("history", "--json", "--limit", "1").stdout)
@@ -388,8 +408,19 @@ class Reached:
         self.assertIn("17", json.dumps(jobs[0]))
 
 
+def open_shell(words, env, work):
+    return subprocess.Popen([str(word) for word in words], env=env, cwd=work, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
 class RootsPool(Pool):
-    build = BUILD
+    build, prefix = BUILD, []
+
+    def start_shell(self, *words, env):
+        return open_shell([*self.prefix, self.build / "cli/ssi", "shell", *words], env, self.work)
+
+
+class UsersPool(UserPool):
+    prefix, start_shell = test_rootless.USER, RootsPool.start_shell
 
 
 class Deep(Reached):
@@ -482,7 +513,7 @@ class TraceAsRoot(Trace, unittest.TestCase):
 
 
 class TraceAsUser(Trace, unittest.TestCase):
-    make_pool = staticmethod(lambda: UserPool(1))
+    make_pool = staticmethod(lambda: UsersPool(1))
 
 
 class WrongWords(unittest.TestCase):
@@ -523,7 +554,7 @@ class DeepAsRoot(Deep, unittest.TestCase):
 
 
 class DeepAsUser(Deep, unittest.TestCase):
-    make_pool = staticmethod(lambda: UserPool(1))
+    make_pool = staticmethod(lambda: UsersPool(1))
 
     def test_ids_stay(self):
         inside = self.shell("id -u; id -g; cat /proc/self/uid_map | tr -s ' '; grep CapEff /proc/self/status").stdout.decode().split()
