@@ -47,7 +47,8 @@ Status leave_namespaces() {
   const Ids ids{::geteuid(), ::getegid()};
   const auto kept = bounds();
   if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
-    return os_error("a user namespace (see user.max_user_namespaces and kernel.unprivileged_userns_clone in sysctl -a)");
+    return os_error(
+        "a user namespace (see user.max_user_namespaces and kernel.unprivileged_userns_clone in sysctl -a)");
   drop_bounds_but(kept);
   return keep_ids_inside(ids);
 }
@@ -74,7 +75,8 @@ Status keep_originals(const std::string& place, const std::string& runtime) {
 // compiler wrapper is a link under many names, and leads to what is covered itself.
 bool is_coverable(const std::string& program, const struct stat& ssirun) {
   struct stat file {};
-  if (::stat(program.c_str(), &file) != 0 || !S_ISREG(file.st_mode) || file.st_mode & (S_ISUID | S_ISGID)) return false;
+  if (::stat(program.c_str(), &file) != 0 || !S_ISREG(file.st_mode) || file.st_mode & (S_ISUID | S_ISGID))
+    return false;
   if (file.st_dev == ssirun.st_dev && file.st_ino == ssirun.st_ino) return false;
   const auto name = program.substr(program.rfind('/') + 1);
   if (name == "ccache" || name == "distcc" || name == "icecc" || name == "sccache") return false;
@@ -102,7 +104,8 @@ Status enter_deep_shell(const std::vector<std::string>& names) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) return os_error("make mounts slaves");
   if (auto kept = keep_originals(place, *runtime); !kept) return kept;
   for (const auto& program : programs_named(names))
-    if (is_coverable(program, self) && ::mount(ssirun->c_str(), program.c_str(), nullptr, MS_BIND, nullptr) != 0)
+    if (is_coverable(program, self) &&
+        ::mount(ssirun->c_str(), program.c_str(), nullptr, MS_BIND, nullptr) != 0)
       return os_error("mount ssirun over " + program);
   return {};
 }

@@ -33,7 +33,8 @@ std::vector<std::string> programs_named(const std::vector<std::string>& names) {
   for (std::string directory; std::getline(directories, directory, ':');)
     for (const auto& name : names) {
       std::error_code missing;
-      const auto file = std::filesystem::canonical((directory.empty() ? "." : directory) + "/" + name, missing);
+      const auto file =
+          std::filesystem::canonical((directory.empty() ? "." : directory) + "/" + name, missing);
       if (!missing) found.insert(file);
     }
   return {found.begin(), found.end()};

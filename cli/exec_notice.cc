@@ -31,8 +31,8 @@ struct ExecNotices::Call {
   std::uint64_t id = 0;
   long number = 0;
   std::uint64_t path_at = 0, argv_at = 0, envp_at = 0;
-  std::string path;  // as it was given; after a directory's descriptor with that directory before it
-  std::string file;  // where we find it
+  std::string path;        // as it was given; after a directory's descriptor with that directory before it
+  std::string file;        // where we find it
   std::size_t length = 0;  // of the string at path_at
 };
 
@@ -67,7 +67,8 @@ std::optional<std::string> read_text(int memory, std::uint64_t at) {
 
 bool has_words(int memory, std::uint64_t argv_at) {
   std::uint64_t first = 0;
-  return argv_at && ::pread(memory, &first, sizeof first, static_cast<off_t>(argv_at)) == sizeof first && first;
+  return argv_at && ::pread(memory, &first, sizeof first, static_cast<off_t>(argv_at)) == sizeof first &&
+         first;
 }
 
 std::string target(const std::string& link) {
@@ -110,7 +111,8 @@ int add_descriptor(int listener, std::uint64_t id, const Fd& fd, std::uint32_t f
 Fd describe(const std::string& path, const std::string& runtime) {
   Fd file(::memfd_create(TRACED_PROGRAM, MFD_CLOEXEC));
   const auto text = path + '\0' + runtime + '\0';
-  if (file && ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) file.reset();
+  if (file && ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    file.reset();
   return file;
 }
 
@@ -119,7 +121,8 @@ Fd describe(const std::string& path, const std::string& runtime) {
 bool wait_for_stop(pid_t task) {
   siginfo_t end{};
   int waited = 0;
-  while ((waited = ::waitid(P_PID, static_cast<id_t>(task), &end, WEXITED | WSTOPPED | WNOWAIT | __WALL)) < 0 &&
+  while ((waited = ::waitid(P_PID, static_cast<id_t>(task), &end, WEXITED | WSTOPPED | WNOWAIT | __WALL)) <
+             0 &&
          errno == EINTR)
     continue;
   return waited == 0 && (end.si_code == CLD_TRAPPED || end.si_code == CLD_STOPPED);
@@ -129,10 +132,12 @@ bool wait_for_stop(pid_t task) {
 constexpr bool is_supported = true;
 
 // execveat(descriptor, "", …, AT_EMPTY_PATH) is made instead; the empty string is the end of the caller's own.
-void rewrite(pid_t task, int descriptor, long number, std::uint64_t empty_at, std::uint64_t argv_at, std::uint64_t envp_at) {
+void rewrite(pid_t task, int descriptor, long number, std::uint64_t empty_at, std::uint64_t argv_at,
+             std::uint64_t envp_at) {
   user_regs_struct registers{};
   if (::ptrace(PTRACE_GETREGS, task, nullptr, &registers) != 0) return;
-  if (static_cast<long>(registers.orig_rax) != number || static_cast<long>(registers.rax) != -restart_always) return;
+  if (static_cast<long>(registers.orig_rax) != number || static_cast<long>(registers.rax) != -restart_always)
+    return;
   registers.orig_rax = SYS_execveat;
   registers.rdi = static_cast<unsigned>(descriptor);
   registers.rsi = empty_at;
@@ -157,16 +162,20 @@ Result<std::vector<sock_filter>> exec_filter() {
   failed |= ::seccomp_export_bpf(filter, code.get());
   ::seccomp_release(filter);
   if (failed) return os_error("make the seccomp filter", -failed);
-  std::vector<sock_filter> words(static_cast<std::size_t>(::lseek(code.get(), 0, SEEK_END)) / sizeof(sock_filter));
+  std::vector<sock_filter> words(static_cast<std::size_t>(::lseek(code.get(), 0, SEEK_END)) /
+                                 sizeof(sock_filter));
   const auto size = words.size() * sizeof(sock_filter);
-  if (::pread(code.get(), words.data(), size, 0) != static_cast<ssize_t>(size)) return os_error("read the filter");
+  if (::pread(code.get(), words.data(), size, 0) != static_cast<ssize_t>(size))
+    return os_error("read the filter");
   return words;
 }
 
 }  // namespace
 
-Result<ExecNotices> ExecNotices::create(std::set<std::string> names, const std::string& ssirun, std::string runtime) {
-  if (!is_supported) return failure("'--trace' is for x86-64 only: 'ssi shell --deep' reaches the same programs");
+Result<ExecNotices> ExecNotices::create(std::set<std::string> names, const std::string& ssirun,
+                                        std::string runtime) {
+  if (!is_supported)
+    return failure("'--trace' is for x86-64 only: 'ssi shell --deep' reaches the same programs");
   Fd program(::open(ssirun.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat file {};
   if (!program || ::fstat(program.get(), &file) != 0) return os_error(ssirun);
@@ -194,8 +203,8 @@ ExecNotices::~ExecNotices() {
 
 // ssirun's own execve(2) is the command at home.
 bool ExecNotices::is_wanted(const Call& call) const {
-  return names_.count(call.path.substr(call.path.rfind('/') + 1)) && !is_same(proc(call.task, "exe"), file_) &&
-         has_our_root(call.task) && is_executable(call.file);
+  return names_.count(call.path.substr(call.path.rfind('/') + 1)) &&
+         !is_same(proc(call.task, "exe"), file_) && has_our_root(call.task) && is_executable(call.file);
 }
 
 // The task waits, and only SIGKILL can end that (WAIT_KILLABLE_RECV). It is given the two descriptors, told to make its
@@ -203,7 +212,8 @@ bool ExecNotices::is_wanted(const Call& call) const {
 // must not go on with the call while it is ours: execve(2) gives a thread another number.
 bool ExecNotices::divert(int listener, const Call& call) {
   const Fd told = describe(call.path, runtime_);
-  if (!told || ::ptrace(PTRACE_SEIZE, call.task, nullptr, nullptr) != 0) return false;  // it has another tracer
+  if (!told || ::ptrace(PTRACE_SEIZE, call.task, nullptr, nullptr) != 0)
+    return false;  // it has another tracer
   ::ptrace(PTRACE_INTERRUPT, call.task, nullptr, nullptr);
   // In this order: what is given and not used must end with the execve(2).
   const int ssirun = add_descriptor(listener, call.id, ssirun_, O_CLOEXEC);
@@ -238,7 +248,8 @@ void ExecNotices::answer(int listener) {
   // with this we are no longer what it is, and from now on all stay home.
   if (data.nr == SYS_landlock_restrict_self) {
     ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  } else if (passed_.erase(call.task) == 0 && call.task > 0 && !names_.empty() && !(has_directory && data.args[4])) {
+  } else if (passed_.erase(call.task) == 0 && call.task > 0 && !names_.empty() &&
+             !(has_directory && data.args[4])) {
     const Fd memory(::open(proc(call.task, "mem").c_str(), O_RDONLY | O_CLOEXEC));
     const auto path = memory ? read_text(memory.get(), call.path_at) : std::nullopt;
     const bool is_call = path && !path->empty() && has_words(memory.get(), call.argv_at) &&
@@ -262,9 +273,9 @@ Result<Fd> install_exec_filter(bool& is_listened) {
   if (!words) return tl::make_unexpected(words.error());
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return os_error("PR_SET_NO_NEW_PRIVS");
   sock_fprog program{static_cast<unsigned short>(words->size()), words->data()};
-  Fd listener(static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-                                         SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
-                                         &program)));
+  Fd listener(static_cast<int>(
+      ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &program)));
   is_listened = !listener && errno == EBUSY;
   if (!listener && errno == EINVAL) return failure("'--trace' needs Linux 5.19 or later");
   if (!listener && !is_listened) return os_error("seccomp");

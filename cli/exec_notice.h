@@ -19,7 +19,8 @@ namespace ssi {
 class ExecNotices {
  public:
   // `runtime`: the runtime directory, for callers that have lost their environment.
-  static Result<ExecNotices> create(std::set<std::string> names, const std::string& ssirun, std::string runtime);
+  static Result<ExecNotices> create(std::set<std::string> names, const std::string& ssirun,
+                                    std::string runtime);
 
   ExecNotices(ExecNotices&& other) noexcept;
   ~ExecNotices();

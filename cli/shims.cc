@@ -29,8 +29,8 @@ Place look_at(const fs::path& link) {
 }
 
 bool is_name(const std::string& name) {
-  return !name.empty() && name.find('/') == std::string::npos && name != "." && name != ".." && name != "ssi" &&
-         name.rfind("ssirun", 0) != 0 && name.rfind("ssi-", 0) != 0;
+  return !name.empty() && name.find('/') == std::string::npos && name != "." && name != ".." &&
+         name != "ssi" && name.rfind("ssirun", 0) != 0 && name.rfind("ssi-", 0) != 0;
 }
 
 Status make_link(const std::string& ssirun, const fs::path& link) {
@@ -51,7 +51,8 @@ Status install(const fs::path& directory, const std::vector<std::string>& names)
   // All or nothing: each is looked at before the first is made.
   for (const auto& name : names)
     if (look_at(directory / name) == Place::taken)
-      return failure((directory / name).string() + ": is there already and not a link of ours: nothing was changed");
+      return failure((directory / name).string() +
+                     ": is there already and not a link of ours: nothing was changed");
   for (const auto& name : names)
     if (auto made = make_link(*ssirun, directory / name); !made) return made;
   return {};
@@ -82,11 +83,12 @@ int install_command(const Options& options, const fs::path& directory, std::vect
     auto diverted = diverted_names();
     if (!diverted) return options.failed(diverted.error().text());
     names = std::move(*diverted);
-    if (names.empty()) return options.failed("nothing is diverted: no [[app]] of config.toml names a command");
+    if (names.empty())
+      return options.failed("nothing is diverted: no [[app]] of config.toml names a command");
   }
   if (auto done = install(directory, names); !done) return options.failed(done.error().text());
-  fmt::print("{} {} in {}. Put it first on PATH:\n  export PATH={}:$PATH\n", names.size(), links(names.size()),
-             directory.string(), directory.string());
+  fmt::print("{} {} in {}. Put it first on PATH:\n  export PATH={}:$PATH\n", names.size(),
+             links(names.size()), directory.string(), directory.string());
   return 0;
 }
 
@@ -104,8 +106,10 @@ int shims_command(int argc, char** argv) {
       "ssi shims",
       "usage: ssi shims install DIR [NAME...]\n"
       "       ssi shims remove DIR [NAME...]\n"
-      "Links in DIR, each a command's name that leads to ssirun, for the commands that the [[app]] tables of\n"
-      "config.toml name, or for these NAMEs. With DIR first on PATH who looks a command up is diverted, also\n"
+      "Links in DIR, each a command's name that leads to ssirun, for the commands that the [[app]] tables "
+      "of\n"
+      "config.toml name, or for these NAMEs. With DIR first on PATH who looks a command up is diverted, "
+      "also\n"
       "static and Go programs, which 'ssi shell' alone does not reach. ssirun runs the next program of that\n"
       "name on PATH; links to ccache, distcc and icecc behind DIR still work, each runs once.\n"
       "Not reached: who names a program by its path. The rules hold as for any diverted command: a NAME\n"
@@ -116,15 +120,18 @@ int shims_command(int argc, char** argv) {
   if (words.empty()) return options.usage_error("what? 'install' or 'remove'");
   const auto what = words[0];
   if (what != "install" && what != "remove") return options.usage_error(fmt::format("unknown '{}'", what));
-  if (words.size() < 2 || words[1].empty()) return options.usage_error(fmt::format("'{}' wants a directory", what));
+  if (words.size() < 2 || words[1].empty())
+    return options.usage_error(fmt::format("'{}' wants a directory", what));
   const std::vector<std::string> names(words.begin() + 2, words.end());
   for (const auto& name : names)
-    if (!is_name(name)) return options.usage_error(fmt::format("'{}' is not the name of a command to divert", name));
+    if (!is_name(name))
+      return options.usage_error(fmt::format("'{}' is not the name of a command to divert", name));
   std::error_code error;
   const auto directory = fs::absolute(words[1], error).lexically_normal();
   if (directory.string().find(':') != std::string::npos)
     return options.usage_error(fmt::format("{}: PATH cannot hold a colon", directory.string()));
-  return what == "install" ? install_command(options, directory, names) : remove_command(options, directory, names);
+  return what == "install" ? install_command(options, directory, names)
+                           : remove_command(options, directory, names);
 }
 
 }  // namespace ssi

@@ -29,12 +29,14 @@ constexpr char inside_variable[] = "SSI_TRACE";  // ssirun looks at it too
 sigset_t watched_signals() {
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int number : {SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) ::sigaddset(&set, number);
+  for (const int number : {SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2})
+    ::sigaddset(&set, number);
   return set;
 }
 
 // In the child: what cannot be said any other way is its one message, with no descriptor.
-[[noreturn]] void become_command(const Fd& socket, const std::vector<std::string>& words, const sigset_t& mask) {
+[[noreturn]] void become_command(const Fd& socket, const std::vector<std::string>& words,
+                                 const sigset_t& mask) {
   bool is_listened = false;
   const auto listener = install_exec_filter(is_listened);
   const std::string said = listener ? std::string(1, is_listened ? 'l' : 'f') : listener.error().text();
@@ -56,8 +58,10 @@ Result<Fd> take_listener(const Fd& socket, bool is_inside) {
   // Another such shell's supervisor does it all already. Anybody else's must not be taken for ours, nor should the deputy:
   // the command would have no filter of ours.
   if (received->bytes == 1 && is_inside) return Fd();
-  if (received->bytes == 1) return failure("another program listens to execve(2) here already, and one only can");
-  return failure(received->bytes ? std::string(said.data(), received->bytes) : "the command's process has died");
+  if (received->bytes == 1)
+    return failure("another program listens to execve(2) here already, and one only can");
+  return failure(received->bytes ? std::string(said.data(), received->bytes)
+                                 : "the command's process has died");
 }
 
 // As the command has ended.
@@ -85,7 +89,8 @@ std::optional<int> reap(pid_t command) {
 
 // What comes from the terminal the command gets as well.
 void pass_on(const signalfd_siginfo& signal, pid_t command) {
-  if (signal.ssi_signo != SIGCHLD && signal.ssi_code <= 0) ::kill(command, static_cast<int>(signal.ssi_signo));
+  if (signal.ssi_signo != SIGCHLD && signal.ssi_code <= 0)
+    ::kill(command, static_cast<int>(signal.ssi_signo));
 }
 
 int supervise(ExecNotices& notices, const Fd& listener, const Fd& signals, pid_t command) {
@@ -95,7 +100,8 @@ int supervise(ExecNotices& notices, const Fd& listener, const Fd& signals, pid_t
     if (wait[1].revents & POLLIN) notices.answer(listener.get());
     if (wait[1].revents & (POLLHUP | POLLERR)) wait[1].fd = -1;
     signalfd_siginfo signal{};
-    if (!(wait[0].revents & POLLIN) || ::read(signals.get(), &signal, sizeof signal) != sizeof signal) continue;
+    if (!(wait[0].revents & POLLIN) || ::read(signals.get(), &signal, sizeof signal) != sizeof signal)
+      continue;
     pass_on(signal, command);
     if (signal.ssi_signo != SIGCHLD) continue;
     if (const auto end = reap(command)) return *end;

@@ -5,6 +5,7 @@
 
 #define DEEP_SOURCE "ssi-deep" /* what a tmpfs calls its source; it is mounted in the state directory */
 #define DEEP_TREE "/home"      /* in it: all of home's files, read-only, without ssirun over any of them */
-#define DEEP_RUNTIME "/run"    /* in it: a link to the runtime directory, for callers that have lost their environment */
+#define DEEP_RUNTIME \
+  "/run" /* in it: a link to the runtime directory, for callers that have lost their environment */
 
 #endif

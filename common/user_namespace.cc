@@ -24,7 +24,9 @@ Status write_file(const char* path, const std::string& text) {
 Status map_ids(const Ids& inside, const Ids& outside) {
   // Must come first: without it an unprivileged process may not map a group.
   if (auto done = write_file("/proc/self/setgroups", "deny"); !done) return done;
-  const auto map = [](auto inner, auto outer) { return std::to_string(inner) + " " + std::to_string(outer) + " 1"; };
+  const auto map = [](auto inner, auto outer) {
+    return std::to_string(inner) + " " + std::to_string(outer) + " 1";
+  };
   if (auto done = write_file("/proc/self/uid_map", map(inside.uid, outside.uid)); !done) return done;
   return write_file("/proc/self/gid_map", map(inside.gid, outside.gid));
 }

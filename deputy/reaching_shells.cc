@@ -106,7 +106,8 @@ std::string excuse_mounts(const Context& deputy, Context& caller, const std::str
   const auto own = paths::sibling("ssirun");
   if (!own || ::stat(own->c_str(), &ssirun) != 0) return {};
   const auto is_ssirun = [&](const std::string& place) { return is_same(proc + "/root" + place, ssirun); };
-  const auto mounts = compare_mounts(content("/proc/self/mountinfo"), content(proc + "/mountinfo"), is_ssirun);
+  const auto mounts =
+      compare_mounts(content("/proc/self/mountinfo"), content(proc + "/mountinfo"), is_ssirun);
   if (!mounts.is_deep) return {};
   if (!mounts.place.empty()) return "what is mounted at " + mounts.place + " is not the same for the caller";
   theirs = ours;
@@ -148,7 +149,8 @@ void excuse_filter(const Context& deputy, Context& caller, std::string proc) {
     if (parent <= 1) return;
     proc = "/proc/" + std::to_string(parent);
     if (!is_supervisor(deputy, proc, ssi)) continue;
-    for (const auto* name : {counted, "seccomp mode", "no_new_privs"}) caller.facts[name] = fact(deputy, name);
+    for (const auto* name : {counted, "seccomp mode", "no_new_privs"})
+      caller.facts[name] = fact(deputy, name);
     return;
   }
 }

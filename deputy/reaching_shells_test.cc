@@ -39,7 +39,8 @@ TEST_CASE("without the tree it is no deep shell") {
 }
 
 TEST_CASE("any other difference is named") {
-  CHECK(compare(inside + tree + "120 100 254:0 /opt/x /usr/bin/cc rw - ext4 /dev/vda rw\n").place == "/usr/bin/cc");
+  CHECK(compare(inside + tree + "120 100 254:0 /opt/x /usr/bin/cc rw - ext4 /dev/vda rw\n").place ==
+        "/usr/bin/cc");
   CHECK(compare(inside + tree + "120 100 0:50 / /mnt rw - tmpfs none rw\n").place == "/mnt");
   CHECK(compare(inside + tree + gcc + gcc).place == "/usr/bin/gcc");
   CHECK(compare(inside.substr(inside.find('\n') + 1) + tree).place == "/proc");

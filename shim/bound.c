@@ -35,7 +35,8 @@ static bool find_deep(char* path, size_t size, const char* below) {
   bool found = false;
   while (table && !found && getline(&line, &room, table) > 0) {
     char place[PATH_MAX];
-    if (!strstr(line, " - tmpfs " DEEP_SOURCE " ") || sscanf(line, "%*s %*s %*s %*s %4095s", place) != 1) continue;
+    if (!strstr(line, " - tmpfs " DEEP_SOURCE " ") || sscanf(line, "%*s %*s %*s %*s %4095s", place) != 1)
+      continue;
     unescape(place);
     const int used = snprintf(path, size, "%s%s", place, below);
     found = used > 0 && (size_t)used < size;

@@ -44,7 +44,8 @@ const char* started_as(char** argv) {
 
 bool is_other_name(const char* path) {
   const char* name = basename_of(path);
-  return *name && strcmp(name, "ssi") != 0 && strncmp(name, "ssirun", 6) != 0 && strncmp(name, "ssi-", 4) != 0;
+  return *name && strcmp(name, "ssi") != 0 && strncmp(name, "ssirun", 6) != 0 &&
+         strncmp(name, "ssi-", 4) != 0;
 }
 
 /* An empty entry of PATH means the working directory. */
@@ -70,7 +71,8 @@ static const char* next_entry(const char* entry) {
 }
 
 /* What PATH finds in its entries from `entry` to `end`. */
-static char* find(const char* entry, const char* end, const char* name, const struct stat* place, int* error) {
+static char* find(const char* entry, const char* end, const char* name, const struct stat* place,
+                  int* error) {
   for (; entry && entry != end; entry = next_entry(entry)) {
     const size_t length = strcspn(entry, ":");
     char* path = is_at(entry, length, place) ? NULL : joined(entry, length, name);
