@@ -12,7 +12,8 @@ import time
 import unittest
 
 import test_rootless
-from pool import BUILD, SSIRUN, Home, Pool, wait_until
+from pool import BUILD, SSI, SSIRUN, Home, Pool, wait_until
+from terminal import Screen
 from test_rootless import UserPool
 
 TIMEOUT = 400
@@ -354,8 +355,8 @@ class Reached:
         self.both("env", "-i", self.tools / "heavy", "-c", self.WHERE, said=b"ssi-agent\n")
 
     def test_what_is_not_on_the_list_is_untouched(self):
-        for words in (("caller", "vfork"), ("gocaller", 0)):
-            done = self.shell(*words, "light", "-c", self.WHERE + "; readlink /proc/$$/exe; exit 3")
+        for words in (("caller", "vfork"), ("gocaller", 0), ("gocaller", 0, "caller", "exec")):
+            done = self.shell(*words, self.tools / "light", "-c", self.WHERE + "; readlink /proc/$$/exe; exit 3")
             self.assertEqual((done.stdout.decode(), done.returncode), (f"{HOST}{self.tools}/light\n", 3))
         # And fails as it does outside.
         for name in ("missing", self.tools / "caller.c", self.tools):
@@ -423,6 +424,31 @@ class UsersPool(UserPool):
     prefix, start_shell = test_rootless.USER, RootsPool.start_shell
 
 
+class AtATerminal:
+    def test_stops_and_keys(self):
+        """For the shell around it, and for one inside."""
+        env = {**self.pool.env, **self.env, "HISTFILE": "/dev/null", "SHELL": "/bin/bash"}
+        for before in ([], [f"{SSI} shell {self.OPTION} -- bash --norc --noprofile"]):
+            with self.subTest(before=before), Screen(env, self.pool.work) as screen:
+                self.assertTrue(screen.prompt())
+                for line in before:
+                    screen.line(line)
+                    self.assertTrue(screen.prompt(), screen.text())
+                command = "sleep 100" if before else f"{SSI} shell {self.OPTION} sleep 100"
+                screen.line("clear; echo now; " + command)
+                self.assertTrue(screen.shows("^now$"))
+                time.sleep(0.3)
+                screen.type("C-z")
+                self.assertTrue(screen.shows("Stopped"), screen.text())
+                screen.line("fg")
+                time.sleep(0.3)
+                screen.type("C-c").line("echo status=$?")
+                self.assertTrue(screen.shows("^status=130$"), screen.text())
+                for _ in before:
+                    screen.line("exit 7").line("echo inner=$?")
+                    self.assertTrue(screen.shows("^inner=7$"), screen.text())
+
+
 class Deep(Reached):
     OPTION = "--deep"
 
@@ -450,7 +476,7 @@ class Trace(Reached):
         return f"{self.tools}/heavy"
 
 
-class TraceAsRoot(Trace, unittest.TestCase):
+class TraceAsRoot(AtATerminal, Trace, unittest.TestCase):
     make_pool = staticmethod(lambda: RootsPool(1))
 
     def python(self, code):
@@ -542,7 +568,7 @@ class WrongWords(unittest.TestCase):
             self.assertIn(words.encode(), home.ssi("shell", "--help").stdout)
 
 
-class DeepAsRoot(Deep, unittest.TestCase):
+class DeepAsRoot(AtATerminal, Deep, unittest.TestCase):
     make_pool = staticmethod(lambda: RootsPool(1))
 
     def test_what_is_mounted_inside_keeps_jobs_home(self):
