@@ -87,7 +87,7 @@ int install_command(const Options& options, const fs::path& directory, std::vect
       return options.failed("nothing is diverted: no [[app]] of config.toml names a command");
   }
   if (auto done = install(directory, names); !done) return options.failed(done.error().text());
-  fmt::print("{} {} in {}. Put it first on PATH:\n  export PATH={}:$PATH\n", names.size(),
+  fmt::print("{} {} in {}. Put it first on PATH:\n  export PATH=\"{}:$PATH\"\n", names.size(),
              links(names.size()), directory.string(), directory.string());
   return 0;
 }

@@ -128,8 +128,8 @@ bool is_supervisor(const Context& deputy, const std::string& proc, const struct 
   if (!is_same(proc + "/exe", ssi)) return false;
   const auto words = content(proc + "/cmdline");
   if (words.find(std::string("\0--trace\0", 9)) == std::string::npos) return false;
-  const auto its = read_context(proc);
-  return its && difference(deputy, *its).empty();
+  auto its = read_context(proc);
+  return its && excuse_mounts(deputy, *its, proc).empty() && difference(deputy, *its).empty();
 }
 
 // Whoever descends from a supervisor has its filter. Who has one filter more than we have has no other one.
