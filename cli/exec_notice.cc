@@ -218,6 +218,7 @@ bool ExecNotices::divert(int listener, const Call& call) {
   // In this order: what is given and not used must end with the execve(2).
   const int ssirun = add_descriptor(listener, call.id, ssirun_, O_CLOEXEC);
   const bool is_given = ssirun >= 0 && add_descriptor(listener, call.id, told, 0) >= 0;
+  answer_->flags = 0;
   answer_->error = -restart_always;
   (void)::seccomp_notify_respond(listener, answer_);
   if (!wait_for_stop(call.task)) return true;
@@ -229,11 +230,8 @@ bool ExecNotices::divert(int listener, const Call& call) {
   return true;
 }
 
-void ExecNotices::answer(int listener) {
-  *notice_ = {};
-  if (::seccomp_notify_receive(listener, notice_) != 0) return;
-  *answer_ = {};
-  answer_->id = notice_->id;
+// What the task is about to execute, read from its memory. Nothing when it is not for us, or the task is gone.
+std::optional<ExecNotices::Call> ExecNotices::read_call(int listener) const {
   const auto& data = notice_->data;
   const bool has_directory = data.nr == SYS_execveat;
   const auto* words = data.args + (has_directory ? 1 : 0);
@@ -244,27 +242,35 @@ void ExecNotices::answer(int listener) {
   call.path_at = words[0];
   call.argv_at = words[1];
   call.envp_at = words[2];
+  if (call.task <= 0 || (has_directory && data.args[4])) return {};  // not of our pid namespace; flags
+  const Fd memory(::open(proc(call.task, "mem").c_str(), O_RDONLY | O_CLOEXEC));
+  const auto path = memory ? read_text(memory.get(), call.path_at) : std::nullopt;
+  if (!path || path->empty() || !has_words(memory.get(), call.argv_at)) return {};
+  if (::seccomp_notify_id_valid(listener, call.id) != 0) return {};  // that was another task's memory
+  const auto directory = static_cast<int>(data.args[0]);
+  const bool is_below = has_directory && directory != AT_FDCWD && path->front() != '/';
+  const auto place = proc(call.task, is_below ? "fd/" + std::to_string(directory) : "cwd");
+  call.length = path->size();
+  call.path = is_below ? target(place) + "/" + *path : *path;
+  call.file = path->front() == '/' ? *path : place + "/" + *path;
+  return call;
+}
+
+void ExecNotices::answer(int listener) {
+  *notice_ = {};
+  if (::seccomp_notify_receive(listener, notice_) != 0) return;
+  *answer_ = {};
+  answer_->id = notice_->id;
+  answer_->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+  const bool is_passed = passed_.erase(static_cast<pid_t>(notice_->pid)) != 0;
   // Who shuts himself in by Landlock shows it nowhere. The deputy, which is outside, knows this shell's callers by us:
   // with this we are no longer what it is, and from now on all stay home.
-  if (data.nr == SYS_landlock_restrict_self) {
+  if (notice_->data.nr == SYS_landlock_restrict_self) {
     ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  } else if (passed_.erase(call.task) == 0 && call.task > 0 && !names_.empty() &&
-             !(has_directory && data.args[4])) {
-    const Fd memory(::open(proc(call.task, "mem").c_str(), O_RDONLY | O_CLOEXEC));
-    const auto path = memory ? read_text(memory.get(), call.path_at) : std::nullopt;
-    const bool is_call = path && !path->empty() && has_words(memory.get(), call.argv_at) &&
-                         ::seccomp_notify_id_valid(listener, call.id) == 0;  // it was that task's memory
-    if (is_call) {
-      const auto directory = static_cast<int>(data.args[0]);
-      const bool is_below = has_directory && directory != AT_FDCWD && path->front() != '/';
-      const auto place = proc(call.task, is_below ? "fd/" + std::to_string(directory) : "cwd");
-      call.length = path->size();
-      call.path = is_below ? target(place) + "/" + *path : *path;
-      call.file = path->front() == '/' ? *path : place + "/" + *path;
-      if (is_wanted(call) && divert(listener, call)) return;
-    }
+  } else if (!is_passed && !names_.empty()) {
+    const auto call = read_call(listener);
+    if (call && is_wanted(*call) && divert(listener, *call)) return;
   }
-  answer_->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
   (void)::seccomp_notify_respond(listener, answer_);
 }
 

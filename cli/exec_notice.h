@@ -5,6 +5,7 @@
 
 #include <sys/stat.h>
 
+#include <optional>
 #include <set>
 #include <string>
 
@@ -33,6 +34,7 @@ class ExecNotices {
  private:
   struct Call;
   ExecNotices(std::set<std::string> names, Fd ssirun, struct stat file, std::string runtime);
+  std::optional<Call> read_call(int listener) const;
   bool is_wanted(const Call& call) const;
   bool divert(int listener, const Call& call);
 
