@@ -77,4 +77,17 @@ std::optional<std::uint32_t> look_up(std::string_view table, const std::string& 
   return {};
 }
 
+std::vector<std::string> names_in(std::string_view table) {
+  std::vector<std::string> names;
+  if (table.size() <= sizeof(allow_header)) return names;
+  const auto header = read_at<allow_header>(table, 0);
+  if (!is_table(table, header)) return names;
+  for (std::uint32_t slot = 0; slot < header.slots; slot++) {
+    const auto entry = read_at<allow_entry>(table, sizeof header + slot * sizeof(allow_entry));
+    if (entry.name && entry.name < table.size()) names.emplace_back(table.data() + entry.name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 }  // namespace ssi

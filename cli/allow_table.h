@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/result.h"
 
@@ -20,5 +21,8 @@ Result<std::string> make_allow_table(const AllowedNames& names, const std::strin
 
 // The rule that a table has for a basename. Nothing as well for bytes that are no table.
 std::optional<std::uint32_t> look_up(std::string_view table, const std::string& basename);
+
+// All its basenames, sorted.
+std::vector<std::string> names_in(std::string_view table);
 
 }  // namespace ssi

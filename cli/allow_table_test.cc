@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "common/allow_table.h"
@@ -18,6 +19,10 @@ TEST_CASE("every name is found with its rule, and no other") {
   CHECK_FALSE(look_up(*table, "tool500"));
   CHECK_FALSE(look_up(*table, "tool"));
   CHECK_FALSE(look_up(*table, ""));
+  const auto listed = names_in(*table);
+  REQUIRE(listed.size() == names.size());
+  CHECK(std::equal(listed.begin(), listed.end(), names.begin(),
+                   [](const auto& name, const auto& pair) { return name == pair.first; }));
 }
 
 TEST_CASE("the header tells where ssirun is, and the file's size") {
@@ -56,5 +61,6 @@ TEST_CASE("cut or changed bytes never lead outside") {
       auto changed = *table;
       changed[at] = byte;
       (void)look_up(changed, "gcc");  // ASan watches
+      (void)names_in(changed);
     }
 }

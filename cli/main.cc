@@ -18,6 +18,7 @@
 #include "cli/pool.h"
 #include "cli/ps.h"
 #include "cli/shell.h"
+#include "cli/shims.h"
 #include "cli/status.h"
 
 namespace {
@@ -42,7 +43,9 @@ constexpr Command commands[] = {
     {"history", ssi::history_command, "history [--json] [--limit N]", "your jobs that have ended"},
     {"why", ssi::why_command, "why JOB", "why it ran where it ran"},
     {"doctor", ssi::doctor_command, "doctor", "what is missing here, and the cure"},
-    {"shell", ssi::shell_command, "shell [COMMAND]", "a shell whose heavy commands run in guests"},
+    {"shell", ssi::shell_command, "shell [--deep | --trace] [COMMAND]", "a shell whose heavy commands run in guests"},
+    {"shims", ssi::shims_command, "shims install | remove DIR [NAME...]",
+     "links on PATH that divert: for static and Go callers too"},
     {"allow", ssi::allow_command, "allow check PATH [ARG...]", "which rule matches, what would happen"},
     {"allow", ssi::allow_command, "allow compile", "make the shim's table from the config"},
     {"guest", ssi::guest_command, "guest build DIR", "the Xen guest to copy: kernel, initramfs, cfg"},

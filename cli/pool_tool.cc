@@ -56,6 +56,7 @@ Result<pid_t> spawn(const std::string& program, const std::vector<std::string>& 
 }  // namespace
 
 Result<std::string> find_tool(const std::string& name) {
+  if (name.find('/') != std::string::npos) return name;
   const char* path = std::getenv("PATH");
   std::istringstream directories(std::string(path ? path : "") + ":/usr/sbin:/sbin:/usr/bin:/bin");
   for (std::string directory; std::getline(directories, directory, ':');)

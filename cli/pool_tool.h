@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Programs of Debian that the pool uses: ip(8), ldd(1).
+// Programs that are run for what they do or say: ip(8), ldd(1), ssirun.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace ssi {
 
-// Where a program is: PATH, then the sbin directories, which `su` leaves out of root's PATH.
+// Where a program is, when it is not a path already: PATH, then the sbin directories, which `su` leaves out of root's PATH.
 Result<std::string> find_tool(const std::string& name);
 
 // Runs argv[0], waits, and returns its standard output. When it fails, the error is the first line of its

@@ -6,11 +6,15 @@
 #include <cerrno>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "cli/allow.h"
 #include "cli/become.h"
+#include "cli/deep_shell.h"
+#include "cli/diverted.h"
 #include "cli/options.h"
+#include "cli/pool_tool.h"
+#include "cli/trace_shell.h"
 #include "common/paths.h"
 
 namespace ssi {
@@ -48,23 +52,66 @@ std::vector<std::string> command_line(const std::vector<std::string>& words) {
   return line;
 }
 
+// From inside it could not be started: it has to stand where the user stands. Without one all stays home.
+void start_deputy() {
+  if (const auto ssirun = paths::sibling("ssirun")) (void)run_tool({*ssirun, "--dry-run", "true"});
+}
+
+// What comes behind ssi's own options is the command's, options too.
+int count_options(int argc, char** argv) {
+  int count = 1;
+  while (count < argc && argv[count][0] == '-')
+    if (std::string_view(argv[count++]) == "--") break;
+  return count;
+}
+
+constexpr char help[] =
+    "usage: ssi shell [--deep | --trace] [COMMAND]\n"
+    "A shell ($SHELL), or one COMMAND, whose heavy commands run in guests: those that the [[app]] tables\n"
+    "of config.toml name. 'ssi allow check PROGRAM' tells which they are.\n"
+    "  ssi shell\n"
+    "  ssi shell 'make -j8 && make install'\n"
+    "  ssi shell make -j8\n"
+    "It reaches what a dynamically linked program starts (LD_PRELOAD). To reach the callers that are "
+    "static,\n"
+    "or written in Go, or clear the environment:\n"
+    "  --deep   has ssirun mounted over each such program that PATH finds, in a mount namespace. Without "
+    "root\n"
+    "           set-id programs (sudo, ping, mount) lose their rights inside. Scripts, and programs that "
+    "are\n"
+    "           installed later or lie elsewhere, are not covered. Who reads such a program's file (ldd, "
+    "dpkg -V,\n"
+    "           ccache's compiler check: set CCACHE_COMPILERCHECK='%compiler% -v') reads ssirun; one that "
+    "runs at\n"
+    "           home finds itself (/proc/self/exe) under ~/.local/state/ssi/deep.\n"
+    "  --trace  has a supervisor look at each execve(2), by seccomp: programs anywhere, and scripts. Sets\n"
+    "           no_new_privs, so set-id programs lose their rights inside, for root too; each start of a "
+    "program\n"
+    "           takes longer. 32-bit callers, and what a debugger or strace holds, are not reached; what "
+    "outlives\n"
+    "           the shell runs at home, and after a program has used Landlock all does. x86-64 only.\n"
+    "For commands that are looked up on PATH 'ssi shims' does without a shell of its own.\n";
+
 }  // namespace
 
 int shell_command(int argc, char** argv) {
-  Options options(
-      "ssi shell",
-      "usage: ssi shell [COMMAND]\n"
-      "A shell ($SHELL), or one COMMAND, whose heavy commands run in guests: those that the [[app]] tables\n"
-      "of config.toml name. 'ssi allow check PROGRAM' tells which they are.\n"
-      "  ssi shell\n"
-      "  ssi shell 'make -j8 && make install'\n"
-      "  ssi shell make -j8\n");
-  const bool has_option = argc > 1 && argv[1][0] == '-';
-  if (auto status = options.parse(has_option ? 2 : 1, argv)) return *status;
-  const std::vector<std::string> words(argv + (has_option ? 2 : 1), argv + argc);
-  if (auto compiled = compile_allow_list(); !compiled) return options.failed(compiled.error().text());
+  Options options("ssi shell", help);
+  bool is_deep = false, is_traced = false;
+  options.flag("deep", is_deep);
+  options.flag("trace", is_traced);
+  const int count = count_options(argc, argv);
+  if (auto status = options.parse(count, argv)) return *status;
+  if (is_deep && is_traced) return options.usage_error("--deep or --trace, not both");
+  const auto words = command_line({argv + count, argv + argc});
+  const auto names = diverted_names();
+  if (!names) return options.failed(names.error().text());
+  if (is_deep || is_traced) start_deputy();
+  if (is_deep)
+    if (auto entered = enter_deep_shell(*names); !entered) return options.failed(entered.error().text());
   if (auto preloaded = preload_shim(); !preloaded) return options.failed(preloaded.error().text());
-  return options.failed(become(command_line(words)).text());
+  if (!is_traced) return options.failed(become(words).text());
+  const auto status = run_trace_shell(*names, words);
+  return status ? *status : options.failed(status.error().text());
 }
 
 }  // namespace ssi

@@ -21,6 +21,16 @@ Status write_file(const char* path, const std::string& text) {
   return {};
 }
 
+Status map_ids(const Ids& inside, const Ids& outside) {
+  // Must come first: without it an unprivileged process may not map a group.
+  if (auto done = write_file("/proc/self/setgroups", "deny"); !done) return done;
+  const auto map = [](auto inner, auto outer) {
+    return std::to_string(inner) + " " + std::to_string(outer) + " 1";
+  };
+  if (auto done = write_file("/proc/self/uid_map", map(inside.uid, outside.uid)); !done) return done;
+  return write_file("/proc/self/gid_map", map(inside.gid, outside.gid));
+}
+
 }  // namespace
 
 bool maps_all_ids(std::string_view uid_map) {
@@ -38,11 +48,11 @@ bool has_all_ids() {
 }
 
 Status become_root_inside(const Ids& outside) {
-  // Must come first: without it an unprivileged process may not map a group.
-  if (auto done = write_file("/proc/self/setgroups", "deny"); !done) return done;
-  if (auto done = write_file("/proc/self/uid_map", "0 " + std::to_string(outside.uid) + " 1"); !done)
-    return done;
-  return write_file("/proc/self/gid_map", "0 " + std::to_string(outside.gid) + " 1");
+  return map_ids({0, 0}, outside);
+}
+
+Status keep_ids_inside(const Ids& outside) {
+  return map_ids(outside, outside);
 }
 
 }  // namespace ssi

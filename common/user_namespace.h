@@ -24,4 +24,7 @@ bool maps_all_ids(std::string_view uid_map);  // the content of /proc/PID/uid_ma
 // before. Supplementary groups stay, without a name; setgroups(2) is denied from now on.
 Status become_root_inside(const Ids& outside);
 
+// The same, but its ids stay what they are: capabilities end with the next execve(2), unless they are root's.
+Status keep_ids_inside(const Ids& outside);
+
 }  // namespace ssi

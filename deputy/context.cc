@@ -11,7 +11,7 @@
 namespace ssi {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 11> status_names{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 12> status_names{{
     {"Uid", "user ids"},
     {"Gid", "group ids"},
     {"Groups", "groups"},
@@ -22,6 +22,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 11> status_n
     {"CapAmb", "ambient capabilities"},
     {"NoNewPrivs", "no_new_privs"},
     {"Seccomp", "seccomp mode"},
+    {"Seccomp_filters", "seccomp filters"},
     {"TracerPid", "tracer"},
 }};
 

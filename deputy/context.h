@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Whether a caller stands where the deputy stands. The deputy serves files and judges rights as itself, so a job may be
-// diverted only for a caller with the same root, namespaces, ids, groups and capabilities.
+// diverted only for a caller with the same root, namespaces, ids, groups and capabilities. What our own shells change of
+// that is taken out before (deputy/reaching_shells.h).
 #pragma once
 
 #include <sys/types.h>

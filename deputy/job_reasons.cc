@@ -12,6 +12,7 @@
 #include "deputy/descriptors.h"
 #include "deputy/job.h"
 #include "deputy/jobserver.h"
+#include "deputy/reaching_shells.h"
 #include "deputy/special_argument.h"
 
 namespace ssi {
@@ -27,8 +28,9 @@ std::uint64_t to_ms(double seconds) {
 Result<std::string> Job::reason_for_home(const Config& config) {
   const auto pid = caller_.pid();
   if (!pid) return tl::make_unexpected(pid.error());
-  const auto theirs = read_context("/proc/" + std::to_string(*pid));
+  auto theirs = read_context("/proc/" + std::to_string(*pid));
   if (!theirs) return tl::make_unexpected(theirs.error());
+  if (auto differs = excuse(deputy_.context(), *theirs, *pid); !differs.empty()) return differs;
   if (auto differs = difference(deputy_.context(), *theirs); !differs.empty()) return differs;
   if (!request_.has(HANDOVER_HAS_CWD)) return std::string("the current directory has been deleted");
   const auto argv = request_.argv();

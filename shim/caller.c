@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char* const own_variables[] = {"SSI_DISABLE", "SSI_LOG", "SSI_CONFIG", "SSI_SCHEDULER"};
+static const char* const own_variables[] = {"SSI_DISABLE",   "SSI_LOG",  "SSI_CONFIG",
+                                            "SSI_SCHEDULER", "SSI_SHIM", "SSI_TRACE"};
 static const char preload[] = "LD_PRELOAD=";
 static const char own_library[] = "libssi-shim.so";
 

@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/bound.h"
+#include "shim/path_shim.h"
 #include "shim/say.h"
 
 /* By system call: libc's execve may be the shim's, which would send us round in a circle. */
@@ -35,6 +37,8 @@ int cannot_execute(const char* name, int error) {
 }
 
 int exec_at_home(const char* path, char* const argv[]) {
+  char* original = is_self(path) ? bound_original(path) : NULL;
+  if (original) path = original;
   exec_raw(path, argv);
   if (errno == ENOEXEC) exec_shell(path, argv);
   return cannot_execute(path, errno);

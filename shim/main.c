@@ -6,18 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "shim/bound.h"
 #include "shim/caller.h"
 #include "shim/deputy_link.h"
 #include "shim/home.h"
 #include "shim/options.h"
+#include "shim/path_shim.h"
 #include "shim/reach.h"
 #include "shim/relay.h"
 #include "shim/resolve.h"
 #include "shim/signals.h"
 #include "shim/title.h"
+#include "shim/traced.h"
 
 struct command {
   const struct options* options;
@@ -37,10 +39,11 @@ static int at_home(const struct command* command, const struct reason* why) {
 }
 
 /* ssirun by ssirun: the inner one has its own options. */
-static bool is_self(const char* path) {
-  struct stat self, file;
-  return !stat("/proc/self/exe", &self) && !stat(path, &file) && self.st_dev == file.st_dev &&
-         self.st_ino == file.st_ino;
+static bool is_ssirun(const char* path) {
+  char* original = is_self(path) ? bound_original(path) : NULL;
+  const bool is = is_self(path) && !original;
+  free(original);
+  return is;
 }
 
 /* Reasons to stay at home that are known without asking anybody. */
@@ -49,7 +52,7 @@ static bool stays_home(const struct command* command, struct reason* why) {
     because(why, "--local");
   else if (switched_on("SSI_DISABLE"))
     because(why, "SSI_DISABLE is set");
-  else if (is_self(command->path))
+  else if (is_ssirun(command->path))
     because(why, "it is ssirun itself");
   else
     return false;
@@ -97,9 +100,28 @@ static int run(const struct command* command) {
   return link < 0 ? at_home(command, &why) : hand_over(command, link, &caller, &why);
 }
 
+/* Started by a program's name and not by our own: its arguments are all that program's. False: by our own. */
+static bool stands_for(char** argv, struct options* options, int* status) {
+  const char* start = started_as(argv);
+  int error = 0;
+  char* path = traced_program();
+  if (!path && !is_other_name(start)) return false;
+  if (!path) path = bound_program(start);
+  if (!path) {
+    path = behind_shim(start, &error);
+    /* Called by its path, a program finds its folder by that. */
+    if (path && argv[0] && strchr(argv[0], '/') && !strcmp(argv[0], start)) argv[0] = path;
+  }
+  *options = (struct options){.retries = DEFAULT_RETRIES, .exec_path = path, .command = argv};
+  const char* slash = strrchr(start, '/');
+  *status = path ? -1 : cannot_execute(slash ? slash + 1 : start, error);
+  return true;
+}
+
 int main(int argc, char** argv) {
   struct options options;
-  int status = parse_options(argc, argv, &options);
+  int status = -1;
+  if (!stands_for(argv, &options, &status)) status = parse_options(argc, argv, &options);
   if (status >= 0) return status;
   int error = 0;
   const char* name = options.exec_path ? options.exec_path : options.command[0];

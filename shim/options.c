@@ -166,7 +166,7 @@ static int reject(int answer, char** argv) {
 }
 
 int parse_options(int argc, char** argv, struct options* options) {
-  *options = (struct options){.retries = 2};
+  *options = (struct options){.retries = DEFAULT_RETRIES};
   struct option names[COUNT + 1] = {0};
   for (int i = 0; i < COUNT; i++)
     names[i] = (struct option){specifications[i].name, specifications[i].argument, NULL, 256 + i};

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { DEFAULT_RETRIES = 2 };
+
 struct options {
   const char* guest;     /* --on; NULL: any */
   const char* exec_path; /* --exec: the shim's form, path already known; NULL: look `command[0]` up */

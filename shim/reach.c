@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/handover.h"
+#include "shim/bound.h"
 #include "shim/deputy_link.h"
 
 enum { TURN_MS = 10, PATIENCE_MS = 4000 }; /* longer than a deputy's start may take: 3 s */
@@ -28,11 +29,24 @@ static void make_directories(char* path) {
   mkdir(path, 0700); /* that it failed shows when it is looked at */
 }
 
+static char told[PATH_MAX];
+
+void tell_runtime_directory(const char* path) {
+  snprintf(told, sizeof told, "%s", path);
+}
+
 const char* runtime_directory(struct reason* why) {
   static char path[PATH_MAX];
   const char* base = getenv("XDG_RUNTIME_DIR");
-  int length = base && *base == '/' ? snprintf(path, sizeof path, "%s/ssi", base)
-                                    : snprintf(path, sizeof path, "/tmp/ssi-%u", geteuid());
+  int length = 0;
+  if (base && *base == '/')
+    length = snprintf(path, sizeof path, "%s/ssi", base);
+  else if (!base && *told)
+    length = snprintf(path, sizeof path, "%s", told);
+  else if (!base && deep_runtime_directory(path, sizeof path))
+    length = (int)strlen(path);
+  else
+    length = snprintf(path, sizeof path, "/tmp/ssi-%u", geteuid());
   if (length < 0 || (size_t)length >= sizeof path) {
     because(why, "XDG_RUNTIME_DIR: %s", strerror(ENAMETOOLONG));
     return NULL;
@@ -70,6 +84,12 @@ static int connect_deputy(const char* directory, struct reason* why) {
 int reach_deputy(const char* directory, struct reason* why) {
   int link = connect_deputy(directory, why);
   if (link >= 0) return link;
+  const bool is_traced = *told || getenv("SSI_TRACE");
+  if (is_traced || in_deep_shell()) {
+    because(why, "no deputy runs, and 'ssi shell --%s' is no place to start one: run ssirun outside",
+            is_traced ? "trace" : "deep");
+    return -1;
+  }
   char path[PATH_MAX + 16];
   snprintf(path, sizeof path, "%s/deputy.lock", directory);
   int lock = lift(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));

@@ -10,6 +10,9 @@
 /* The runtime directory, made when it isn't there. NULL: *why. */
 const char* runtime_directory(struct reason* why);
 
+/* What `ssi shell --trace` says it is, for callers without XDG_RUNTIME_DIR. No deputy is started from there. */
+void tell_runtime_directory(const char* path);
+
 /* A deputy that answers; -1: *why. Takes at most some seconds. */
 int reach_deputy(const char* directory, struct reason* why);
 

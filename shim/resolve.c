@@ -22,8 +22,7 @@ static bool skipped(int error) {
          error == ETIMEDOUT;
 }
 
-/* An empty entry means the working directory: the bare name, as glibc has it. */
-static char* joined(const char* directory, size_t length, const char* name) {
+char* joined(const char* directory, size_t length, const char* name) {
   char* path = malloc(length + strlen(name) + 2);
   if (!path) return NULL;
   memcpy(path, directory, length);
