@@ -25,6 +25,15 @@ bool is_disabled(char* const envp[]) {
   return switches_off(envp) || switches_off(own_environment());
 }
 
+#define RUNTIME "XDG_RUNTIME_DIR"
+static char runtime[256]; /* empty: it was not set */
+
+void divert_remember(char* const environment[]) {
+  const char* value = text_variable(environment, RUNTIME);
+  size_t used = 0;
+  if (!value || !text_append(runtime, sizeof runtime, &used, value, text_length(value))) runtime[0] = 0;
+}
+
 bool is_traced(void) {
   char status[1024]; /* TracerPid is among the first 150 bytes, behind a name of at most 64 */
   const long fd = raw4(SYS_openat, AT_FDCWD, (long)"/proc/self/status", O_RDONLY | O_CLOEXEC, 0);
@@ -120,8 +129,10 @@ const char* divert_descriptor(int descriptor, char found[FOUND_SIZE]) {
   return !executable_error(found) && format_of(found) == ELF ? found : NULL;
 }
 
-void divert_words(const char* ssirun, const char* path, char* const argv[], size_t count, char* words[]) {
-  const char* extra[EXTRA_WORDS] = {ssirun, "--exec", path, "--"};
-  for (size_t i = 0; i < EXTRA_WORDS; i++) words[i] = (char*)(uintptr_t)extra[i];
-  for (size_t i = 0; i <= count; i++) words[EXTRA_WORDS + i] = argv[i];
+void divert_words(const char* ssirun, const char* path, char* const argv[], size_t count, char* const envp[], char* words[]) {
+  const bool is_lost = *runtime && !text_variable(envp, RUNTIME);
+  const char* extra[EXTRA_WORDS] = {ssirun, "--exec", path, is_lost ? "--runtime" : "--", runtime, "--"};
+  const size_t used = is_lost ? EXTRA_WORDS : EXTRA_WORDS - 2;
+  for (size_t i = 0; i < used; i++) words[i] = (char*)(uintptr_t)extra[i];
+  for (size_t i = 0; i <= count; i++) words[used + i] = argv[i];
 }

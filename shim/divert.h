@@ -11,8 +11,8 @@ struct allow_header;
 
 enum { MOST_ARGUMENTS = 4096, FOUND_SIZE = 4096 };
 
-/* Words that go before the job's argv: ssirun --exec PATH -- */
-enum { EXTRA_WORDS = 4 };
+/* Words that go before the job's argv, at most: ssirun --exec PATH [--runtime DIRECTORY] -- */
+enum { EXTRA_WORDS = 6 };
 
 /* The cheap part, of a path or a name: ssirun's path if its basename is to be diverted, and its arguments are such that we can put
  * others before; else NULL. Any of the pointers may be NULL, as a program may pass what it likes. */
@@ -28,8 +28,12 @@ const char* divert_name(const char* name, bool absolute, char found[FOUND_SIZE])
 /* The path by which fexecve(3)'s descriptor can be executed instead, or NULL. */
 const char* divert_descriptor(int descriptor, char found[FOUND_SIZE]);
 
-/* ssirun's argv for `count` arguments. `words` has room for EXTRA_WORDS + count + 1. */
-void divert_words(const char* ssirun, const char* path, char* const argv[], size_t count, char* words[]);
+/* ssirun's argv for `count` arguments and this environment. `words` has room for EXTRA_WORDS + count + 1. */
+void divert_words(const char* ssirun, const char* path, char* const argv[], size_t count, char* const envp[], char* words[]);
+
+/* Once, at the start: what leads to this process's deputy (XDG_RUNTIME_DIR). Where an environment lacks it ssirun is told, or it would
+ * start another one. */
+void divert_remember(char* const environment[]);
 
 /* By a debugger, which would be shown ssirun in its program's place; a traced command is one for home anyway. */
 bool is_traced(void);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/reach.h"
 #include "shim/say.h"
 
 typedef bool (*take_option)(struct options*, const char* value); /* false: the value makes no sense */
@@ -97,6 +98,15 @@ static bool take_verbose(struct options* options, const char* value) {
   return options->verbose = true;
 }
 
+/* XDG_RUNTIME_DIR of the shim's process, where the command's environment has none. */
+static bool take_runtime(struct options* options, const char* value) {
+  (void)options;
+  char path[PATH_MAX];
+  snprintf(path, sizeof path, "%s/ssi", value);
+  tell_runtime_directory(path);
+  return true;
+}
+
 static bool take_exec(struct options* options, const char* value) {
   options->exec_path = value;
   return true;
@@ -116,6 +126,7 @@ static const struct specification specifications[] = {
     {"version", NULL, no_argument, 0, NULL, "print the version"},
     {"help", NULL, no_argument, 0, NULL, "print this"},
     {"exec", "PATH", required_argument, 0, take_exec, NULL},
+    {"runtime", "DIRECTORY", required_argument, 0, take_runtime, NULL},
 };
 enum { COUNT = sizeof specifications / sizeof *specifications };
 

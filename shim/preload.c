@@ -40,6 +40,7 @@ static struct {
 __attribute__((constructor)) static void start(void) {
   allow_remember(own_environment());
   reinject_remember(own_environment());
+  divert_remember(own_environment());
   if (!dlsym) return;
   const struct {
     const char* name;
@@ -96,7 +97,7 @@ __attribute__((noinline)) static int run_diverted(const struct allow_header* tab
   const size_t count = text_count(call->argv, MOST_ARGUMENTS);
   const int error = *error_number();
   char* words[EXTRA_WORDS + count + 1];
-  divert_words(ssirun, path, call->argv, count, words);
+  divert_words(ssirun, path, call->argv, count, envp, words);
   if (call->is_spawn && next.posix_spawn &&
       !next.posix_spawn(call->pid, ssirun, call->actions, call->attributes, words, envp))
     return 0;

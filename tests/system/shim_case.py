@@ -17,7 +17,7 @@ class ShimCase(unittest.TestCase):
     config = ('[defaults]\nshipped = false\n[[app]]\nmatch = ["heavy", "plain", "formless", "folder", "script", "heavy (deleted)"]\nnot_args = ["-x"]\n'
               '[[app]]\nmatch = ["stays"]\npolicy = "local"\n')
     names = 6  # that it diverts
-    ssirun = ('#!/bin/sh\n[ "$1" = --exec ] && [ "$3" = -- ] || exit 99\npath=$2; shift 4; printf "<%s>" "$path" "$@"\n'
+    ssirun = ('#!/bin/sh\n[ "$1" = --exec ] || exit 99\npath=$2; shift 2; [ "$1" != --runtime ] || shift 2\n[ "$1" = -- ] || exit 99\nshift 2; printf "<%s>" "$path" "$@"\n'
               'export SSI_DISABLE=1; exec "$path" "$@"\n')
 
     @classmethod

@@ -23,7 +23,8 @@ static int parent_of(int pid) {
 }
 int main(int argc, char** argv) {
   char path[64], line[4200], comm[64], note[2000] = "diverted";
-  if (argc < 5 || strcmp(argv[1], "--exec") || strcmp(argv[3], "--")) return 99;
+  const int end = argc > 5 && !strcmp(argv[3], "--runtime") ? 5 : 3;
+  if (argc < end + 2 || strcmp(argv[1], "--exec") || strcmp(argv[end], "--")) return 99;
   for (int pid = parent_of(getpid()); pid > 1; pid = parent_of(pid)) {
     snprintf(path, sizeof path, "/proc/%d/maps", pid);
     FILE* file = fopen(path, "r"); int has = 0; if (!file) break;
@@ -35,7 +36,7 @@ int main(int argc, char** argv) {
   }
   strcat(note, "\n");
   int fd = open(NOTES, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644); write(fd, note, strlen(note));
-  syscall(SYS_execve, argv[2], argv + 4, environ);
+  syscall(SYS_execve, argv[2], argv + end + 1, environ);
   return 98;
 }
 """
