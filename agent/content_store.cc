@@ -119,7 +119,8 @@ void ContentStore::load() {
           const Fd file(::openat(directory->get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
           struct stat status;
           if (key && ::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode) &&
-              static_cast<std::uint64_t>(status.st_size) <= key->size)
+              (static_cast<std::uint64_t>(status.st_size) == key->size ||
+               (static_cast<std::uint64_t>(status.st_size) < key->size && status.st_size % ContentStore::page == 0)))
             found->push_back({*key, parts_of(file.get()), to_ns(status.st_mtim.tv_sec, status.st_mtim.tv_nsec)});
           else
             ::unlinkat(directory->get(), name.c_str(), 0);
@@ -160,7 +161,7 @@ bool ContentStore::read(const Key& key, std::uint64_t offset, std::uint32_t size
   if (!has(key, offset, size)) return false;
   const Fd fd(::openat(directory_->get(), name_of(key).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) {
-    drop(key);
+    if (errno == ENOENT && !writing_) drop(key);
     return false;
   }
   use(key, files_.at(key));
@@ -184,7 +185,7 @@ bool ContentStore::read(const Key& key, std::uint64_t offset, std::uint32_t size
       },
       [weak = weak_from_this(), reading, key, done = std::move(done)] {
         const auto self = weak.lock();
-        if (self && reading->error) self->drop(key);
+        if (self && reading->error && !self->writing_) self->drop(key);
         done(reading->error, reading->bytes);
       });
   return true;
@@ -230,13 +231,15 @@ void ContentStore::write_waiting() {
 void ContentStore::written(const std::vector<Piece>& pieces) {
   writing_ = false;
   bool is_full = false;
+  std::vector<Key> failed;  // perhaps a part of a page was written: nothing of such a file is believed
+  for (const auto& piece : pieces) {
+    if (piece.error) failed.push_back(piece.key);
+    is_full |= piece.error == ENOSPC || piece.error == EDQUOT;
+  }
+  for (const auto& key : failed) drop(key);
   for (const auto& piece : pieces) {
     waiting_ -= piece.bytes.size();
-    if (piece.error) {
-      drop(piece.key);  // perhaps a part of a page was written
-      is_full = true;
-      continue;
-    }
+    if (std::find(failed.begin(), failed.end(), piece.key) != failed.end()) continue;
     auto& file = kept(piece.key);
     file.used = true;
     used_ += file.here.add(piece.offset, pages_up(piece.offset + piece.bytes.size()));

@@ -54,7 +54,7 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   const auto node = superblock.node(ino);
   auto opened = opening(superblock, *info);
   const std::uint8_t runs = info->flags & kernel_exec ? 1 : 0;
-  if (const auto lent = runs && superblock.opens_itself(node) ? superblock.home().take_lent(node) : 0) {
+  if (const auto lent = runs && superblock.opens_itself(node) ? superblock.home().take_lent(node, request->caller().job) : 0) {
     opened.fh = lent;
     superblock.will_run(*request, node, *superblock.leases().attr(node));
     return open_by_lease(superblock, request, node, opened);

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -129,15 +130,19 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   void lend(std::uint64_t job, const std::vector<wire::Lent>& files) {
     for (const auto& file : files) lent_.emplace(file.node, LentTo{file.handle, job});
   }
-  std::uint64_t take_lent(std::uint64_t node) {
-    auto found = lent_.extract(node);
-    return found ? found.mapped().handle : 0;
+  std::uint64_t take_lent(std::uint64_t node, std::uint64_t job) {
+    const auto [from, to] = lent_.equal_range(node);
+    const auto found = std::find_if(from, to, [job](const auto& file) { return job == 0 || file.second.job == job; });
+    if (found == to) return 0;
+    const auto handle = found->second.handle;
+    lent_.erase(found);
+    return handle;
   }
   void end_lent(std::uint64_t job) {
     std::erase_if(lent_, [job](const auto& file) { return file.second.job == job; });
   }
 
-  // Something is held back that is to be sent by `send`, soon, and before anything else is said.
+  // Something is held back that is to be sent by `send`: soon, and before home is asked for anything, or hears of a job's output, stop or end.
   void hold_back(std::function<void()> send);
   void send_held();
 

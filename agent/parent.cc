@@ -366,7 +366,8 @@ void Parent::give_store(Home& home, std::string_view sealed) {
         log::warning("no content is kept from one session to the next: {}", opened.error().text());
     }
   }
-  send_packet(home.socket.get(), answer, passed);
+  // Not waiting: one that asks and does not listen must not hold us up.
+  (void)send_with_fds(home.socket.get(), {reinterpret_cast<const char*>(&answer), sizeof answer}, passed, MSG_DONTWAIT);
 }
 
 // Passes on what a home process says of its own jobs.

@@ -363,7 +363,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void expire(std::uint64_t node);
   void touch(std::uint64_t directory);
   void send_held();
-  bool joins_held(std::uint64_t node, std::string_view bytes, std::uint64_t offset);
+  bool joins_held(std::string_view bytes, std::uint64_t offset);
   void send_written(const RequestPtr& request, std::uint64_t node, std::uint64_t handle, std::string_view bytes, std::uint64_t offset);
   void refuse_written(std::uint64_t node, std::uint64_t job, int error);
   void say_late(std::uint64_t node, std::uint64_t job, const std::string& path, int error);

@@ -305,7 +305,7 @@ void Superblock::send_written(const RequestPtr& request, std::uint64_t node, std
     made_.wrote(*file, offset, bytes, uv_now(home_->loop().uv()));
   }
   const auto job = request->caller().job;
-  if (held_.handle == handle && held_.job == job && joins_held(node, bytes, offset)) {
+  if (held_.handle == handle && held_.job == job && joins_held(bytes, offset)) {
     changing({node});
   } else {
     // Before the new one is begun: home does all in that order.
@@ -318,16 +318,10 @@ void Superblock::send_written(const RequestPtr& request, std::uint64_t node, std
   request->answer(fuse_reply_write, bytes.size());
 }
 
-// Within or behind the held write; with a little in between, when that is known.
-bool Superblock::joins_held(std::uint64_t node, std::string_view bytes, std::uint64_t offset) {
-  constexpr std::uint64_t most_between = 4096;
-  const auto before = held_.bytes.size(), end = held_.offset + before;
-  if (offset < held_.offset || offset + bytes.size() > held_.offset + wire::max_body) return false;
-  if (offset > end) {
-    const auto* content = made_.content(node, uv_now(home_->loop().uv()));
-    if (!content || offset - end > most_between) return false;
-    held_.bytes.append(*content, end, offset - end);
-  }
+// Within or right behind the held write. Not with a little in between, though it be known: somebody at home may write there meanwhile.
+bool Superblock::joins_held(std::string_view bytes, std::uint64_t offset) {
+  const auto before = held_.bytes.size();
+  if (offset < held_.offset || offset > held_.offset + before || offset + bytes.size() > held_.offset + wire::max_body) return false;
   const auto at = offset - held_.offset;
   held_.bytes.resize(std::max(held_.bytes.size(), at + bytes.size()));
   held_.bytes.replace(at, bytes.size(), bytes);

@@ -96,6 +96,24 @@ TEST_CASE("what a guest does itself it is not told of; what others do meanwhile 
   CHECK(has(home.told(), dir, "file"));
 }
 
+TEST_CASE("what others write between two writes of the guest's it is told of, also when it is heard of behind the second one") {
+  TestHome home;
+  home.write("file", "0123456789");
+  settle();
+  const auto file = home.look(home.root(), "file").node;
+  const auto handle = home.open(file, O_RDWR);
+  const Fd other(::open(home.path("file").c_str(), O_WRONLY | O_CLOEXEC));
+  for (int turn = 0; turn < 10; ++turn) {
+    CHECK(home.ask(wire::Write{handle, 0}, "a"));
+    ::usleep(12'000);  // another time, for a kernel that counts in ticks
+    CHECK_FALSE(has(home.told(), file));
+    home.server().tell_news();  // so what comes within the next 5 ms is looked at later
+    CHECK(::pwrite(other.get(), "X", 1, 5) == 1);
+    CHECK(home.ask(wire::Write{handle, 1}, "b"));
+    CHECK(has(home.told(), file));
+  }
+}
+
 TEST_CASE("a guest goes on believing in the size of what it has renamed or unlinked") {
   TestHome home;
   home.write("file", "text");

@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <limits>
 
 #include "common/compressed.h"
 #include "common/file_time.h"
@@ -70,13 +72,20 @@ UndoContent::Range loses(const wire::Fallocate& m) {
 }
 
 // Who writes by a mapping moves the times once, and not again until the kernel has written the page back: after 35 s (its
-// dirty_expire_centisecs, and the 5 s between two looks).
-constexpr std::int64_t settled = 60'000'000'000;
+// dirty_expire_centisecs, and the 5 s between two looks; who saves power makes that longer). Max: it may be never.
+std::int64_t settled_after() {
+  std::int64_t expire = 0, period = 0;
+  std::ifstream("/proc/sys/vm/dirty_expire_centisecs") >> expire;
+  std::ifstream("/proc/sys/vm/dirty_writeback_centisecs") >> period;
+  if (expire <= 0 || period <= 0) return std::numeric_limits<std::int64_t>::max();
+  return std::max<std::int64_t>(60'000'000'000, 2 * (expire + period) * 10'000'000);
+}
 
 // Reading has moved the time of access, perhaps: mostly the first time only.
 wire::Content content_at(const OpenFile& file, std::uint64_t offset) {
   struct statx status;
   if (stat_of(file.fd.get(), status) != 0) return {};
+  static const auto settled = settled_after();
   const auto attr = attr_of(status);
   return {0, offset == 0 ? attr.atime : 0, wall_clock() - attr.ctime > settled ? attr.ctime : 0};
 }
@@ -156,8 +165,10 @@ void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handl
   const auto note = [number = node->number, writes = kind == Change::Kind::write](FileService& self) {
     self.contents_.insert(number);
     auto size = self.sizes_.extract(number);
+    auto stamp = self.stamps_.extract(number);
     self.changed_by_guest({self.nodes_.find(number)});
     if (writes) self.sizes_.insert(std::move(size));
+    self.stamps_.insert(std::move(stamp));
   };
   if (kind == Change::Kind::write) will_write(*node, file->fd.get());
   note(*this);
@@ -186,10 +197,10 @@ void FileService::change_open_file(Id id, Change::Kind kind, std::uint64_t handl
         later([note, node = node->number, outcome, done = std::move(done)](FileService& self) {
           const bool is_last = --self.changing_[node] == 0;
           if (is_last) self.changing_.erase(node);
-          const auto stamp = self.stamps_.extract(node);
-          const bool others_wrote = stamp && stamp.mapped() != outcome->before;
           note(self);
-          if (is_last) self.stamps_[node] = outcome->after;
+          auto& stamp = self.stamps_.try_emplace(node, outcome->before).first->second;
+          const bool others_wrote = outcome->before > stamp;  // an earlier one is of another handle's write, at the same time
+          stamp = std::max(stamp, outcome->after);
           if (others_wrote) self.tell({{node}, {}});  // what was heard of it is taken for this change
           done(self, outcome->error);
           self.change_made();

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -79,20 +80,25 @@ bool keeps_ids(const std::string& map) {
 
 }  // namespace
 
-MountDifference compare_mounts(std::string_view ours, std::string_view theirs,
+MountDifference compare_mounts(std::string_view ours, std::string_view theirs, const std::string& tree,
                                const std::function<bool(const std::string& place)>& is_ssirun) {
   const auto inside = parse_table(theirs);
   std::string deep;
   for (const auto& mount : inside)
-    if (mount.is_deep) deep = mount.place;
+    if (mount.is_deep && unescaped(mount.place) == tree) deep = mount.place;
   if (deep.empty()) return {};
   std::map<std::pair<std::string, std::string>, int> balance;
   for (const auto& mount : parse_table(ours)) balance[{mount.place, mount.what}]++;
   for (const auto& mount : inside)
     if (mount.place != deep && mount.place.rfind(deep + "/", 0) != 0) balance[{mount.place, mount.what}]--;
-  for (const auto& [mount, more_of_ours] : balance)
-    if (more_of_ours != 0 && !(more_of_ours == -1 && is_ssirun(unescaped(mount.first))))
-      return {true, unescaped(mount.first)};
+  // One more at a place, which is ssirun: behind two, only the upper one of which can be looked at, anything may lie.
+  std::map<std::string, int> more;
+  for (const auto& [mount, more_of_ours] : balance) {
+    if (more_of_ours > 0) return {true, unescaped(mount.first)};
+    more[mount.first] -= more_of_ours;
+  }
+  for (const auto& [place, count] : more)
+    if (count != 0 && !(count == 1 && is_ssirun(unescaped(place)))) return {true, unescaped(place)};
   return {true, {}};
 }
 
@@ -106,8 +112,10 @@ std::string excuse_mounts(const Context& deputy, Context& caller, const std::str
   const auto own = paths::sibling("ssirun");
   if (!own || ::stat(own->c_str(), &ssirun) != 0) return {};
   const auto is_ssirun = [&](const std::string& place) { return is_same(proc + "/root" + place, ssirun); };
-  const auto mounts =
-      compare_mounts(content("/proc/self/mountinfo"), content(proc + "/mountinfo"), is_ssirun);
+  const auto state = paths::state_dir();
+  std::error_code error;
+  const auto tree = state ? std::filesystem::weakly_canonical(*state + "/deep", error).string() : std::string();
+  const auto mounts = compare_mounts(content("/proc/self/mountinfo"), content(proc + "/mountinfo"), tree, is_ssirun);
   if (!mounts.is_deep) return {};
   if (!mounts.place.empty()) return "what is mounted at " + mounts.place + " is not the same for the caller";
   theirs = ours;

@@ -23,7 +23,8 @@ struct MountDifference {
   bool is_deep = false;
   std::string place;
 };
-MountDifference compare_mounts(std::string_view ours, std::string_view theirs,
+// `tree`: where that tree has to be; anybody may mount one that is called so elsewhere, over what the deputy sees there.
+MountDifference compare_mounts(std::string_view ours, std::string_view theirs, const std::string& tree,
                                const std::function<bool(const std::string& place)>& is_ssirun);
 
 }  // namespace ssi

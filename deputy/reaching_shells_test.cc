@@ -21,7 +21,7 @@ const std::string tree =
 const std::string gcc = "120 100 254:0 /opt/ssirun /usr/bin/gcc rw,relatime - ext4 /dev/vda rw\n";
 
 MountDifference compare(const std::string& theirs) {
-  return compare_mounts(home, theirs, [](const std::string& place) { return place == "/usr/bin/gcc"; });
+  return compare_mounts(home, theirs, "/s/deep", [](const std::string& place) { return place == "/usr/bin/gcc"; });
 }
 
 }  // namespace
@@ -43,6 +43,9 @@ TEST_CASE("any other difference is named") {
         "/usr/bin/cc");
   CHECK(compare(inside + tree + "120 100 0:50 / /mnt rw - tmpfs none rw\n").place == "/mnt");
   CHECK(compare(inside + tree + gcc + gcc).place == "/usr/bin/gcc");
+  CHECK(compare(inside + tree + "119 100 0:60 /empty /usr/bin/gcc rw - tmpfs mask rw\n" + gcc).place == "/usr/bin/gcc");
+  CHECK_FALSE(compare(inside + "110 100 0:40 / /mnt rw - tmpfs ssi-deep rw\n").is_deep);  // of somebody else's making
+  CHECK(compare(inside + "110 100 0:40 / /mnt rw - tmpfs ssi-deep rw\n" + tree).place == "/mnt");
   CHECK(compare(inside.substr(inside.find('\n') + 1) + tree).place == "/proc");
   auto read_only = inside;
   read_only.replace(read_only.find("/ rw,relatime"), 4, "/ ro");

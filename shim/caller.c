@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 static const char* const own_variables[] = {"SSI_DISABLE",   "SSI_LOG",  "SSI_CONFIG",
-                                            "SSI_SCHEDULER", "SSI_SHIM", "SSI_TRACE"};
+                                            "SSI_SCHEDULER", "SSI_SHIM", "SSI_TRACE", "SSI_ALLOW_TABLE"};
 static const char preload[] = "LD_PRELOAD=";
 static const char own_library[] = "libssi-shim.so";
 

@@ -103,7 +103,8 @@ static bool take_runtime(struct options* options, const char* value) {
   (void)options;
   char path[PATH_MAX];
   snprintf(path, sizeof path, "%s/ssi", value);
-  tell_runtime_directory(path);
+  tell_runtime_directory(path, false);
+  setenv("XDG_RUNTIME_DIR", value, 0); /* for a deputy that is started; the command has an environment of its own */
   return true;
 }
 

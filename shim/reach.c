@@ -30,9 +30,11 @@ static void make_directories(char* path) {
 }
 
 static char told[PATH_MAX];
+static bool told_by_trace;
 
-void tell_runtime_directory(const char* path) {
+void tell_runtime_directory(const char* path, bool traced) {
   snprintf(told, sizeof told, "%s", path);
+  told_by_trace = traced;
 }
 
 const char* runtime_directory(struct reason* why) {
@@ -84,7 +86,7 @@ static int connect_deputy(const char* directory, struct reason* why) {
 int reach_deputy(const char* directory, struct reason* why) {
   int link = connect_deputy(directory, why);
   if (link >= 0) return link;
-  const bool is_traced = *told || getenv("SSI_TRACE");
+  const bool is_traced = told_by_trace || getenv("SSI_TRACE");
   if (is_traced || in_deep_shell()) {
     because(why, "no deputy runs, and 'ssi shell --%s' is no place to start one: run ssirun outside",
             is_traced ? "trace" : "deep");

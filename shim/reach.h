@@ -10,8 +10,8 @@
 /* The runtime directory, made when it isn't there. NULL: *why. */
 const char* runtime_directory(struct reason* why);
 
-/* What `ssi shell --trace` says it is, for callers without XDG_RUNTIME_DIR. No deputy is started from there. */
-void tell_runtime_directory(const char* path);
+/* Where it is for callers without XDG_RUNTIME_DIR: the shim says so, or `ssi shell --trace` (`traced`), from where no deputy is started. */
+void tell_runtime_directory(const char* path, bool traced);
 
 /* A deputy that answers; -1: *why. Takes at most some seconds. */
 int reach_deputy(const char* directory, struct reason* why);

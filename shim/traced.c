@@ -27,7 +27,7 @@ static char* read_program(int fd) {
   if (length <= 0) return NULL;
   text[length] = 0;
   const size_t path = strlen(text);
-  if (path + 1 < (size_t)length) tell_runtime_directory(text + path + 1);
+  if (path + 1 < (size_t)length) tell_runtime_directory(text + path + 1, true);
   return strdup(text);
 }
 

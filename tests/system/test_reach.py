@@ -393,7 +393,7 @@ class Reached:
         with shell:
             self.assertEqual(shell.stdout.readline(), b"up\n")
             for pid in self.pool.processes():
-                if pathlib.Path(f"/proc/{pid}/comm").read_text() == "ssi-deputy\n":
+                if self.said_by(pid, "comm") == b"ssi-deputy\n":
                     os.kill(pid, signal.SIGTERM)
             self.assertTrue(wait_until(lambda: not (self.pool.dir / "run/ssi/deputy.sock").exists(), 5))
             said, wrong = shell.communicate(b"go\n", 20)
@@ -517,13 +517,19 @@ class TraceAsRoot(AtATerminal, Trace, unittest.TestCase):
 
     def test_what_outlives_the_shell_runs_at_home(self):
         began = time.monotonic()
-        done = self.shell(f"(sleep 1; exec caller vfork heavy -c '{self.WHERE}') > {self.pool.dir}/late 2>&1 & exit 3")
+        done = self.shell(f"(sleep 5; exec caller vfork heavy -c '{self.WHERE}') > {self.pool.dir}/late 2>&1 & exit 3")
         self.assertEqual(done.returncode, 3)
-        self.assertLess(time.monotonic() - began, 0.9)
+        self.assertLess(time.monotonic() - began, 4)
         late = self.pool.dir / "late"
-        self.assertTrue(wait_until(late.read_text, 5))
+        self.assertTrue(wait_until(late.read_text, 15))
         self.assertEqual(late.read_text(), HOST)
-        self.assertTrue(wait_until(lambda: not [pid for pid in self.pool.processes() if b"--trace" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()], 5))
+        self.assertTrue(wait_until(lambda: not any(b"--trace" in self.said_by(pid, "cmdline") for pid in self.pool.processes()), 5))
+
+    def said_by(self, pid, file):
+        try:
+            return pathlib.Path(f"/proc/{pid}/{file}").read_bytes()
+        except OSError:  # it has ended
+            return b""
 
     def test_many_at_once(self):
         done = self.shell(f"seq 40 | xargs -P 8 -I N caller vfork heavy -c '{self.WHERE}'")
