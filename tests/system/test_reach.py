@@ -285,6 +285,14 @@ func main() {
 }
 """
 
+
+def said_by(pid, file):
+    try:
+        return pathlib.Path(f"/proc/{pid}/{file}").read_bytes()
+    except OSError:  # it has ended
+        return b""
+
+
 REMOTE = '[defaults]\nshipped = false\n[[app]]\nmatch = ["heavy"]\npolicy = "remote"\n'
 HOST = pathlib.Path("/proc/1/comm").read_text()
 
@@ -393,7 +401,7 @@ class Reached:
         with shell:
             self.assertEqual(shell.stdout.readline(), b"up\n")
             for pid in self.pool.processes():
-                if self.said_by(pid, "comm") == b"ssi-deputy\n":
+                if said_by(pid, "comm") == b"ssi-deputy\n":
                     os.kill(pid, signal.SIGTERM)
             self.assertTrue(wait_until(lambda: not (self.pool.dir / "run/ssi/deputy.sock").exists(), 5))
             said, wrong = shell.communicate(b"go\n", 20)
@@ -523,13 +531,7 @@ class TraceAsRoot(AtATerminal, Trace, unittest.TestCase):
         late = self.pool.dir / "late"
         self.assertTrue(wait_until(late.read_text, 15))
         self.assertEqual(late.read_text(), HOST)
-        self.assertTrue(wait_until(lambda: not any(b"--trace" in self.said_by(pid, "cmdline") for pid in self.pool.processes()), 5))
-
-    def said_by(self, pid, file):
-        try:
-            return pathlib.Path(f"/proc/{pid}/{file}").read_bytes()
-        except OSError:  # it has ended
-            return b""
+        self.assertTrue(wait_until(lambda: not any(b"--trace" in said_by(pid, "cmdline") for pid in self.pool.processes()), 5))
 
     def test_many_at_once(self):
         done = self.shell(f"seq 40 | xargs -P 8 -I N caller vfork heavy -c '{self.WHERE}'")
