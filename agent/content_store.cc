@@ -118,9 +118,9 @@ void ContentStore::load() {
           const auto key = key_of(name);
           const Fd file(::openat(directory->get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
           struct stat status;
-          if (key && ::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode) &&
-              (static_cast<std::uint64_t>(status.st_size) == key->size ||
-               (static_cast<std::uint64_t>(status.st_size) < key->size && status.st_size % ContentStore::page == 0)))
+          const bool is_file = key && ::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode);
+          const auto size = is_file ? static_cast<std::uint64_t>(status.st_size) : 0;
+          if (is_file && (size == key->size || (size < key->size && size % page == 0)))
             found->push_back({*key, parts_of(file.get()), to_ns(status.st_mtim.tv_sec, status.st_mtim.tv_nsec)});
           else
             ::unlinkat(directory->get(), name.c_str(), 0);
