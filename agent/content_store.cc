@@ -201,7 +201,7 @@ void ContentStore::put(const Key& key, std::uint64_t offset, std::string_view by
   auto end = offset + bytes.size();
   if (end != key.size) end -= end % page;
   const auto from = pages_up(offset);
-  if (from >= end || waiting_ + end - from > most_waiting || has(key, from, end - from)) return;
+  if (limit_ == 0 || from >= end || waiting_ + end - from > most_waiting || has(key, from, end - from)) return;
   if (const auto known = files_.find(key); known != files_.end() && known->second.here.bytes() >= limit_ / 2) return;
   to_write_.push_back({key, from, std::string(bytes.substr(from - offset, end - from))});
   waiting_ += end - from;

@@ -134,3 +134,17 @@ TEST_CASE("names tell negative times too") {
   room.open();
   CHECK(room.read(old, 0, 3) == "old");
 }
+
+TEST_CASE("of a file that could not be written whole nothing is believed") {
+  Room room;
+  const auto file = key(1, ~0ULL);
+  room.store->put(key(2, one_page), 0, std::string(one_page, 'x'));  // is being written while the others come
+  room.store->put(file, 1ULL << 63, std::string(one_page, 'a'));     // no file is so large
+  room.store->put(file, 50 * one_page, std::string(one_page, 'b'));
+  room.loop.run();
+  CHECK_FALSE(room.store->has(file, 50 * one_page, one_page));
+  CHECK(room.read(key(2, one_page), 0, one_page));
+  room.put(file, 60 * one_page, std::string(one_page, 'c'));
+  CHECK_FALSE(room.read(file, 50 * one_page, one_page));
+  CHECK(room.read(file, 60 * one_page, one_page) == std::string(one_page, 'c'));
+}

@@ -3,7 +3,6 @@
 
 #include <doctest/doctest.h>
 
-
 #include "common/test_folder.h"
 
 using namespace ssi;

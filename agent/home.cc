@@ -90,7 +90,7 @@ class HomeProcess {
   wire::Hello hello_;
   std::uint32_t hello_id_ = 0;
   wire::Bytes id_;  // of the session
-  bool admitted_ = false;
+  bool admitted_ = false, wants_store_ = true;
   std::uint64_t epoch_ = 0;
 
   std::map<std::string, wire::Mount> mounted_;  // by path: asked for or done
@@ -223,9 +223,9 @@ void HomeProcess::hello(const wire::Hello& hello, std::uint32_t id) {
   want_store(hello.ticket);
 }
 
-// Refused as long as another session of this home's has it; so each Start asks again.
 void HomeProcess::want_store(const std::string& ticket) {
-  if (view_.has_store() || ticket.size() > inside::max_ticket) return;
+  if (!wants_store_ || ticket.size() > inside::max_ticket) return;
+  wants_store_ = false;
   inside::ToParent wish{inside::ToParent::want_store, 0, {}, 0, 0};
   wish.ticket_size = static_cast<std::uint32_t>(ticket.size());
   std::memcpy(wish.ticket, ticket.data(), ticket.size());
@@ -243,6 +243,7 @@ void HomeProcess::from_parent() {
   }
   if (packet.kind == inside::FromParent::store) {
     if (has_one) view_.keep_content_in(ContentStore::open(loop_, std::move(got->fds.front()), packet.limit));
+    wants_store_ = packet.error == EBUSY;  // another session of this home's has it, for now: the next Start asks again
     return;
   }
   if (packet.error != 0 || !has_one)

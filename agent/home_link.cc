@@ -86,11 +86,10 @@ void HomeLink::send_held() {
 
 void HomeLink::release(std::uint64_t handle, Session::Lane lane) {
   if (!session_ || handle == 0) return;
-  send_held();
   const auto untold = opened_.find(handle);
   if (untold == opened_.end()) return session_->post(wire::Release{handle}, {}, lane);
   if (handle & wire::homes_handles) {  // home has it open
-    tell_opened();
+    tell_files();
     return session_->post(wire::Release{handle}, {}, lane);
   }
   visited_.push_back(untold->second.node);
@@ -100,12 +99,16 @@ void HomeLink::release(std::uint64_t handle, Session::Lane lane) {
 
 void HomeLink::tell_opened_soon() {
   const auto waiting = opened_.size() + visited_.size();
-  if (waiting >= batch) return tell_opened();
-  if (waiting == 1) telling_.once(told_after_ms, [this] { tell_opened(); });
+  if (waiting >= batch) return tell_files();
+  if (waiting == 1) telling_.once(told_after_ms, [this] { tell_files(); });
 }
 
 void HomeLink::tell_opened() {
   send_held();
+  tell_files();
+}
+
+void HomeLink::tell_files() {
   if (opened_.empty() && visited_.empty()) return;
   telling_.stop();
   if (!visited_.empty()) session_->post(wire::Visited{std::exchange(visited_, {})});

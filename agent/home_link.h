@@ -110,6 +110,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
     uses_.erase(job);
     temporary_.erase(job);
     found_.erase(job);
+    end_lent(job);  // it was killed before it had started
   }
 
   // A job asked for a name that we knew: home hears of it, in batches, the last by tell_found().
@@ -124,7 +125,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   // by then, only that it was.
   void opened(const wire::Opened& file);
   void tell_opened();
-  void release(std::uint64_t handle, Session::Lane lane = Session::Lane::small);
+  void release(std::uint64_t handle, Session::Lane lane = Session::Lane::small);  // send_held() first, if that writes there
 
   // Files that home has opened for the execve(2) of a job that starts; take_lent(): the handle of one, once, or 0.
   void lend(std::uint64_t job, const std::vector<wire::Lent>& files) {
@@ -142,7 +143,8 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
     std::erase_if(lent_, [job](const auto& file) { return file.second.job == job; });
   }
 
-  // Something is held back that is to be sent by `send`: soon, and before home is asked for anything, or hears of a job's output, stop or end.
+  // Something is held back that is to be sent by `send`: soon, and before home is asked for anything, or hears of a job's output, stop or end
+  // (tell_opened()). A release of its handle comes behind it.
   void hold_back(std::function<void()> send);
   void send_held();
 
@@ -158,6 +160,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
 
  private:
   void flush();
+  void tell_files();
   void tell_opened_soon();
 
   Loop& loop_;

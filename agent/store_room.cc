@@ -9,10 +9,10 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 
 #include "common/file_time.h"
 #include "common/identity.h"
+#include "common/whole_file.h"
 
 namespace ssi {
 namespace {
@@ -21,12 +21,6 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t most_by_default = 1 << 30;
 constexpr const char* boot_file = "boot";
-
-std::string first_line(const fs::path& file) {
-  std::string line;
-  std::getline(std::ifstream(file), line);
-  return line;
-}
 
 }  // namespace
 
@@ -46,12 +40,10 @@ Status StoreRoom::prepare() {
     bytes_ = std::min(most_by_default, static_cast<std::uint64_t>(on.f_blocks) * static_cast<std::uint64_t>(on.f_bsize) / 2);
   directory_ = std::move(directory);
 
-  const auto boot = first_line("/proc/sys/kernel/random/boot_id");
-  const auto kept = fs::path(path_) / boot_file;
-  if (!boot.empty() && first_line(kept) == boot) return {};
+  const auto kept = path_ + "/" + boot_file;
+  if (read_whole(kept).value_or("") == boot_id()) return {};
   for (const auto& other : others({})) remove(other.name);
-  std::ofstream(kept) << boot << '\n';
-  return {};
+  return put_file(kept, boot_id());
 }
 
 Result<StoreRoom::Store> StoreRoom::open(const std::string& home_key, uid_t owner) {
@@ -75,10 +67,10 @@ Result<StoreRoom::Store> StoreRoom::open(const std::string& home_key, uid_t owne
 std::vector<StoreRoom::Other> StoreRoom::others(const std::string& name) const {
   std::vector<Other> found;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(path_, error)) {
+  for (fs::directory_iterator entry(path_, error), end; !error && entry != end; entry.increment(error)) {
     struct stat status;
-    const auto file = entry.path().filename().string();
-    if (file == name || ::lstat(entry.path().c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) continue;
+    const auto file = entry->path().filename().string();
+    if (file == name || ::lstat(entry->path().c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) continue;
     found.push_back({file, to_ns(status.st_mtim.tv_sec, status.st_mtim.tv_nsec)});
   }
   std::sort(found.begin(), found.end(), [](const Other& a, const Other& b) { return a.when < b.when; });

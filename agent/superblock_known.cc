@@ -221,8 +221,8 @@ void Superblock::read_now(const RequestPtr& request, std::uint64_t node, std::ui
     return fetcher(node, handle)(offset, size, std::move(done));
   }
   const auto* lease = leases_.attr(node);
-  const auto plain = [fetch = fetcher(node, handle), offset, size, done](int error, std::string_view bytes) {
-    error ? fetch(offset, size, done) : done(0, bytes);
+  const auto plain = [weak = weak_from_this(), fetch = fetcher(node, handle), offset, size, done](int error, std::string_view bytes) {
+    if (const auto self = weak.lock()) error ? fetch(offset, size, done) : done(0, bytes);
   };
   if (foreseen_ && lease && opens_itself(node) && foreseen_->read(node, offset, size, plain)) return;
   if (lease && offset == 0 && size >= lease->size && lease->size <= SmallFiles::largest && opens_itself(node)) {

@@ -51,10 +51,6 @@ void View::keep_content_in(std::shared_ptr<ContentStore> store) {
   home_->keep_content_in(std::move(store));
 }
 
-bool View::has_store() const {
-  return home_->store() != nullptr;
-}
-
 Status View::add(const wire::Mount& mount, Fd fuse) {
   auto made = Superblock::open(home_, mount, std::move(fuse));
   if (!made) return tl::make_unexpected(made.error());

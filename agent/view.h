@@ -48,7 +48,6 @@ class View {
 
   // What is read is kept there for later sessions, and served from there. At any time, once.
   void keep_content_in(std::shared_ptr<ContentStore> store);
-  bool has_store() const;
 
   // Serves one of home's file systems on a /dev/fuse descriptor that another process has mounted
   // (fd=,rootmode=40000,user_id=,group_id=,allow_other,max_read=131072). At "/" it gets the guest's own /proc,

@@ -73,20 +73,4 @@ Result<PoolRecord> load_record(const std::string& file) {
   return record;
 }
 
-std::string boot_id() {
-  return read_whole("/proc/sys/kernel/random/boot_id").value_or("unknown");
-}
-
-Result<std::string> read_whole(const std::string& file) {
-  Fd in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!in) return os_error(file);
-  std::string text;
-  char piece[4096];
-  for (ssize_t n; (n = ::read(in.get(), piece, sizeof piece)) != 0;) {
-    if (n < 0) return os_error(file);
-    text.append(piece, static_cast<std::size_t>(n));
-  }
-  return text;
-}
-
 }  // namespace ssi

@@ -32,7 +32,5 @@ Status save_record(const std::string& file, const PoolRecord& record);
 // An error with code ENOENT when there is none. A record of an earlier boot is none.
 Result<PoolRecord> load_record(const std::string& file);
 
-std::string boot_id();
-Result<std::string> read_whole(const std::string& file);
 
 }  // namespace ssi

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <string>
@@ -11,9 +12,9 @@
 
 #include "cli/become.h"
 #include "cli/deep_shell.h"
+#include "cli/deputy_keeper.h"
 #include "cli/diverted.h"
 #include "cli/options.h"
-#include "cli/pool_tool.h"
 #include "cli/trace_shell.h"
 #include "common/paths.h"
 
@@ -52,11 +53,6 @@ std::vector<std::string> command_line(const std::vector<std::string>& words) {
   return line;
 }
 
-// From inside it could not be started: it has to stand where the user stands. Without one all stays home.
-void start_deputy() {
-  if (const auto ssirun = paths::sibling("ssirun")) (void)run_tool({*ssirun, "--dry-run", "true"});
-}
-
 // What comes behind ssi's own options is the command's, options too.
 int count_options(int argc, char** argv) {
   int count = 1;
@@ -89,7 +85,7 @@ constexpr char help[] =
     "program\n"
     "           takes longer. 32-bit callers, and what a debugger or strace holds, are not reached; what "
     "outlives\n"
-    "           the shell runs at home, and after a program has used Landlock all does. x86-64 only.\n"
+    "           the shell runs at home, and after a (64-bit) program has used Landlock all does. x86-64 only.\n"
     "For commands that are looked up on PATH 'ssi shims' does without a shell of its own.\n";
 
 }  // namespace
@@ -102,10 +98,13 @@ int shell_command(int argc, char** argv) {
   const int count = count_options(argc, argv);
   if (auto status = options.parse(count, argv)) return *status;
   if (is_deep && is_traced) return options.usage_error("--deep or --trace, not both");
+  // The deputy knows the supervisor by this word (deputy/reaching_shells.cc).
+  if (is_traced && std::find(argv, argv + count, std::string_view("--trace")) == argv + count)
+    return options.usage_error("--trace is to be written out");
   const auto words = command_line({argv + count, argv + argc});
   const auto names = diverted_names();
   if (!names) return options.failed(names.error().text());
-  if (is_deep || is_traced) start_deputy();
+  if (is_deep || is_traced) keep_deputy();
   if (is_deep)
     if (auto entered = enter_deep_shell(*names); !entered) return options.failed(entered.error().text());
   if (auto preloaded = preload_shim(); !preloaded) return options.failed(preloaded.error().text());

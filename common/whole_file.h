@@ -20,4 +20,8 @@ struct Placing {
 // Written beside its name, and moved there. After an error nothing of it is left.
 Status put_file(const std::string& path, std::string_view bytes, Placing how = {});
 
+Result<std::string> read_whole(const std::string& file);
+
+std::string boot_id();  // of the machine's present boot; "unknown" without /proc
+
 }  // namespace ssi

@@ -463,7 +463,7 @@ struct Started {
 };
 
 // Run it. A reply with an errno means that nothing was done: path is not there, not executable, ….
-// A file that home has opened for the job's execve(2), under a handle of its own. Who uses it says so by Opened, or Visited, before
+// A file that home has opened for the job's execve(2), under a handle of its own. Who uses it says so by Opened, before
 // Started; what was not used by then is closed again.
 inline constexpr std::uint64_t homes_handles = std::uint64_t{1} << 63;
 

@@ -41,6 +41,9 @@ class LentPrograms {
     if (nodes.size() < most_files && std::find(nodes.begin(), nodes.end(), node) == nodes.end()) nodes.push_back(node);
   }
 
+  // It is not what the program runs any more, as far as is known.
+  void unlearn(const std::string& program, std::uint64_t node) { std::erase(learned_[program], node); }
+
   // The guest uses this handle: it is the guest's to give back. False: it is none that was lent.
   bool claim(std::uint64_t handle) {
     for (auto& [job, starting] : starting_)
@@ -54,7 +57,7 @@ class LentPrograms {
     if (found == starting_.end()) return {};
     const auto starting = std::move(found->second);
     starting_.erase(found);
-    for (const auto& lent : starting.lent) std::erase(learned_[starting.program], lent.node);
+    for (const auto& lent : starting.lent) unlearn(starting.program, lent.node);
     return starting.lent;
   }
 

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 using namespace ssi;
 using Nodes = std::vector<std::uint64_t>;
 
@@ -40,6 +42,22 @@ TEST_CASE("what is used is the guest's; what is not is closed, and not lent agai
   CHECK(left[0].handle == unused);
   CHECK_FALSE(programs.claim(unused));
   CHECK(programs.begin(3, "/bin/a") == Nodes{10});
+}
+
+TEST_CASE("a program that was made anew is learned anew") {
+  LentPrograms programs;
+  for (std::uint64_t made = 1; made < 20; ++made) {
+    const auto job = made;
+    for (const auto old : programs.begin(job, "/bin/a"))
+      if (old != 100) programs.unlearn("/bin/a", old);  // it has lost its name; 100 is the loader
+    programs.ran(job, made);
+    programs.ran(job, 100);
+    programs.end(job);
+    const auto next = programs.begin(99, "/bin/a");
+    CHECK(std::find(next.begin(), next.end(), made) != next.end());
+    CHECK(std::find(next.begin(), next.end(), 100) != next.end());
+    programs.end(99);
+  }
 }
 
 TEST_CASE("not more than a few files of a program") {

@@ -59,8 +59,8 @@ void FileService::add_open(std::uint64_t handle, Node& node, Fd fd, int flags, R
 // By its lease, so its name was right when the guest opened it. The node stays, whatever happens to its name; most files are never
 // asked for, since the guest has their content, so they are opened at their first use. What home has against it shows then.
 void FileService::serve(const wire::Opened& m) {
-  if (m.handle & wire::homes_handles) return static_cast<void>(lent_.claim(m.handle));
-  if (m.handle == 0 || handles_.find(m.handle) || handles_.size() >= most_opened) return;
+  // One that was closed meanwhile, since its job has ended, is opened once more.
+  if (lent_.claim(m.handle) || m.handle == 0 || handles_.find(m.handle) || handles_.size() >= most_opened) return;
   const auto held = hold(m.node);
   const bool can = held && (S_ISREG(held->node->id.type) || S_ISDIR(held->node->id.type));
   auto file = std::make_shared<OpenFile>();
@@ -96,7 +96,10 @@ std::vector<wire::Lent> FileService::lend(std::uint64_t job, const std::string& 
   for (const auto node : lent_.begin(job, program)) {
     const auto held = handed_out_.nodes().contains(node) ? hold(node) : fails(ENOENT);
     struct statx status;
-    if (!held || look_at(held->fd(), status) != 0 || status.stx_nlink == 0) continue;
+    if (!held || look_at(held->fd(), status) != 0 || status.stx_nlink == 0) {
+      lent_.unlearn(program, node);  // another file has its name, perhaps
+      continue;
+    }
     wire::Open open{node, 0, O_RDONLY, caller, 1};
     if (is_busy(open)) continue;
     open.handle = lent_.lend(job, node);

@@ -118,6 +118,15 @@ static bool stands_for(char** argv, struct options* options, int* status) {
   return true;
 }
 
+/* What PATH finds; behind a link of `ssi shims`, which would be ourselves. */
+static char* resolved(const char* name, int* error) {
+  char* path = resolve_command(name, error);
+  if (!path || !is_other_name(path) || !is_ssirun(path)) return path;
+  char* program = behind_shim(path, error);
+  free(path);
+  return program;
+}
+
 int main(int argc, char** argv) {
   struct options options;
   int status = -1;
@@ -127,7 +136,7 @@ int main(int argc, char** argv) {
   const char* name = options.exec_path ? options.exec_path : options.command[0];
   char* path = NULL;
   if (!options.exec_path)
-    path = resolve_command(name, &error);
+    path = resolved(name, &error);
   else if (!(error = executable_error(name)))
     path = strdup(name);
   if (!path) return cannot_execute(name, error ? error : ENOMEM);

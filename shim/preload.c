@@ -37,6 +37,7 @@ static struct {
   int (*posix_spawnp)(pid_t*, const char*, const void*, const void*, char* const[], char* const[]);
 } next;
 
+/* Also called where it has not run yet: the libraries of a program are initialised before those that are preloaded. */
 __attribute__((constructor)) static void start(void) {
   allow_remember(own_environment());
   reinject_remember(own_environment());
@@ -53,6 +54,9 @@ __attribute__((constructor)) static void start(void) {
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) missing |= !(*all[i].function = dlsym(rtld_next, all[i].name));
   if (missing && dlerror) dlerror(); /* the program must not be told of our error */
 }
+
+/* NULL: this libc has no such function. */
+#define NEXT(function) (next.function || (start(), next.function))
 
 enum found { BY_PATH, BY_NAME, BY_DESCRIPTOR };
 
@@ -152,13 +156,13 @@ static int on_execv(const struct call* call, char* const envp[]) {
 }
 
 static int on_execvpe(const struct call* call, char* const envp[]) {
-  if (!next.execvpe) return ENOSYS;
+  if (!NEXT(execvpe)) return ENOSYS;
   next.execvpe(call->file, call->argv, envp);
   return *error_number();
 }
 
 static int on_execvp(const struct call* call, char* const envp[]) {
-  if (!next.execvp || envp != call->envp) return on_execvpe(call, envp);
+  if (!NEXT(execvp) || envp != call->envp) return on_execvpe(call, envp);
   next.execvp(call->file, call->argv);
   return *error_number();
 }
@@ -171,19 +175,19 @@ static int on_execveat(const struct call* call, char* const envp[]) {
 }
 
 static int on_fexecve(const struct call* call, char* const envp[]) {
-  if (!next.fexecve) return ENOSYS;
+  if (!NEXT(fexecve)) return ENOSYS;
   next.fexecve(call->descriptor, call->argv, envp);
   return *error_number();
 }
 
 static int on_posix_spawn(const struct call* call, char* const envp[]) {
-  return next.posix_spawn ? next.posix_spawn(call->pid, call->file, call->actions, call->attributes, call->argv, envp)
-                          : ENOSYS;
+  return NEXT(posix_spawn) ? next.posix_spawn(call->pid, call->file, call->actions, call->attributes, call->argv, envp)
+                           : ENOSYS;
 }
 
 static int on_posix_spawnp(const struct call* call, char* const envp[]) {
-  return next.posix_spawnp ? next.posix_spawnp(call->pid, call->file, call->actions, call->attributes, call->argv, envp)
-                           : ENOSYS;
+  return NEXT(posix_spawnp) ? next.posix_spawnp(call->pid, call->file, call->actions, call->attributes, call->argv, envp)
+                            : ENOSYS;
 }
 
 static int exec_by(enum found by, int (*on)(const struct call*, char* const[]), const char* file, char* const argv[],

@@ -74,6 +74,9 @@ import os
 for number in range(100):
     with open(f'said{number}', 'w') as file:
         file.write('x' * 100_000)
+    still_open = os.open(f'open{number}', os.O_WRONLY | os.O_CREAT)
+    for _ in range(10):
+        os.write(still_open, b'x' * 100)
     print(number, flush=True)
 """
 # Changes of a file that home is asked for first, between some that it is not.
@@ -247,6 +250,7 @@ class Ahead(unittest.TestCase):
         job = self.start(1, SAYS)
         for line in job.stdout:
             self.assertEqual((self.work / f"said{line.strip()}").stat().st_size, 100_000)
+            self.assertEqual((self.work / f"open{line.strip()}").stat().st_size, 1000)
         self.assertEqual(job.wait(20), 0)
         job.communicate()
 

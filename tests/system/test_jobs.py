@@ -315,10 +315,10 @@ print(os.getpgrp() == os.getpid())"""
         self.assertEqual(done.stdout, b"0027\n777\n4096\n3\n")
 
     def test_our_own_variables_are_gone_and_nothing_else(self):
-        env = {"SSI_LOG": "debug", "SSI_OTHER": "stays", "LD_PRELOAD": ""}
+        env = {"SSI_LOG": "debug", "SSI_OTHER": "stays", "LD_PRELOAD": "", "SSI_ALLOW_TABLE": "/none", "SSI_SHIM": "x:1"}
         there = self.remote("env", "-0", env=env).stdout.split(b"\0")
         self.assertIn(b"SSI_OTHER=stays", there)
-        self.assertFalse([word for word in there if word.startswith((b"SSI_LOG=", b"SSI_DISABLE=", b"SSI_CONFIG="))])
+        self.assertFalse([word for word in there if word.startswith((b"SSI_LOG=", b"SSI_DISABLE=", b"SSI_CONFIG=", b"SSI_ALLOW_TABLE=", b"SSI_SHIM="))])
 
     def test_arguments_of_any_bytes_and_size(self):
         odd = [b"", b"a\nb", b"\xff\xfe", b"'", b"x" * 100_000]

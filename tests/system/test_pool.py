@@ -196,15 +196,18 @@ class WithPool(Lines):
             self.assertEqual(list(one.status()), ["guest1"])
             self.assertEqual(list(other.status()), ["guest1"])
 
-    def test_one_in_another_network_namespace_leaves_ours_alone(self):
-        """There its bridge has the same number, and the cgroups may be the same ones."""
-        with lab.Pool(1) as pool, lab.Home() as other:
-            guest = pool.guest_pid(1)
-            script = "ip link set lo up && mkdir -p /run/ssi && mount -t tmpfs none /run/ssi && ssi pool up --guests 1 && ssi pool down"
-            done = other.run("unshare", "-n", "-m", "sh", "-c", script, timeout=60)
-            self.assertEqual(done.returncode, 0, text(done))
-            self.assertTrue(pathlib.Path(f"/proc/{guest}").exists())
-            self.assertEqual(pool.ssirun("--on", "guest1", "true").returncode, 0)
+    def test_those_in_other_network_namespaces_are_left_alone(self):
+        """Their bridges have the same number, and the cgroups may be the same ones."""
+        apart = ["unshare", "-n", "-m", "sh", "-c"]
+        up = "ip link set lo up && mkdir -p /run/ssi && mount -t tmpfs none /run/ssi && ssi pool up --guests 1 >&2 && "
+        with lab.Home() as one, lab.Home() as other:
+            first = subprocess.Popen([*apart, up + "echo up; read go; ssirun --on guest1 echo lives; ssi pool down >&2"], env=one.env, cwd=one.work, text=True,
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertEqual(first.stdout.readline(), "up\n")
+            second = other.run(*apart, up + "ssi pool down", timeout=60)
+            self.assertEqual(second.returncode, 0, text(second))
+            said, errors = first.communicate("go\n", timeout=60)
+            self.assertEqual((said, first.returncode), ("lives\n", 0), errors)
 
     def test_a_guest_holds_nothing_of_homes(self):
         with lab.Pool(guests=1) as pool:

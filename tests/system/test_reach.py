@@ -52,6 +52,8 @@ class PoolShims(unittest.TestCase):
             for words in (("caller", "vfork"), ("gocaller", "0")):
                 done = pool.run("env", *words, "heavy", "-c", Reached.WHERE + "; exit 3", env=env)
                 self.assertEqual((done.stdout, done.returncode, done.stderr), (b"ssi-agent\n", 3, b""))
+            done = pool.run(SSIRUN, "--remote", "heavy", "-c", Reached.WHERE, env=env)
+            self.assertEqual((done.stdout, done.stderr), (b"ssi-agent\n", b""))
             # A job finds the link as well, in a guest, where it is the program behind it.
             done = pool.run(SSIRUN, "--remote", "sh", "-c", f"heavy -c '{Reached.WHERE}'", env=env)
             self.assertEqual((done.stdout, done.stderr), (b"ssi-agent\n", b""))
@@ -395,19 +397,29 @@ class Reached:
                   said=b"no no no /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3\n")
 
     def test_no_deputy_is_started_inside(self):
-        """It would stand where no caller outside stands, and in a deep shell serve ssirun for the programs."""
-        shell = self.pool.start_shell(self.OPTION, f"echo up; read go; caller bare {self.tools}/heavy -c '{self.WHERE}'; ssirun -v echo end",
+        """It would stand where no caller outside stands, and in a deep shell serve ssirun for the programs. Outside one is, by a keeper."""
+        bare = f"caller bare {self.tools}/heavy -c '{self.WHERE}'"
+        shell = self.pool.start_shell(self.OPTION, f"echo up; read go; {bare}; ssirun -v echo end; read go; {bare}",
                                       env={**self.pool.env, **self.env, "PATH": f"{self.pool.build}/shim:{self.env['PATH']}"})
         with shell:
             self.assertEqual(shell.stdout.readline(), b"up\n")
+            socket = self.pool.dir / "run/ssi/deputy.sock"
+            keepers = [pid for pid in self.pool.processes() if said_by(pid, "comm") == b"ssi\n" and os.getsid(pid) == pid]
+            self.assertEqual(len(keepers), 1)
+            os.kill(keepers[0], signal.SIGSTOP)
             for pid in self.pool.processes():
                 if said_by(pid, "comm") == b"ssi-deputy\n":
                     os.kill(pid, signal.SIGTERM)
-            self.assertTrue(wait_until(lambda: not (self.pool.dir / "run/ssi/deputy.sock").exists(), 5))
+            self.assertTrue(wait_until(lambda: not socket.exists(), 5))
+            shell.stdin.write(b"go\n")
+            shell.stdin.flush()
+            self.assertEqual([shell.stdout.readline().decode() for _ in range(2)], [HOST, "end\n"])
+            os.kill(keepers[0], signal.SIGCONT)
+            self.assertTrue(wait_until(socket.exists, 10))
             said, wrong = shell.communicate(b"go\n", 20)
-        self.assertEqual(said.decode(), HOST + "end\n")
+        self.assertEqual(said, b"ssi-agent\n")
+        self.assertTrue(wait_until(lambda: not said_by(keepers[0], "comm"), 5))
         self.assertIn(f"home: no deputy runs, and 'ssi shell {self.OPTION}' is no place to start one".encode(), wrong)
-        self.both("caller", "vfork", "heavy", "-c", self.WHERE, said=b"ssi-agent\n")  # the next shell starts one
 
     def test_the_history_has_it(self):
         self.shell("caller", "vfork", "heavy", "-c", "exit 17")

@@ -216,6 +216,19 @@ int main() {
         for program in self.programs("spawn", text):
             self.assertEqual(self.same(program).stdout, b"a b\n")
 
+    def test_a_librarys_constructor(self):
+        """It runs before the shim's own, which stands in front of it."""
+        self.compile("libearly.so", r"""
+__attribute__((constructor)) static void early(void) {
+  pid_t pid; char* words[] = {"echo", "early", NULL}; int status;
+  if ((errno = posix_spawnp(&pid, "echo", NULL, NULL, words, environ))) { perror("posix_spawnp"); return; }
+  waitpid(pid, &status, 0);
+  if (!vfork()) { execvp("echo", words); _exit(errno); }
+  wait(&status);
+}""", "-shared", "-fPIC")
+        program = self.compile("late", 'int main() { puts("late"); }', "-Wl,--no-as-needed", self.dir / "libearly.so")
+        self.assertEqual(self.same(program).stdout, b"early\nearly\nlate\n")
+
     def test_no_allocation(self):
         """Counted by a library that is preloaded as well. A vfork child's are its parent's: same memory."""
         counter = r"""
