@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a preload cannot reach: `ssi shims`, `ssi shell --deep` and `ssi shell --trace`."""
+"""What a preload cannot reach: `ssi shell --deep` and `ssi shell --trace`."""
 import json
 import os
 import pathlib
-import re
-import shutil
 import signal
 import subprocess
 import textwrap
@@ -12,7 +10,8 @@ import time
 import unittest
 
 import test_rootless
-from pool import BUILD, SSI, SSIRUN, Home, Pool, wait_until
+from callers import HOST, REMOTE, RootsPool, WHERE, callers, said_by, script
+from pool import BUILD, SSI, Home, wait_until
 from terminal import Screen
 from test_rootless import UserPool
 
@@ -32,297 +31,8 @@ def tearDownModule():
     test_rootless.tearDownModule()
 
 
-def script(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("#!/bin/sh\n" + text + "\n")
-    path.chmod(0o755)
-    return path
-
-
-class PoolShims(unittest.TestCase):
-    """A link on PATH, for callers that no preload reaches."""
-
-    def test_a_static_caller_is_diverted_by_a_link(self):
-        with RootsPool(1) as pool:
-            tools, links = pool.dir / "tools", pool.dir / "links"
-            callers(tools)
-            pool.configure(REMOTE)
-            self.assertEqual(pool.ssi("shims", "install", links).returncode, 0)
-            env = {"PATH": f"{links}:{tools}:{pool.env['PATH']}"}
-            for words in (("caller", "vfork"), ("gocaller", "0")):
-                done = pool.run("env", *words, "heavy", "-c", Reached.WHERE + "; exit 3", env=env)
-                self.assertEqual((done.stdout, done.returncode, done.stderr), (b"ssi-agent\n", 3, b""))
-            done = pool.run(SSIRUN, "--remote", "heavy", "-c", Reached.WHERE, env=env)
-            self.assertEqual((done.stdout, done.stderr), (b"ssi-agent\n", b""))
-            # A job finds the link as well, in a guest, where it is the program behind it.
-            done = pool.run(SSIRUN, "--remote", "sh", "-c", f"heavy -c '{Reached.WHERE}'", env=env)
-            self.assertEqual((done.stdout, done.stderr), (b"ssi-agent\n", b""))
-
-
-class Shims(unittest.TestCase):
-    """Links on PATH. Nothing is asked of a deputy here: SSI_DISABLE."""
-
-    def setUp(self):
-        self.dir = home.dir / self.id().rsplit(".", 1)[-1][:20]
-        self.links, self.real = self.dir / "links", self.dir / "real"
-        script(self.real / "heavy", 'echo "heavy $0 $*"')
-        self.path = f"{self.links}:{self.real}:/usr/bin:/bin"
-        self.env = {"PATH": self.path, "SSI_DISABLE": "1"}
-        home.configure('[defaults]\nshipped = false\n[[app]]\nmatch = ["heavy", "gcc"]\n')
-
-    def install(self, *names):
-        done = home.ssi("shims", "install", self.links, *names)
-        self.assertEqual(done.returncode, 0, done)
-        return done
-
-    def executed(self, *words, path):
-        """What runs, one after the other: the paths of the successful execve(2) in /tmp and in the wrappers' directories."""
-        log = self.dir / "strace"
-        done = home.run("strace", "-f", "-qq", "-s", "300", "-e", "trace=execve", "-o", log, *words,
-                        env={**self.env, "PATH": path, "CCACHE_DIR": str(self.dir / "cache"), "DISTCC_HOSTS": "localhost",
-                             "DISTCC_DIR": str(self.dir), "DISTCC_NO_REWRITE_CROSS": "1",
-                             "HOME": str(self.dir), "ICECC_VERSION": "", "ICECC": "disable"})
-        self.assertEqual(done.returncode, 0, done)
-        paths = re.findall(r'execve\("([^"]+)".* = 0$', log.read_text(), re.M)
-        names = {self.links: "shim", self.real: "real"}
-        return [names.get(pathlib.Path(path).parent) or path.split("/")[3] for path in paths
-                if pathlib.Path(path).parent in names or path.startswith(("/usr/lib/ccache/", "/usr/lib/distcc/", "/usr/lib/icecc/"))]
-
-    def test_links_are_made_and_removed(self):
-        done = self.install()
-        self.assertIn(f"2 links in {self.links}".encode(), done.stdout)
-        self.assertIn(f'PATH="{self.links}:$PATH"'.encode(), done.stdout)
-        self.assertEqual(sorted(os.listdir(self.links)), ["gcc", "heavy"])
-        self.assertEqual(os.readlink(self.links / "gcc"), SSIRUN)
-        (self.links / "gcc").unlink()
-        (self.links / "gcc").symlink_to("/no/longer/there/ssirun")
-        (self.links / "else").write_text("mine")
-        self.install()
-        self.assertEqual(os.readlink(self.links / "gcc"), SSIRUN)
-        done = home.ssi("shims", "remove", self.links, "gcc")
-        self.assertEqual((done.returncode, done.stdout), (0, f"1 link removed from {self.links}\n".encode()))
-        self.assertEqual(home.ssi("shims", "remove", self.links).returncode, 0)
-        self.assertEqual(os.listdir(self.links), ["else"])
-
-    def test_what_is_not_ours_is_never_overwritten(self):
-        self.links.mkdir()
-        (self.links / "heavy").symlink_to(self.real / "heavy")
-        for words in (("install", self.links), ("install", self.links, "x", "heavy"), ("remove", self.links, "heavy")):
-            done = home.ssi("shims", *words)
-            self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1), done)
-            self.assertIn(b"heavy: is ", done.stderr)
-        self.assertEqual({name: os.readlink(self.links / name) for name in os.listdir(self.links)},
-                         {"heavy": str(self.real / "heavy")})
-
-    def test_bad_input_is_one_line(self):
-        for words in ((), ("what",), ("install",), ("remove",), ("install", ""), ("install", self.links, "a/b"),
-                      ("install", self.links, "ssirun"), ("install", self.links, "ssi-deputy"), ("install", self.links, ""),
-                      ("install", f"{self.links}:a"), ("install", "--no")):
-            done = home.ssi("shims", *words)
-            self.assertEqual((done.returncode, done.stderr.count(b"\n"), done.stdout), (2, 1, b""), (words, done))
-        self.assertFalse(self.links.exists())
-        for words in (("install", self.real / "heavy"), ("remove", self.links)):
-            done = home.ssi("shims", *words)
-            self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1), done)
-
-    def test_the_next_program_on_path_runs(self):
-        self.install("heavy")
-        said = f"heavy {self.real}/heavy a b\n".encode()
-        self.assertEqual(home.run("heavy", "a", "b", env=self.env).stdout, said)
-        self.assertEqual(home.run(self.links / "heavy", "a", "b", env=self.env).stdout, said)
-        self.assertEqual(home.run("sh", "-c", "cd links && ./heavy a b", env=self.env, cwd=self.dir).stdout, said)
-        # Also where the links are found by another way, and twice.
-        (self.dir / "again").symlink_to(self.links)
-        path = f"{self.dir}/again:{self.path}"
-        self.assertEqual(home.run("heavy", "a", "b", env={**self.env, "PATH": path}).stdout, said)
-        more = self.dir / "more"
-        self.assertEqual(home.ssi("shims", "install", more, "heavy").returncode, 0)
-        self.assertEqual(home.run("heavy", "a", "b", env={**self.env, "PATH": f"{more}:{self.path}"}).stdout, said)
-
-    def test_ssiruns_words_are_the_programs_here(self):
-        self.install("heavy")
-        self.assertEqual(home.run("heavy", "--remote", "--exec", "--version", env=self.env).stdout,
-                         f"heavy {self.real}/heavy --remote --exec --version\n".encode())
-
-    def test_argv_0_is_kept(self):
-        self.install("cat")
-        shutil.copy("/bin/cat", self.real / "cat")
-        line = "exec -a other cat /proc/self/cmdline"
-        self.assertEqual(home.run("bash", "-c", line, env=self.env).stdout, b"other\0/proc/self/cmdline\0")
-
-    def test_a_link_called_by_its_path_gives_the_programs_path(self):
-        self.install("cat")
-        shutil.copy("/bin/cat", self.real / "cat")
-        done = home.run(self.links / "cat", "/proc/self/cmdline", env=self.env)
-        self.assertEqual(done.stdout, f"{self.real}/cat\0/proc/self/cmdline\0".encode())
-
-    def test_a_script_whose_interpreter_is_a_link(self):
-        self.install("heavy")
-        text = self.dir / "text"
-        text.write_text(f"#!{self.links}/heavy\n")
-        text.chmod(0o755)
-        self.assertEqual(home.run(text, env=self.env).stdout, f"heavy {self.real}/heavy {text}\n".encode())
-
-    def test_nothing_behind_the_link(self):
-        self.install("nothing")
-        done = home.run("nothing", env=self.env)
-        self.assertEqual((done.returncode, done.stderr), (127, b"ssirun: nothing: command not found\n"))
-        (self.real / "nothing").write_text("")
-        done = home.run("nothing", env=self.env)
-        self.assertEqual((done.returncode, done.stderr), (126, b"ssirun: nothing: Permission denied\n"))
-
-    def compile_by(self, *directories):
-        (self.dir / "a.c").write_text("int main(void) { return 0; }\n")
-        script(self.real / "gcc", 'exec /usr/bin/gcc "$@"')
-        self.install("gcc")
-        path = ":".join(map(str, [*directories, self.real, "/usr/bin", "/bin"]))
-        shown = self.executed("gcc", "--version", path=path)
-        compiled = self.executed("gcc", "-c", self.dir / "a.c", "-o", self.dir / "a.o", path=path)
-        self.assertTrue((self.dir / "a.o").exists())
-        return shown, compiled
-
-    def test_ccache_behind_the_links(self):
-        """ccache gets PATH without them, so what it takes for the compiler, and judges by its time, is the compiler."""
-        shown, compiled = self.compile_by(self.links, "/usr/lib/ccache")
-        self.assertEqual(shown, ["shim", "ccache", "real"])
-        self.assertEqual(compiled[:3], ["shim", "ccache", "real"])
-        self.assertEqual(set(compiled[3:]) - {"real"}, set())
-
-    def test_ccache_before_the_links(self):
-        shown, compiled = self.compile_by("/usr/lib/ccache", self.links)
-        self.assertEqual(shown, ["ccache", "shim", "real"])
-        self.assertEqual(compiled, ["ccache"] + ["shim", "real"] * (len(compiled) // 2))
-
-    def test_distcc_on_either_side(self):
-        for directories, order in (((self.links, "/usr/lib/distcc"), ["shim", "distcc", "real"]),
-                                   (("/usr/lib/distcc", self.links), ["distcc", "shim", "real"])):
-            self.assertEqual(self.compile_by(*directories)[1], order)
-
-    def test_a_chain_of_three(self):
-        for directories, order in (((self.links, "/usr/lib/ccache", "/usr/lib/distcc"), ["shim", "ccache", "distcc", "real"]),
-                                   (("/usr/lib/ccache", self.links, "/usr/lib/distcc"), ["ccache", "shim", "distcc", "real"]),
-                                   (("/usr/lib/distcc", self.links, "/usr/lib/ccache"), ["distcc", "shim", "ccache", "real"])):
-            self.assertEqual(self.compile_by(*directories)[0], order)
-
-    def test_icecc_on_either_side(self):
-        for directories, order in (((self.links, "/usr/lib/icecc/bin"), ["shim", "icecc", "real"]),
-                                   (("/usr/lib/icecc/bin", self.links), ["icecc", "shim", "real"])):
-            self.assertEqual(self.compile_by(*directories)[0], order)
-
-    def test_a_wrapper_that_nobody_knows_goes_round_ten_times_at_most(self):
-        """It looks for the next of its name that it isn't itself, and finds the link."""
-        self.install("heavy")
-        wrap = self.dir / "wrap"
-        script(wrap / "heavy", f'echo wrap\nIFS=:\nfor d in $PATH; do [ "$d" = {wrap} ] || [ ! -x "$d/heavy" ] || exec "$d/heavy" "$@"; done')
-        done = home.run("heavy", "a", env={**self.env, "PATH": f"{self.links}:{wrap}:{self.real}:/usr/bin:/bin"})
-        self.assertEqual(done.stdout, b"wrap\n" * 11 + f"heavy {self.real}/heavy a\n".encode())
-
-
-
-C_CALLER = r"""
-#include <errno.h>
-#include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-extern char** environ;
-int main(int argc, char** argv) {  /* WAY PROGRAM ARGUMENT... */
-  pid_t pid = 0;
-  char** words = argv + 2;
-  errno = 0;
-  if (!strcmp(argv[1], "exec")) execve(words[0], words, environ);
-  else if (!strcmp(argv[1], "bare")) { char* none[] = {NULL}; execve(words[0], words, none); }
-  else if (!strcmp(argv[1], "spawn")) errno = posix_spawnp(&pid, words[0], NULL, NULL, words, environ);
-  else if (!strcmp(argv[1], "vfork")) { if (!(pid = vfork())) { execvp(words[0], words); _exit(errno); } }
-  else if (!strcmp(argv[1], "fork")) { if (!(pid = fork())) { execvp(words[0], words); _exit(errno); } }
-  else if (!strcmp(argv[1], "execveat")) { if (!(pid = fork())) { syscall(SYS_execveat, -100, words[0], words, environ, 0); _exit(errno); } }
-  if (errno) return errno;
-  int status = 0;
-  waitpid(pid, &status, 0);
-  if (WIFSIGNALED(status)) return 200 + WTERMSIG(status);
-  return WEXITSTATUS(status);
-}
-"""
-
-GO_CALLER = r"""
-package main
-
-import (
-	"fmt"
-	"os"
-	"os/exec"
-	"sync"
-	"syscall"
-)
-
-// COUNT PROGRAM ARGUMENT...: so many at once; 0: becomes it.
-func main() {
-	count := 0
-	fmt.Sscan(os.Args[1], &count)
-	path, err := exec.LookPath(os.Args[2])
-	if err != nil {
-		panic(err)
-	}
-	if count == 0 {
-		panic(syscall.Exec(path, os.Args[2:], os.Environ()))
-	}
-	var all sync.WaitGroup
-	status := make([]int, count)
-	for i := 0; i < count; i++ {
-		all.Add(1)
-		go func(i int) {
-			defer all.Done()
-			command := exec.Command(path, os.Args[3:]...)
-			command.Stdout, command.Stderr = os.Stdout, os.Stderr
-			if command.Run() != nil {
-				status[i] = command.ProcessState.ExitCode()
-			}
-		}(i)
-	}
-	all.Wait()
-	fmt.Println(status)
-}
-"""
-
-
-def said_by(pid, file):
-    try:
-        return pathlib.Path(f"/proc/{pid}/{file}").read_bytes()
-    except OSError:  # it has ended
-        return b""
-
-
-REMOTE = '[defaults]\nshipped = false\n[[app]]\nmatch = ["heavy"]\npolicy = "remote"\n'
-HOST = pathlib.Path("/proc/1/comm").read_text()
-
-
-def compile_callers(folder):
-    """Static programs that start others, in C and in Go."""
-    folder.mkdir()
-    (folder / "caller.c").write_text(C_CALLER)
-    subprocess.run(["gcc", "-static", "-O1", "-w", folder / "caller.c", "-o", folder / "caller"], check=True)
-    (folder / "gocaller.go").write_text(GO_CALLER)
-    subprocess.run(["go", "build", "-o", folder / "gocaller", folder / "gocaller.go"], check=True, cwd=folder,
-                   env={**os.environ, "GOFLAGS": "-mod=mod", "GOCACHE": str(home.dir / "gocache"), "CGO_ENABLED": "0", "HOME": str(folder)})
-    for name in ("heavy", "light"):
-        shutil.copy("/bin/dash", folder / name)
-
-
-def callers(folder):
-    """These programs in a folder of a test's own, for any user; compiled once."""
-    compiled = home.dir / "callers"
-    if not compiled.exists():
-        compile_callers(compiled)
-    shutil.copytree(compiled, folder)
-
-
 class Reached:
     """What both shells do: a `heavy` that anybody starts runs in the guest; it prints who its first process is."""
-
-    WHERE = "read name < /proc/1/comm; echo $name"
 
     @classmethod
     def setUpClass(cls):
@@ -330,7 +40,7 @@ class Reached:
         cls.addClassCleanup(cls.pool.__exit__, None)
         cls.pool.__enter__()
         cls.tools = cls.pool.dir / "tools"
-        callers(cls.tools)
+        callers(home, cls.tools)
         cls.pool.configure(REMOTE)
         if hasattr(cls.pool, "become"):
             for path in (cls.pool.dir / "config").rglob("*"):
@@ -349,24 +59,24 @@ class Reached:
         for way in ("fork", "vfork", "spawn", "execveat"):
             with self.subTest(way=way):
                 program = self.tools / "heavy" if way == "execveat" else "heavy"
-                self.both("caller", way, program, "-c", self.WHERE + "; exit 3", said=b"ssi-agent\n", status=3)
+                self.both("caller", way, program, "-c", WHERE + "; exit 3", said=b"ssi-agent\n", status=3)
                 self.both("caller", way, program, "-c", "kill -KILL $$", said=b"", status=209)
         for way in ("exec", "bare"):
-            self.both("caller", way, self.tools / "heavy", "-c", self.WHERE + "; exit 4", said=b"ssi-agent\n", status=4)
+            self.both("caller", way, self.tools / "heavy", "-c", WHERE + "; exit 4", said=b"ssi-agent\n", status=4)
         self.assertEqual(self.shell("caller", "exec", self.tools / "heavy", "-c", "kill -TERM $$").returncode, -15)
 
     def test_a_go_caller(self):
-        self.both("gocaller", 1, "heavy", "-c", self.WHERE + "; exit 5", said=b"ssi-agent\n[5]\n")
-        self.both("gocaller", 6, "heavy", "-c", self.WHERE, said=b"ssi-agent\n" * 6 + b"[0 0 0 0 0 0]\n")
-        self.both("gocaller", 0, "heavy", "-c", self.WHERE + "; exit 6", said=b"ssi-agent\n", status=6)
+        self.both("gocaller", 1, "heavy", "-c", WHERE + "; exit 5", said=b"ssi-agent\n[5]\n")
+        self.both("gocaller", 6, "heavy", "-c", WHERE, said=b"ssi-agent\n" * 6 + b"[0 0 0 0 0 0]\n")
+        self.both("gocaller", 0, "heavy", "-c", WHERE + "; exit 6", said=b"ssi-agent\n", status=6)
 
     def test_dynamic_callers_as_ever(self):
-        self.both(f"heavy -c '{self.WHERE}'; exit 7", said=b"ssi-agent\n", status=7)
-        self.both("env", "-i", self.tools / "heavy", "-c", self.WHERE, said=b"ssi-agent\n")
+        self.both(f"heavy -c '{WHERE}'; exit 7", said=b"ssi-agent\n", status=7)
+        self.both("env", "-i", self.tools / "heavy", "-c", WHERE, said=b"ssi-agent\n")
 
     def test_what_is_not_on_the_list_is_untouched(self):
         for words in (("caller", "vfork"), ("gocaller", 0), ("gocaller", 0, "caller", "exec")):
-            done = self.shell(*words, self.tools / "light", "-c", self.WHERE + "; readlink /proc/$$/exe; exit 3")
+            done = self.shell(*words, self.tools / "light", "-c", WHERE + "; readlink /proc/$$/exe; exit 3")
             self.assertEqual((done.stdout.decode(), done.returncode), (f"{HOST}{self.tools}/light\n", 3))
         # And fails as it does outside.
         for name in ("missing", self.tools / "caller.c", self.tools):
@@ -376,7 +86,7 @@ class Reached:
 
     def test_at_home_it_is_the_program_itself(self):
         for words in (("caller", "exec", self.tools / "heavy"), ("caller", "vfork", "heavy"), ("gocaller", 0, "heavy")):
-            done = self.shell(*words, "-c", self.WHERE + "; cat /proc/$$/cmdline; readlink /proc/$$/exe; exit 3", "a b", env={"SSI_DISABLE": "1"})
+            done = self.shell(*words, "-c", WHERE + "; cat /proc/$$/cmdline; readlink /proc/$$/exe; exit 3", "a b", env={"SSI_DISABLE": "1"})
             said = done.stdout.decode()
             self.assertTrue(said.startswith(f"{HOST}{words[-1]}\0-c\0"), said)
             self.assertTrue(said.endswith(f"\0a b\0{self.original}\n"), said)
@@ -389,7 +99,7 @@ class Reached:
 
     def test_shells_in_it(self):
         for words in ((), ("--deep",), ("--trace",)):
-            done = self.shell(self.pool.build / "cli/ssi", "shell", *words, "caller", "vfork", "heavy", "-c", self.WHERE)
+            done = self.shell(self.pool.build / "cli/ssi", "shell", *words, "caller", "vfork", "heavy", "-c", WHERE)
             self.assertEqual((done.stdout, done.returncode), (b"ssi-agent\n", 0), done)
 
     def test_a_job_knows_nothing_of_it(self):
@@ -398,7 +108,7 @@ class Reached:
 
     def test_no_deputy_is_started_inside(self):
         """It would stand where no caller outside stands, and in a deep shell serve ssirun for the programs. Outside one is, by a keeper."""
-        bare = f"caller bare {self.tools}/heavy -c '{self.WHERE}'"
+        bare = f"caller bare {self.tools}/heavy -c '{WHERE}'"
         shell = self.pool.start_shell(self.OPTION, f"echo up; read go; {bare}; ssirun -v echo end; read go; {bare}",
                                       env={**self.pool.env, **self.env, "PATH": f"{self.pool.build}/shim:{self.env['PATH']}"})
         with shell:
@@ -427,17 +137,6 @@ class Reached:
         jobs = jobs["jobs"] if isinstance(jobs, dict) else jobs
         self.assertIn("guest1", json.dumps(jobs[0]))
         self.assertIn("17", json.dumps(jobs[0]))
-
-
-def open_shell(words, env, work):
-    return subprocess.Popen([str(word) for word in words], env=env, cwd=work, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-class RootsPool(Pool):
-    build, prefix = BUILD, []
-
-    def start_shell(self, *words, env):
-        return open_shell([*self.prefix, self.build / "cli/ssi", "shell", *words], env, self.work)
 
 
 class UsersPool(UserPool):
@@ -501,7 +200,7 @@ class TraceAsRoot(AtATerminal, Trace, unittest.TestCase):
 
     def python(self, code):
         return self.shell("python3", "-c", "import ctypes, os, sys\nlibc = ctypes.CDLL(None)\n" + textwrap.dedent(code) +
-                          f"\nos.execv('{self.tools}/caller', ['caller', 'vfork', 'heavy', '-c', '{self.WHERE}'])")
+                          f"\nos.execv('{self.tools}/caller', ['caller', 'vfork', 'heavy', '-c', '{WHERE}'])")
 
     def test_sandboxes_keep_jobs_home(self):
         """Outside, where the deputy is, a job would have what the sandbox denies."""
@@ -516,7 +215,7 @@ class TraceAsRoot(AtATerminal, Trace, unittest.TestCase):
         self.assertEqual(self.python("libc.syscall(446, -1, 0)  # landlock_restrict_self").stdout.decode(), HOST)
 
     def test_a_traced_caller_is_left_to_its_tracer(self):
-        done = self.shell("strace", "-f", "-o", "/dev/null", self.tools / "caller", "vfork", "heavy", "-c", self.WHERE + "; exit 3")
+        done = self.shell("strace", "-f", "-o", "/dev/null", self.tools / "caller", "vfork", "heavy", "-c", WHERE + "; exit 3")
         self.assertEqual((done.stdout.decode(), done.returncode), (HOST, 3))
 
     def test_no_descriptor_left(self):
@@ -531,13 +230,13 @@ class TraceAsRoot(AtATerminal, Trace, unittest.TestCase):
 
     def test_relative_paths_and_scripts(self):
         (self.pool.dir / "here").mkdir()
-        script(self.pool.dir / "here/heavy", self.WHERE + "; echo $0 $1")
+        script(self.pool.dir / "here/heavy", WHERE + "; echo $0 $1")
         self.both(f"cd {self.pool.dir}/here; caller fork ./heavy a", said=b"ssi-agent\n./heavy a\n")
         self.both(f"cd {self.pool.dir}; caller execveat here/heavy a", said=b"ssi-agent\nhere/heavy a\n")
 
     def test_what_outlives_the_shell_runs_at_home(self):
         began = time.monotonic()
-        done = self.shell(f"(sleep 5; exec caller vfork heavy -c '{self.WHERE}') > {self.pool.dir}/late 2>&1 & exit 3")
+        done = self.shell(f"(sleep 5; exec caller vfork heavy -c '{WHERE}') > {self.pool.dir}/late 2>&1 & exit 3")
         self.assertEqual(done.returncode, 3)
         self.assertLess(time.monotonic() - began, 4)
         late = self.pool.dir / "late"
@@ -546,7 +245,7 @@ class TraceAsRoot(AtATerminal, Trace, unittest.TestCase):
         self.assertTrue(wait_until(lambda: not any(b"--trace" in said_by(pid, "cmdline") for pid in self.pool.processes()), 5))
 
     def test_many_at_once(self):
-        done = self.shell(f"seq 40 | xargs -P 8 -I N caller vfork heavy -c '{self.WHERE}'")
+        done = self.shell(f"seq 40 | xargs -P 8 -I N caller vfork heavy -c '{WHERE}'")
         self.assertEqual((done.stdout, done.stderr), (b"ssi-agent\n" * 40, b""))
 
     def test_signals_to_the_shell_reach_the_command(self):
@@ -593,7 +292,7 @@ class DeepAsRoot(AtATerminal, Deep, unittest.TestCase):
 
     def test_what_is_mounted_inside_keeps_jobs_home(self):
         """The deputy would serve other files than those that the caller sees."""
-        line = f"mount -t tmpfs none {self.pool.work}; caller vfork heavy -c '{self.WHERE}'; ssirun -v true"
+        line = f"mount -t tmpfs none {self.pool.work}; caller vfork heavy -c '{WHERE}'; ssirun -v true"
         done = self.shell(line)
         self.assertEqual(done.stdout.decode(), HOST)
         self.assertIn(f"what is mounted at {self.pool.work} is not the same", done.stderr.decode())
