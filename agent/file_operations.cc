@@ -39,9 +39,11 @@ void note_writer(Superblock& superblock, std::uint64_t node, const fuse_file_inf
   if (HomeLink::is_writable(opened.fh)) superblock.writers().opened(node, opened.fh, task);
 }
 
-void open_by_lease(Superblock& superblock, const RequestPtr& request, std::uint64_t node, const fuse_file_info& opened) {
+void open_by_lease(Superblock& superblock, const RequestPtr& request, fuse_ino_t ino, const fuse_file_info& opened) {
+  const auto node = superblock.node(ino);
   auto reply = opened;
   reply.keep_cache = superblock.contents().keep(node, *superblock.leases().attr(node), wall_clock());
+  reply.noflush = reply.keep_cache && superblock.closes_in_silence(ino);
   superblock.home().opened({node, opened.fh, opened.flags, request->caller()});
   superblock.reads_ahead(opened.fh);
   if (!request->answer(fuse_reply_open, &reply)) superblock.gave_up(opened.fh);
@@ -57,10 +59,10 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   if (const auto lent = runs && superblock.opens_itself(node) ? superblock.home().take_lent(node, request->caller().job) : 0) {
     opened.fh = lent;
     superblock.will_run(*request, node, *superblock.leases().attr(node));
-    return open_by_lease(superblock, request, node, opened);
+    return open_by_lease(superblock, request, ino, opened);
   }
   const bool only_reads = (info->flags & O_ACCMODE) == O_RDONLY && !(info->flags & O_TRUNC) && !runs && !opened.direct_io;
-  if (only_reads && superblock.opens_itself(node)) return open_by_lease(superblock, request, node, opened);
+  if (only_reads && superblock.opens_itself(node)) return open_by_lease(superblock, request, ino, opened);
   const auto changed = info->flags & O_TRUNC ? Superblock::Nodes{node} : Superblock::Nodes{};
   superblock.change(request, changed, wire::Open{node, opened.fh, info->flags & ~kernel_exec, request->caller(), runs},
                  [&superblock, request, node, opened](const wire::Attr& attr, std::string_view) {

@@ -15,6 +15,8 @@ void read_tmpfile_as_create(void* request);
 // not even SIGKILL, gets a task away from.
 // FUSE_HANDLE_KILLPRIV: else the kernel takes set-id bits away by a chmod of its own before each write, in the writer's
 // name, which home refuses unless the file is his. With it home's kernel does it, as it does for a write at home.
+// FUSE_HANDLE_KILLPRIV_V2: the same, and the kernel need not ask for security.capability before each write (SB_NOSEC). That some writer
+// may keep the bits (CAP_FSETID), which it would tell us, home's kernel judges as well.
 void ask_for_more(const iovec* reply, int parts);
 
 }  // namespace ssi

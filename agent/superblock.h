@@ -232,6 +232,9 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void locked(const RequestPtr& request, fuse_ino_t ino, const wire::Locked& now);
   void note_locks(fuse_ino_t ino) { with_locks_.insert(ino); }
   bool has_locks(fuse_ino_t ino) const { return with_locks_.contains(ino); }
+  // Nobody has to hear at once that it is closed, so FLUSH may be spared: there is no lock that ends with a close(2), nor a write
+  // that it could report. A lock that comes later ends with RELEASE.
+  bool closes_in_silence(fuse_ino_t ino) const { return !has_locks(ino) && writers_.of(node(ino)).empty(); }
 
   // --- What is acknowledged before home has done it (superblock_ahead.cc). False: home must be asked first.
   bool create_ahead(const RequestPtr& request, wire::Create message, const fuse_file_info& opened);

@@ -120,6 +120,18 @@ class Locks(unittest.TestCase):
     def eventually(self, actor, line, answer=None):
         self.assertTrue(wait_until(lambda: actor.does(line) == answer, 5), line)
 
+    def test_of_a_file_that_is_closed_in_silence(self):
+        """Read before, and unchanged since: the guest's kernel does not tell of its close(2)."""
+        time.sleep(2.1)  # till its time is settled
+        for one, other in self.pairs():
+            self.assertIsNone(one.does("closes('a')"))
+            for _ in range(2):
+                self.assertIsNone(one.does("opens('r', 'r') or closes('r')"))
+            self.assertIsNone(one.does("opens('r', 'r') or posix('r', LOCK_SH | LOCK_NB)"))
+            self.assertEqual(other.does(f"posix('a', {NOW})"), "EAGAIN")
+            self.assertIsNone(one.does("closes('r')"))
+            self.eventually(other, f"posix('a', {NOW})")
+
     def test_exclusive_locks_of_each_kind(self):
         for lock, unlock in ((f"posix('a', {NOW})", "posix('a', LOCK_UN)"), (f"flock('a', {NOW})", "flock('a', LOCK_UN)"),
                              ("ofd('a', fcntl.F_WRLCK)", "ofd('a', fcntl.F_UNLCK)")):
