@@ -99,7 +99,7 @@ static void do_write(const struct operation* op) {
   const ssize_t done = write(file(op->slot), bytes, length_of(op));
   const int error = errno;
   const int flags = fcntl(file(op->slot), F_GETFL);
-  if (flags >= 0 && flags & O_APPEND) lseek(file(op->slot), 0, SEEK_END);
+  if (done >= 0 && flags & O_APPEND) lseek(file(op->slot), 0, SEEK_END);
   errno = error;
   tell(done);
 }
