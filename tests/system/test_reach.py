@@ -131,6 +131,17 @@ class Reached:
         self.assertTrue(wait_until(lambda: not said_by(keepers[0], "comm"), 5))
         self.assertIn(f"home: no deputy runs, and 'ssi shell {self.OPTION}' is no place to start one".encode(), wrong)
 
+    def test_a_killed_deputy_is_replaced(self):
+        """Which leaves its socket."""
+        deputies = lambda: {pid for pid in self.pool.processes() if said_by(pid, "comm") == b"ssi-deputy\n"}  # and their watchdogs
+        with self.pool.start_shell(self.OPTION, f"echo up; read go; heavy -c '{WHERE}'", env={**self.pool.env, **self.env}) as shell:
+            self.assertEqual(shell.stdout.readline(), b"up\n")
+            for pid in (first := deputies()):
+                os.kill(pid, signal.SIGKILL)
+            self.assertTrue(first)
+            self.assertTrue(wait_until(lambda: deputies() - first, 10))
+            self.assertEqual(shell.communicate(b"go\n", 20)[0], b"ssi-agent\n")
+
     def test_the_history_has_it(self):
         self.shell("caller", "vfork", "heavy", "-c", "exit 17")
         jobs = json.loads(self.pool.ssi("history", "--json", "--limit", "1").stdout)
