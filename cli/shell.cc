@@ -59,7 +59,7 @@ constexpr char help[] =
     "program\n"
     "           takes longer. 32-bit callers, and what a debugger or strace holds, are not reached; what "
     "outlives\n"
-    "           the shell runs at home, and after a (64-bit) program has used Landlock all does. x86-64 only.\n"
+    "           the shell runs at home, and after a program has used Landlock all does. x86-64 only.\n"
     "For commands that are looked up on PATH 'ssi shims' does without a shell of its own, for applications that\n"
     "a desktop starts 'ssi desktop'.\n";
 
