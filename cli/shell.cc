@@ -30,7 +30,7 @@ std::vector<std::string> command_line(const std::vector<std::string>& words) {
 // What comes behind ssi's own options is the command's, options too.
 int count_options(int argc, char** argv) {
   int count = 1;
-  while (count < argc && argv[count][0] == '-')
+  while (count < argc && argv[count][0] == '-' && argv[count][1])
     if (std::string_view(argv[count++]) == "--") break;
   return count;
 }

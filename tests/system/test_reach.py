@@ -305,10 +305,11 @@ class WrongWords(unittest.TestCase):
                          (1, b"", b"ssi shell: another program listens to execve(2) here already, and one only can\n"))
 
     def test_one_line(self):
-        for words in (("--deep", "--trace"), ("--what",), ("--deep", "--trace=1"), ("--trace", "-x")):
+        for words in (("--deep", "--trace"), ("--what",), ("--deep", "--trace=1"), ("--trace", "-x"), ("--tr", "true"), ("--de", "--tr", "true")):
             done = home.ssi("shell", *words)
             self.assertEqual((done.returncode, done.stderr.count(b"\n"), done.stdout), (2, 1, b""), done)
         self.assertEqual(home.ssi("shell", "--", "exit 7").returncode, 7)
+        self.assertEqual(home.ssi("shell", "-", "true").returncode, 127)  # a word, as anywhere
         for words in ("--deep", "--trace", "no_new_privs", "set-id"):
             self.assertIn(words.encode(), home.ssi("shell", "--help").stdout)
 
