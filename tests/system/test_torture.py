@@ -108,7 +108,7 @@ const { exec, execFile, execFileSync, execSync, fork, spawn, spawnSync } = requi
 const { isMainThread, parentPort, Worker } = require("worker_threads");
 const said = promise => promise.then(value => console.log(value), error => console.log(error.code, error.message));
 const end = child => new Promise(done => child.on("close", (code, signal) => done([code, signal])));
-const call = (how, ...words) => new Promise(done => how(...words, (...all) => done(all)));
+const call = (how, ...words) => new Promise(done => how(...words, (error, ...said) => done([error && [error.code, error.message], ...said])));
 const hear = who => new Promise(done => who.on("message", done));
 
 async function main() {
@@ -197,8 +197,8 @@ fn main() {
     println!("{}", env!("SAID"));
     println!("{:?}", Command::new("./true").status().map_err(|error| error.kind()));
     let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-    println!("{}", Command::new("echo").arg("to cat").stdout(cat.stdin.take().unwrap()).status().unwrap());
-    println!("{}", cat.wait().unwrap());
+    let echo = Command::new("echo").arg("to cat").stdout(cat.stdin.take().unwrap()).status().unwrap();
+    println!("{echo} {}", cat.wait().unwrap());
     let all: Vec<_> = (0..8).map(|i| std::thread::spawn(move || Command::new("echo").arg(i.to_string()).output().unwrap().stdout)).collect();
     for each in all { println!("{:?}", each.join().unwrap()); }
     println!("{:?}", unsafe { Command::new("/bin/echo").arg("forked").pre_exec(|| Ok(())) }.output().unwrap());
