@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """`ssi desktop`, and with SSI_TEST_FULL hugin's window, started from its .desktop entry, whose stitching goes to guests."""
+import filecmp
 import json
 import os
 import pathlib
@@ -152,12 +153,14 @@ class Screen:
         found = wait_until(lambda: self.shown(title), seconds)
         return found[0] if found else None
 
-    def type(self, window, *steps):
-        """Each step: words of xdotool's. There is no window manager that would give the window the keyboard."""
-        for step in steps:
+    def press(self, window, key, is_done):
+        """Once more if nothing comes of it: a window that is shown may not listen yet. No window manager gives it the keyboard."""
+        def once():
             self.do("windowfocus", window)
-            assert wait_until(lambda: self.do("getwindowfocus") == [window], 10)
-            self.do(*step)
+            self.do("key", key)
+            return wait_until(is_done, 10)
+
+        return wait_until(once, 60)
 
     def close(self):
         self.server.terminate()
@@ -218,15 +221,16 @@ class Hugin(unittest.TestCase):
         """By hugin's window, started by these words. Which of the two programs with windows had the shim."""
         self.start(*words, self.pool.work / "p.pto")
         hugin, *one = self.shows("p.pto - Hugin", "hugin")
-        # "Stitch", of the menu "Output".
-        prefix = wait_until(lambda: self.screen.type(hugin, ["key", "ctrl+i"]) or self.screen.window("Specify output prefix", 5), 60)
+        prefix = self.screen.press(hugin, "ctrl+i", lambda: self.screen.shown("Specify output prefix"))  # "Stitch", of the menu "Output"
         self.assertTrue(prefix, "no dialog came")
-        self.screen.type(prefix, ["key", "ctrl+a"], ["type", str(self.pool.work / image)], ["key", "Return"])
+        before = self.images()
+        self.assertTrue(self.screen.press(prefix[0], "Return", lambda: not self.screen.shown("Specify output prefix")), "its dialog stays")
         _, *other = self.shows(" - Stitching", "hugin_stitch_pr")
-        self.assertTrue(wait_until(lambda: not self.screen.shown(" - Stitching"), 200))
-        self.assertTrue((self.pool.work / f"{image}.tif").exists(), sorted(os.listdir(self.pool.work)))
-        self.screen.type(hugin, ["key", "ctrl+q"])
-        self.assertTrue(wait_until(lambda: not self.screen.shown("Hugin"), 20), "its window stays")
+        self.assertTrue(wait_until(lambda: not self.screen.shown(" - Stitching"), 200), "it does not end")
+        made = self.images() - before
+        self.assertEqual(len(made), 1, made)
+        made.pop().rename(self.pool.work / image)
+        self.assertTrue(self.screen.press(hugin, "ctrl+q", lambda: not self.screen.shown("Hugin")), "its window stays")
         return one + other
 
     def new_in_guests(self):
@@ -238,8 +242,8 @@ class Hugin(unittest.TestCase):
                 self.assertIn("argument '--version' is in not_args", job["reason"])
         return {job["command"]: job["guest"] for job in jobs if job["guest"] != "home"}
 
-    def image(self, name):
-        return (self.pool.work / f"{name}.tif").read_bytes()
+    def images(self):
+        return set(self.pool.work.glob("*.tif"))
 
     def test_the_window_stitches_in_guests(self):
         self.assertEqual(self.stitch("at-home", "gio", "launch", "/usr/share/applications/hugin.desktop"), [False, False])
@@ -250,7 +254,7 @@ class Hugin(unittest.TestCase):
         for name, words in (("by-entry", ("gio", "launch", entry)), ("by-shell", (SSI, "shell", "hugin"))):
             with self.subTest(name):
                 self.assertEqual(self.stitch(name, *words), [True, True])
-                self.assertTrue(self.image(name) == self.image("at-home"), "another panorama")
+                self.assertTrue(filecmp.cmp(self.pool.work / name, self.pool.work / "at-home", shallow=False), "another panorama")
                 guests = self.new_in_guests()
                 self.assertEqual(guests.keys(), {"nona", "enblend"})
                 self.assertTrue(set(guests.values()) <= {"guest1", "guest2"}, guests)
