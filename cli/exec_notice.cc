@@ -46,6 +46,8 @@ constexpr int restart_always = 513;
 constexpr unsigned long notif_set_flags = SECCOMP_IOW(4, __u64);
 constexpr unsigned long sync_wake_up = 1;
 
+constexpr int x32_bit = 0x40000000;  // asm/unistd.h: __X32_SYSCALL_BIT
+
 std::string proc(pid_t task, const std::string& what) {
   return "/proc/" + std::to_string(task) + "/" + what;
 }
@@ -151,14 +153,28 @@ constexpr bool is_supported = false;
 void rewrite(pid_t, int, long, std::uint64_t, std::uint64_t, std::uint64_t) {}
 #endif
 
+// 32-bit programs and x32's start others as they like; but a sandbox is one by whatever call.
+int tell_of_others_landlock(scmp_filter_ctx filter) {
+  const scmp_filter_ctx others = ::seccomp_init(SCMP_ACT_ALLOW);
+  if (!others) return -ENOMEM;
+  int failed = ::seccomp_arch_remove(others, SCMP_ARCH_NATIVE);
+  for (const std::uint32_t kind : std::array<std::uint32_t, 2>{SCMP_ARCH_X86, SCMP_ARCH_X32})
+    failed |= ::seccomp_arch_add(others, kind);
+  failed |= ::seccomp_attr_set(others, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
+  failed |= ::seccomp_rule_add(others, SCMP_ACT_NOTIFY, SCMP_SYS(landlock_restrict_self), 0);
+  if (!failed) failed = ::seccomp_merge(filter, others);
+  if (failed) ::seccomp_release(others);  // else it belongs to the filter
+  return failed;
+}
+
 Result<std::vector<sock_filter>> exec_filter() {
   const scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_ALLOW);
   const Fd code(::memfd_create("filter", MFD_CLOEXEC));
   if (!filter || !code) return os_error("seccomp_init", ENOMEM);
-  // 32-bit programs and the like go their way.
   int failed = ::seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
   for (const int call : {SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(landlock_restrict_self)})
     failed |= ::seccomp_rule_add(filter, SCMP_ACT_NOTIFY, call, 0);
+  failed |= tell_of_others_landlock(filter);
   failed |= ::seccomp_export_bpf(filter, code.get());
   ::seccomp_release(filter);
   if (failed) return os_error("make the seccomp filter", -failed);
@@ -265,7 +281,7 @@ void ExecNotices::answer(int listener) {
   const bool is_passed = passed_.erase(static_cast<pid_t>(notice_->pid)) != 0;
   // Who shuts himself in by Landlock shows it nowhere. The deputy, which is outside, knows this shell's callers by us:
   // with this we are no longer what it is, and from now on all stay home.
-  if (notice_->data.nr == SYS_landlock_restrict_self) {
+  if ((notice_->data.nr & ~x32_bit) == SYS_landlock_restrict_self) {  // the number is the same for all
     ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   } else if (!is_passed && !names_.empty()) {
     const auto call = read_call(listener);

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "cli/allow.h"
+#include "cli/desktop.h"
 #include "cli/doctor.h"
 #include "cli/drain.h"
 #include "cli/guest_build.h"
@@ -46,6 +47,8 @@ constexpr Command commands[] = {
     {"shell", ssi::shell_command, "shell [--deep | --trace] [COMMAND]", "a shell whose heavy commands run in guests"},
     {"shims", ssi::shims_command, "shims install | remove DIR [NAME...]",
      "links on PATH that divert: for static and Go callers too"},
+    {"desktop", ssi::desktop_command, "desktop install | remove NAME...",
+     "heavy commands of an application that the desktop starts"},
     {"allow", ssi::allow_command, "allow check PATH [ARG...]", "which rule matches, what would happen"},
     {"allow", ssi::allow_command, "allow compile", "make the shim's table from the config"},
     {"guest", ssi::guest_command, "guest build DIR", "the Xen guest to copy: kernel, initramfs, cfg"},

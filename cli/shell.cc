@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "cli/shell.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -15,48 +12,25 @@
 #include "cli/deputy_keeper.h"
 #include "cli/diverted.h"
 #include "cli/options.h"
+#include "cli/preload.h"
 #include "cli/trace_shell.h"
-#include "common/paths.h"
 
 namespace ssi {
 namespace {
 
-Status preload_shim() {
-  // By $LIB each kind of process loads what it can (shim/meson.build). It costs each program 35 us, in which its loader asks where
-  // it is itself; so only where there are 32-bit programs.
-  const bool has_narrow = ::access("/lib/ld-linux.so.2", F_OK) == 0;
-  auto shim = paths::sibling(has_narrow ? "libasan.so.d/$LIB/libssi-shim.so" : "libasan.so.d/lib/libssi-shim.so");
-  if (!shim) shim = paths::sibling("libssi-shim.so");
-  if (!shim) return tl::make_unexpected(shim.error());
-  if (shim->find_first_of(": ") != std::string::npos)
-    return failure(*shim + ": LD_PRELOAD cannot hold a path with a blank or a colon");
-  const char* others = ::getenv("LD_PRELOAD");
-  std::string preload = *shim;
-  if (others && *others) preload += std::string(":") + others;
-  return ::setenv("LD_PRELOAD", preload.c_str(), 1) == 0 ? Status{} : os_error("setenv LD_PRELOAD");
-}
-
-// A single word is a line for sh, more are a command and its arguments. Through sh either way, as only what a
-// preloaded process starts is diverted.
+// A single word is a line for sh, more are a command and its arguments.
 std::vector<std::string> command_line(const std::vector<std::string>& words) {
   if (words.empty()) {
     const char* shell = ::getenv("SHELL");
     return {shell && *shell ? shell : "/bin/sh"};
   }
-  std::vector<std::string> line{"/bin/sh", "-c"};
-  if (words.size() == 1) {
-    line.push_back(words[0]);
-    return line;
-  }
-  line.insert(line.end(), {"exec \"$@\"", "sh"});
-  line.insert(line.end(), words.begin(), words.end());
-  return line;
+  return words.size() == 1 ? std::vector<std::string>{"/bin/sh", "-c", words[0]} : by_shell(words);
 }
 
 // What comes behind ssi's own options is the command's, options too.
 int count_options(int argc, char** argv) {
   int count = 1;
-  while (count < argc && argv[count][0] == '-')
+  while (count < argc && argv[count][0] == '-' && argv[count][1])
     if (std::string_view(argv[count++]) == "--") break;
   return count;
 }
@@ -85,8 +59,9 @@ constexpr char help[] =
     "program\n"
     "           takes longer. 32-bit callers, and what a debugger or strace holds, are not reached; what "
     "outlives\n"
-    "           the shell runs at home, and after a (64-bit) program has used Landlock all does. x86-64 only.\n"
-    "For commands that are looked up on PATH 'ssi shims' does without a shell of its own.\n";
+    "           the shell runs at home, and after a program has used Landlock all does. x86-64 only.\n"
+    "For commands that are looked up on PATH 'ssi shims' does without a shell of its own, for applications that\n"
+    "a desktop starts 'ssi desktop'.\n";
 
 }  // namespace
 

@@ -11,18 +11,18 @@ as_root() {
   fi
 }
 
-# Installs what debian/control lists, when something of it is missing.
+# install_packages [PROFILE]: installs what debian/control lists, when something of it is missing.
 install_packages() {
-  local missing
+  local missing profile=(${1:+-P "$1"})
   if command -v dpkg-checkbuilddeps > /dev/null; then
-    missing=$(dpkg-checkbuilddeps "$top/debian/control" 2>&1) && return 0
+    missing=$(dpkg-checkbuilddeps "${profile[@]}" "$top/debian/control" 2>&1) && return 0
   else
     missing='the build tools'
   fi
   say "installing from Debian: ${missing#*Unmet build dependencies: }"
   # A foreign repository that does not answer is no reason to stop: what is missing shows in the next step.
   as_root apt-get -q update || say 'apt-get update had errors; going on'
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q build-dep -y --no-install-recommends "$top/" < /dev/null ||
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q build-dep -y --no-install-recommends "${profile[@]}" "$top/" < /dev/null ||
     die 'the packages cannot be installed (see above)'
 }
 

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import textwrap
 import time
@@ -131,6 +132,25 @@ class Reached:
         self.assertTrue(wait_until(lambda: not said_by(keepers[0], "comm"), 5))
         self.assertIn(f"home: no deputy runs, and 'ssi shell {self.OPTION}' is no place to start one".encode(), wrong)
 
+    def test_a_killed_deputy_is_replaced(self):
+        """Which leaves its socket."""
+        at = str(self.pool.dir / "run/ssi/deputy.sock")
+
+        def answers():
+            with socket.socket(socket.AF_UNIX) as link:
+                return link.connect_ex(at) == 0
+
+        with self.pool.start_shell(self.OPTION, f"echo up; read go; heavy -c '{WHERE}'", env={**self.pool.env, **self.env}) as shell:
+            self.assertEqual(shell.stdout.readline(), b"up\n")
+            self.assertTrue(answers())
+            for pid in self.pool.processes():
+                if said_by(pid, "comm") == b"ssi-deputy\n":
+                    os.kill(pid, signal.SIGKILL)
+            self.assertTrue(wait_until(lambda: not answers(), 0.9))
+            self.assertTrue(os.path.exists(at))
+            self.assertTrue(wait_until(answers, 10))
+            self.assertEqual(shell.communicate(b"go\n", 20)[0], b"ssi-agent\n")
+
     def test_the_history_has_it(self):
         self.shell("caller", "vfork", "heavy", "-c", "exit 17")
         jobs = json.loads(self.pool.ssi("history", "--json", "--limit", "1").stdout)
@@ -213,6 +233,12 @@ class TraceAsRoot(AtATerminal, Trace, unittest.TestCase):
             assert libc.prctl(22, 2, ctypes.byref(program)) == 0"""
         self.assertEqual(self.python(allow_all).stdout.decode(), HOST)
         self.assertEqual(self.python("libc.syscall(446, -1, 0)  # landlock_restrict_self").stdout.decode(), HOST)
+        by_32_bits = """
+            import mmap  # push rbx; mov ebx, -1; xor ecx, ecx; mov eax, 446; int 0x80; pop rbx; ret
+            code = mmap.mmap(-1, 4096, prot=7)
+            code.write(bytes.fromhex("53 bbffffffff 31c9 b8be010000 cd80 5b c3"))
+            assert ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))() == -9"""
+        self.assertEqual(self.python(by_32_bits).stdout.decode(), HOST)
 
     def test_a_traced_caller_is_left_to_its_tracer(self):
         done = self.shell("strace", "-f", "-o", "/dev/null", self.tools / "caller", "vfork", "heavy", "-c", WHERE + "; exit 3")
@@ -279,10 +305,11 @@ class WrongWords(unittest.TestCase):
                          (1, b"", b"ssi shell: another program listens to execve(2) here already, and one only can\n"))
 
     def test_one_line(self):
-        for words in (("--deep", "--trace"), ("--what",), ("--deep", "--trace=1"), ("--trace", "-x")):
+        for words in (("--deep", "--trace"), ("--what",), ("--deep", "--trace=1"), ("--trace", "-x"), ("--tr", "true"), ("--de", "--tr", "true")):
             done = home.ssi("shell", *words)
             self.assertEqual((done.returncode, done.stderr.count(b"\n"), done.stdout), (2, 1, b""), done)
         self.assertEqual(home.ssi("shell", "--", "exit 7").returncode, 7)
+        self.assertEqual(home.ssi("shell", "-", "true").returncode, 127)  # a word, as anywhere
         for words in ("--deep", "--trace", "no_new_privs", "set-id"):
             self.assertIn(words.encode(), home.ssi("shell", "--help").stdout)
 
