@@ -174,8 +174,8 @@ match = ["two"]
   REQUIRE(config->apps.size() > 2);
   CHECK(config->apps[2].file == "shipped blender.toml");
   CHECK(config->apps[2].number == 1);
-  CHECK(config->apps[2].policy == Policy::remote);
-  CHECK(config->apps[2].min_seconds == 2);  // it says so itself
+  CHECK(config->apps[2].policy == Policy::local);  // it says so itself
+  CHECK(config->apps[2].min_seconds == 9);
   CHECK(config->apps[0].match.front() == "two");
   CHECK(config->apps[1].match.front() == "one");
   CHECK(config->apps[1].policy == Policy::remote);

@@ -93,18 +93,23 @@ TEST_CASE("shipped: raw developers and hugin's tools") {
 }
 
 TEST_CASE("shipped: blender only without a window and a graphics processor") {
-  for (const char* line : {"blender -b a.blend -f 1", "blender --background a.blend -o //out -a",
-                           "blender -b a.blend -E CYCLES -s 1 -e 9 -a", "blender -b spaceSHIP.blend -f 1",
-                           "blender -b a.blend -f 1 -- --cycles-device CPU"})
+  for (const char* line :
+       {"blender -b a.blend -E CYCLES -f 1", "blender --background a.blend --engine CYCLES -o //out -a",
+        "blender -b spaceSHIP.blend -E CYCLES -f 1",
+        "blender -b a.blend --python-expr bpy.context.scene.render.engine='CYCLES' -a",
+        "blender -b a.blend -E CYCLES -f 1 -- --cycles-device CPU"})
     goes(line, {"DISPLAY=:0"});
   for (const char* line :
-       {"blender", "blender a.blend", "blender --version", "blender -b -E help", "blender -b --help",
-        "blender -b a.blend -E BLENDER_EEVEE -f 1", "blender -b a.blend -E BLENDER_WORKBENCH -f 1",
-        "blender -b a.blend -f 1 -- --cycles-device CUDA+CPU",
-        "blender -b a.blend -f 1 -- --cycles-device OPTIX", "blender -b a.blend -f 1 -- --cycles-device HIP",
-        "blender -b a.blend -f 1 -- --cycles-device ONEAPI",
-        "blender -b a.blend -f 1 -- --cycles-device METAL", "blender -b a.blend --python-console",
-        "blender -b a.blend --python-expr bpy.context.scene.render.engine='BLENDER_EEVEE'"})
+       {"blender", "blender a.blend", "blender a.blend -E CYCLES", "blender --version", "blender -b -E help",
+        "blender -b --help", "blender -b a.blend -a", "blender -b a.blend -E BLENDER_EEVEE -f 1",
+        "blender -b a.blend -E BLENDER_WORKBENCH -f 1",
+        "blender -b a.blend -E CYCLES -f 1 -- --cycles-device CUDA+CPU",
+        "blender -b a.blend -E CYCLES -f 1 -- --cycles-device OPTIX",
+        "blender -b a.blend -E CYCLES -f 1 -- --cycles-device HIP",
+        "blender -b a.blend -E CYCLES -f 1 -- --cycles-device ONEAPI",
+        "blender -b a.blend -E CYCLES -f 1 -- --cycles-device METAL",
+        "blender -b a.blend -E CYCLES --python-console",
+        "blender -b a.blend -E CYCLES -a --python-expr bpy.context.scene.render.engine='BLENDER_EEVEE'"})
     stays(line);
 }
 
