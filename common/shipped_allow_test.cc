@@ -59,7 +59,8 @@ TEST_CASE("shipped: ffmpeg and other encoders") {
   goes("flac -8 a.wav");
   goes("HandBrakeCLI -i a.mkv -o b.mp4 -e x265");
   for (const char* line :
-       {"x264 --fullhelp", "x264 --opencl -o b.264 a.y4m", "HandBrakeCLI -i a -o b -e nvenc_h264"})
+       {"x264 --fullhelp", "x264 --opencl -o b.264 a.y4m", "HandBrakeCLI -i a -o b -e nvenc_h264",
+        "HandBrakeCLI -i a -o b --encoder=qsv_h265"})
     stays(line);
 }
 
