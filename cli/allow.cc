@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fnmatch.h>
 #include <glob.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -57,18 +58,29 @@ std::vector<std::string> files_like(const std::string& pattern) {
   return files;
 }
 
-// The shim looks basenames up and nothing else, so globs become what they match at this time.
-std::vector<std::string> names_for(const std::string& pattern) {
-  if (!is_glob(basename_of(pattern))) return {basename_of(pattern)};
-  std::vector<std::string> patterns{pattern};
-  if (pattern.find('/') == std::string::npos || pattern.starts_with(any_folder)) {
-    patterns.clear();
-    for (const auto& directory : path_directories())
-      patterns.push_back(directory + "/" + basename_of(pattern));
+// All names in PATH's folders. Each is read once, however many globs there are.
+std::set<std::string> names_on_path() {
+  std::set<std::string> names;
+  for (const auto& directory : path_directories()) {
+    std::error_code none;
+    for (std::filesystem::directory_iterator it(directory, none), end; !none && it != end; it.increment(none))
+      names.insert(it->path().filename());
   }
+  return names;
+}
+
+// The shim looks basenames up and nothing else, so globs become what they match at this time.
+std::vector<std::string> names_for(const std::string& pattern, const std::set<std::string>& on_path) {
+  const auto glob = basename_of(pattern);
+  if (!is_glob(glob)) return {glob};
   std::vector<std::string> names;
-  for (const auto& it : patterns)
-    for (const auto& file : files_like(it)) names.push_back(basename_of(file));
+  if (pattern.find('/') == std::string::npos || pattern.starts_with(any_folder)) {
+    std::ranges::copy_if(on_path, std::back_inserter(names), [&](const auto& name) {
+      return ::fnmatch(glob.c_str(), name.c_str(), FNM_PERIOD) == 0;
+    });
+    return names;
+  }
+  for (const auto& file : files_like(pattern)) names.push_back(basename_of(file));
   return names;
 }
 
@@ -79,6 +91,7 @@ bool is_own(const std::string& name) {
 
 AllowedNames allowed_names(const Config& config) {
   AllowedNames names;
+  const auto on_path = names_on_path();
   std::set<std::string> settled;  // an earlier rule keeps them at home whatever their arguments are
   for (std::size_t i = 0; i < config.apps.size(); i++) {
     const auto& rule = config.apps[i];
@@ -86,7 +99,7 @@ AllowedNames allowed_names(const Config& config) {
     for (const auto& pattern : rule.match) {
       // By its path, or on conditions, one keeps some commands of a name at home, not all.
       if (stays && (!is_unconditional(rule) || pattern.find('/') != std::string::npos)) continue;
-      for (const auto& name : names_for(pattern)) {
+      for (const auto& name : names_for(pattern, on_path)) {
         if (stays)
           settled.insert(name);
         else if (!is_own(name) && !settled.count(name))

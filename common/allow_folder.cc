@@ -10,12 +10,15 @@
 #include <string_view>
 
 #include "common/fd.h"
+#include "common/paths.h"
 #include "common/shipped_allow.h"
 
 namespace ssi {
 namespace {
 
 using namespace toml_table;
+
+const std::string came_along = "shipped ";  // begins the name of a file that did
 
 bool is_same_time(const timespec& a, const timespec& b) {
   return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
@@ -71,13 +74,17 @@ Status AllowFolder::refresh(File& file, const std::string& name, const Stamp& st
   const bool is_same = file.stamp && stamp ? is_unchanged(*file.stamp, *stamp) : !file.stamp && !stamp;
   if (is_same && !file.label.empty()) return {};
   file = {};
-  const auto label = stamp ? path_ + "/" + name : "shipped " + name;
+  const auto label = stamp ? path_ + "/" + name : came_along + name;
   auto table = stamp ? table_at(label) : shipped_table(label, name);
   if (!table) return tl::make_unexpected(table.error());
   const Read anything = [](const toml::node&) -> Status { return {}; };
   if (auto status = read_table(label, *table, {{"app", anything}}); !status) return status;
   file = {stamp, label, std::move(*table), {}, {}};
   return {};
+}
+
+bool AllowFolder::has_made(const Rule& rule) {
+  return rule.file.starts_with(came_along) || rule.file.starts_with(std::string(paths::allow_folder) + "/");
 }
 
 Status AllowFolder::append_rules(const Config& defaults, std::vector<Rule>& into) {

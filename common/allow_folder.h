@@ -23,6 +23,9 @@ class AllowFolder {
   // file is parsed again only when it changed. The folder and its files are held to what config.toml is, and have rules only.
   Status append_rules(const Config& defaults, std::vector<Rule>& into);
 
+  // Whether a rule of load_config() is none of a config.toml's.
+  static bool has_made(const Rule& rule);
+
  private:
   using Stamp = std::optional<struct stat>;  // none: the one that came along
   struct File {
