@@ -75,7 +75,7 @@ pool = None
 def setUpModule():
     global pool
     if not FULL:
-        raise unittest.SkipTest("3 GB of programs: with tests/run --full")
+        return
     pool = Pool(2).__enter__()
     pool.configure('[defaults]\npolicy = "remote"\n')  # or a machine that is idle may think itself faster
     pool.env.update(FIXED, HOME=str(pool.dir / "home"))
@@ -85,7 +85,8 @@ def setUpModule():
 
 
 def tearDownModule():
-    pool.__exit__(None, None, None)
+    if pool:
+        pool.__exit__(None, None, None)
 
 
 def content(file):
@@ -115,6 +116,7 @@ def program(job):
     return pathlib.Path(job["command"].split()[0]).name
 
 
+@unittest.skipUnless(FULL, "3 GB of programs: with tests/run --full")
 class ShippedRules(unittest.TestCase):
     def under_shell(self, folder, line, env={}, count=1):
         """Its jobs, those in guests and those at home; `count` at least."""
