@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "cli/allow.h"
 
-#include <fmt/format.h>
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <fnmatch.h>
 #include <glob.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -57,17 +58,29 @@ std::vector<std::string> files_like(const std::string& pattern) {
   return files;
 }
 
-// The shim looks basenames up and nothing else, so globs become what they match at this time.
-std::vector<std::string> names_for(const std::string& pattern) {
-  if (!is_glob(basename_of(pattern))) return {basename_of(pattern)};
-  std::vector<std::string> patterns{pattern};
-  if (pattern.find('/') == std::string::npos) {
-    patterns.clear();
-    for (const auto& directory : path_directories()) patterns.push_back(directory + "/" + pattern);
+// All names in PATH's folders. Each is read once, however many globs there are.
+std::set<std::string> names_on_path() {
+  std::set<std::string> names;
+  for (const auto& directory : path_directories()) {
+    std::error_code none;
+    for (std::filesystem::directory_iterator it(directory, none), end; !none && it != end; it.increment(none))
+      names.insert(it->path().filename());
   }
+  return names;
+}
+
+// The shim looks basenames up and nothing else, so globs become what they match at this time.
+std::vector<std::string> names_for(const std::string& pattern, const std::set<std::string>& on_path) {
+  const auto glob = basename_of(pattern);
+  if (!is_glob(glob)) return {glob};
   std::vector<std::string> names;
-  for (const auto& it : patterns)
-    for (const auto& file : files_like(it)) names.push_back(basename_of(file));
+  if (pattern.find('/') == std::string::npos || pattern.starts_with(any_folder)) {
+    std::ranges::copy_if(on_path, std::back_inserter(names), [&](const auto& name) {
+      return ::fnmatch(glob.c_str(), name.c_str(), FNM_PERIOD) == 0;
+    });
+    return names;
+  }
+  for (const auto& file : files_like(pattern)) names.push_back(basename_of(file));
   return names;
 }
 
@@ -78,17 +91,21 @@ bool is_own(const std::string& name) {
 
 AllowedNames allowed_names(const Config& config) {
   AllowedNames names;
+  const auto on_path = names_on_path();
   std::set<std::string> settled;  // an earlier rule keeps them at home whatever their arguments are
   for (std::size_t i = 0; i < config.apps.size(); i++) {
     const auto& rule = config.apps[i];
     const bool stays = !reason_for_home(rule).empty();
-    for (const auto& pattern : rule.match)
-      for (const auto& name : names_for(pattern)) {
-        if (!stays && !is_own(name) && !settled.count(name))
-          names.emplace(name, static_cast<std::uint32_t>(i));
-        else if (stays && is_unconditional(rule) && pattern.find('/') == std::string::npos)
+    for (const auto& pattern : rule.match) {
+      // By its path, or on conditions, one keeps some commands of a name at home, not all.
+      if (stays && (!is_unconditional(rule) || pattern.find('/') != std::string::npos)) continue;
+      for (const auto& name : names_for(pattern, on_path)) {
+        if (stays)
           settled.insert(name);
+        else if (!is_own(name) && !settled.count(name))
+          names.emplace(name, static_cast<std::uint32_t>(i));
       }
+    }
   }
   return names;
 }
@@ -97,6 +114,25 @@ Result<std::string> table_file() {
   auto state = paths::state_dir();
   if (!state) return state;
   return *state + "/" ALLOW_FILE;
+}
+
+// Everybody is to read it, whatever root's umask is.
+Result<std::string> make_system_folder() {
+  const std::string file = ALLOW_SYSTEM_FILE;
+  const auto folder = file.substr(0, file.rfind('/'));
+  if (::mkdir(folder.c_str(), 0755) == 0)
+    ::chmod(folder.c_str(), 0755);
+  else if (errno != EEXIST)
+    return os_error("make " + folder);
+  return file;
+}
+
+// As the shim finds it: the user's, or where he has none that of the system.
+std::string table_in_force() {
+  const auto own = table_file();
+  std::ifstream table(own ? *own : "", std::ios::binary);
+  if (!table) table.open(ALLOW_SYSTEM_FILE, std::ios::binary);
+  return {std::istreambuf_iterator<char>(table), {}};
 }
 
 // Same but for its time, and such as the shim trusts.
@@ -116,7 +152,8 @@ bool is_unchanged(int old, std::string table) {
 // may not write the old one, root's perhaps, has done what he could.
 void mark_replaced(int old) {
   std::uint32_t magic = 0, yes = 1;
-  if (::pread(old, &magic, sizeof magic, offsetof(allow_header, magic)) == sizeof magic && magic == ALLOW_MAGIC)
+  if (::pread(old, &magic, sizeof magic, offsetof(allow_header, magic)) == sizeof magic &&
+      magic == ALLOW_MAGIC)
     std::ignore = ::pwrite(old, &yes, sizeof yes, offsetof(allow_header, replaced));
 }
 
@@ -173,30 +210,30 @@ int check(const Options& options, std::vector<std::string> argv) {
   fmt::print("{}: {} (\"{}\"): {}\n", path, place_of(*ruling.rule), ruling.pattern,
              what_happens(*ruling.rule));
   if (!reason_for_home(*ruling.rule).empty()) return 0;
-  auto file = table_file();
-  std::ifstream table(file ? *file : "", std::ios::binary);
-  const std::string bytes{std::istreambuf_iterator<char>(table), {}};
-  if (!look_up(bytes, basename_of(path)))
+  if (!look_up(table_in_force(), basename_of(path)))
     fmt::print("the shim's table does not have it yet: 'ssi allow compile'\n");
   return 0;
 }
 
-int compile(const Options& options) {
-  const auto count = compile_allow_list();
+int compile(const Options& options, AllowScope scope) {
+  if (scope == AllowScope::system && ::geteuid() != 0)
+    return options.failed("'compile --system' is for root");
+  const auto count = compile_allow_list(scope);
   if (!count) return options.failed(count.error().text());
+  const auto own = scope == AllowScope::user ? paths::user_config() + " nor in " : "";
   if (*count)
     fmt::print("{} names are diverted\n", *count);
   else
-    fmt::print(
-        "nothing is diverted: there is no [[app]] for it in {} nor in {}, and the shipped rules are off\n",
-        paths::user_config(), paths::system_config);
+    fmt::print("nothing is diverted: there is no [[app]] for it in {}{}, and the shipped rules are off\n",
+               own, paths::system_config);
   return 0;
 }
 
 }  // namespace
 
-Result<std::size_t> compile_allow_list() {
-  const auto config = load_config();
+Result<std::size_t> compile_allow_list(AllowScope scope) {
+  const bool is_users = scope == AllowScope::user;
+  const auto config = is_users ? load_config() : load_config(paths::system_config, "", paths::allow_folder);
   if (!config) return tl::make_unexpected(config.error());
   const auto ssirun = paths::sibling("ssirun");
   if (!ssirun) return tl::make_unexpected(ssirun.error());
@@ -204,7 +241,7 @@ Result<std::size_t> compile_allow_list() {
   const auto table = make_allow_table(names, *ssirun, static_cast<std::uint32_t>(std::time(nullptr)),
                                       config->reinject ? 0 : ALLOW_NO_REINJECT);
   if (!table) return tl::make_unexpected(table.error());
-  const auto file = table_file();
+  const auto file = is_users ? table_file() : make_system_folder();
   if (!file) return tl::make_unexpected(file.error());
   if (auto status = replace_table(*file, *table); !status) return tl::make_unexpected(status.error());
   return names.size();
@@ -212,12 +249,13 @@ Result<std::size_t> compile_allow_list() {
 
 int allow_command(int argc, char** argv) {
   static constexpr char help[] =
-      "usage: ssi allow compile\n"
+      "usage: ssi allow compile [--system]\n"
       "       ssi allow check PATH [ARGUMENT...]\n"
-      "The shim diverts the commands that the [[app]] tables of config.toml name. 'compile' makes its table "
-      "from\n"
-      "them, and is to be run when they changed; 'check' tells which one a command falls under and what "
-      "would happen.\n";
+      "The shim diverts the commands that the [[app]] tables of config.toml and of /etc/ssi/allow.d name.\n"
+      "'compile' makes its table from them, and is to be run when they changed; with --system (root) the "
+      "one\n"
+      "for users who have none of their own, from /etc/ssi alone. 'check' tells which rule a command falls\n"
+      "under and what would happen.\n";
   Options options("ssi allow", help);
   // What comes behind PATH is the command's own, options too.
   if (auto status = options.parse(std::min(argc, 2), argv)) return *status;
@@ -227,9 +265,11 @@ int allow_command(int argc, char** argv) {
     fmt::print("{}", help);
     return 0;
   }
-  if (what == "compile" && rest.empty()) return compile(options);
+  if (what == "compile" && rest.empty()) return compile(options, AllowScope::user);
+  if (what == "compile" && rest == std::vector<std::string>{"--system"})
+    return compile(options, AllowScope::system);
   if (what == "check" && !rest.empty()) return check(options, rest);
-  if (what == "compile") return options.usage_error(fmt::format("'compile' takes no '{}'", rest[0]));
+  if (what == "compile") return options.usage_error(fmt::format("'compile' takes no '{}'", rest.back()));
   if (what == "check") return options.usage_error("'check' wants a program");
   return options.usage_error(what.empty() ? "what? 'compile' or 'check'" : fmt::format("unknown '{}'", what));
 }

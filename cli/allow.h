@@ -8,8 +8,11 @@
 
 namespace ssi {
 
+// system: of /etc/ssi alone, to /var/lib/ssi, for users who have no table.
+enum class AllowScope { user, system };
+
 // Writes the shim's table from the configuration to the state directory. How many names it has.
-Result<std::size_t> compile_allow_list();
+Result<std::size_t> compile_allow_list(AllowScope scope = AllowScope::user);
 
 int allow_command(int argc, char** argv);  // argv[0] is "allow"
 

@@ -52,8 +52,8 @@ Result<std::vector<PolicyLine>> policy_lines() {
   std::vector<PolicyLine> lines;
   const std::string none;  // ENOENT: as if there were no such file
   for (const auto& [file, config] :
-       {std::pair(paths::user_config(), load_config(none, paths::user_config())),
-        std::pair(std::string(paths::system_config), load_config(paths::system_config, none))}) {
+       {std::pair(paths::user_config(), load_config(none, paths::user_config(), none)),
+        std::pair(std::string(paths::system_config), load_config(paths::system_config, none, none))}) {
     if (!config) return tl::make_unexpected(config.error());
     append(lines, export_rules(config->exports), file);
   }

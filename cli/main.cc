@@ -50,7 +50,7 @@ constexpr Command commands[] = {
     {"desktop", ssi::desktop_command, "desktop install | remove NAME...",
      "heavy commands of an application that the desktop starts"},
     {"allow", ssi::allow_command, "allow check PATH [ARG...]", "which rule matches, what would happen"},
-    {"allow", ssi::allow_command, "allow compile", "make the shim's table from the config"},
+    {"allow", ssi::allow_command, "allow compile [--system]", "make the shim's table from the config"},
     {"guest", ssi::guest_command, "guest build DIR", "the Xen guest to copy: kernel, initramfs, cfg"},
     {"key", ssi::key_command, "key show", "the public key of this user's deputy"},
 };

@@ -80,7 +80,7 @@ const char* links(std::size_t count) {
 
 int install_command(const Options& options, const fs::path& directory, std::vector<std::string> names) {
   if (names.empty()) {
-    auto diverted = diverted_names();
+    auto diverted = names_to_link(directory.string());
     if (!diverted) return options.failed(diverted.error().text());
     names = std::move(*diverted);
     if (names.empty())
@@ -108,8 +108,9 @@ int shims_command(int argc, char** argv) {
       "       ssi shims remove DIR [NAME...]\n"
       "Links in DIR, each a command's name that leads to ssirun, for the commands that the [[app]] tables "
       "of\n"
-      "config.toml name, or for these NAMEs. With DIR first on PATH who looks a command up is diverted, "
-      "also\n"
+      "config.toml name and those of the rules that come with ssi that are installed here, or for these "
+      "NAMEs.\n"
+      "With DIR first on PATH who looks a command up is diverted, also\n"
       "static and Go programs, which 'ssi shell' alone does not reach. ssirun runs the next program of that\n"
       "name on PATH; links to ccache, distcc and icecc behind DIR still work, each runs once.\n"
       "Not reached: who names a program by its path. The rules hold as for any diverted command: a NAME\n"

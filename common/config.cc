@@ -5,9 +5,10 @@
 #include <cctype>
 #include <charconv>
 
+#include "common/allow_folder.h"
 #include "common/identity.h"
 #include "common/paths.h"
-#include "common/shipped_rules_toml.h"
+#include "common/rule_table.h"
 #include "common/tcp.h"
 #include "common/toml_table.h"
 
@@ -16,38 +17,8 @@ namespace {
 
 using namespace toml_table;
 
-Read policy(Policy& into) {
-  return one_of<Policy>(into,
-                        {{"auto", Policy::automatic}, {"local", Policy::local}, {"remote", Policy::remote}});
-}
-
-Read fallback(Fallback& into) {
-  return one_of<Fallback>(into,
-                          {{"local", Fallback::local}, {"fail", Fallback::fail}, {"wait", Fallback::wait}});
-}
-
 Read reinject(bool& into) {
   return one_of<bool>(into, {{"auto", true}, {"never", false}});
-}
-
-Read processors(std::uint32_t& into) {
-  return [&into](const toml::node& node) -> Status {
-    const auto value = node.value_exact<std::int64_t>();
-    if (!value || *value < 1 || *value > 4096) return failure("must be a whole number from 1 to 4096");
-    into = static_cast<std::uint32_t>(*value);
-    return {};
-  };
-}
-
-Read bytes(std::uint64_t& into) {
-  return [&into](const toml::node& node) -> Status {
-    auto size = node.is_string()    ? parse_size(*node.value_exact<std::string>())
-                : node.is_integer() ? parse_size(std::to_string(*node.value_exact<std::int64_t>()))
-                                    : failure("");
-    if (!size) return failure("must be a size like \"4G\", \"512M\" or 1048576");
-    into = *size;
-    return {};
-  };
 }
 
 // A list may also be one string, with commas.
@@ -69,20 +40,6 @@ Read public_keys(std::vector<std::string>& into) {
       auto key = parse_key(text);
       if (!key) return failure("must be a public key (64 hexadecimal digits), or an array of them");
       into.push_back(*key);
-    }
-    return {};
-  };
-}
-
-Read patterns_by_name(std::vector<std::pair<std::string, std::string>>& into) {
-  return [&into](const toml::node& node) -> Status {
-    const auto wrong = [] { return failure("must be a table of strings like { SSI_CLASS = \"batch*\" }"); };
-    const auto* table = node.as_table();
-    if (!table) return wrong();
-    for (const auto& [name, value] : *table) {
-      const auto pattern = value.value_exact<std::string>();
-      if (!pattern) return wrong();
-      into.emplace_back(name.str(), *pattern);
     }
     return {};
   };
@@ -142,50 +99,14 @@ void take_keys(SchedulerList& list, const SchedulerList& other) {
 
 // ------------------------------------------------------------------------------------------- the tables
 
-// The keys that no code acts on yet are checked all the same, so that a rule written for a later version is
-// not called wrong, nor a wrong one right.
-Status read_app(const std::string& file, const toml::table& table, Rule& rule) {
-  std::vector<std::string> list;
-  std::string word;
-  bool yes = false;
-  const Read resources = [&](const toml::node& node) -> Status {
-    const auto* inner = node.as_table();
-    if (!inner) return failure("must be a table like { cpus = 8, mem = \"4G\" }");
-    return read_table(file, *inner, {{"cpus", processors(rule.cpus)}, {"mem", bytes(rule.memory)}});
-  };
-  auto status = read_table(file, table,
-                           {{"match", texts(rule.match)},
-                            {"not_args", texts(rule.not_args)},
-                            {"when_args", texts(rule.when_args)},
-                            {"when_env", patterns_by_name(rule.when_env)},
-                            {"not_env", texts(rule.not_env)},
-                            {"cwd_under", texts(rule.cwd_under)},
-                            {"min_input_mb", number(rule.min_input_mb)},
-                            {"min_seconds", number(rule.min_seconds)},
-                            {"grace", number(rule.grace)},
-                            {"undo", bytes(rule.undo)},
-                            {"policy", policy(rule.policy)},
-                            {"fallback", fallback(rule.fallback)},
-                            {"resources", resources},
-                            {"env_drop", texts(rule.env_drop)},
-                            {"files", texts(list)},
-                            {"net", text(word)},
-                            {"gui", flag(rule.gui)},
-                            {"pipes", flag(rule.pipes)},
-                            {"detach", flag(yes)}});
-  if (!status) return status;
-  if (rule.match.empty()) return failure(at(file, table.source()) + "[[app]] needs 'match'");
-  return {};
-}
-
 // Lays the file's `table` over `config`, but for its rules.
 Status overlay(const std::string& file, const toml::table& table, Config& config) {
   std::vector<std::string> addresses, keys;
-  const Keys defaults{{"policy", policy(config.policy)},
-                      {"fallback", fallback(config.fallback)},
+  const Keys defaults{{"policy", read_policy(config.policy)},
+                      {"fallback", read_fallback(config.fallback)},
                       {"min_seconds", number(config.min_seconds)},
                       {"grace", number(config.grace)},
-                      {"undo", bytes(config.undo)},
+                      {"undo", read_bytes(config.undo)},
                       {"shipped", flag(config.shipped)},
                       {"reinject", reinject(config.reinject)}};
   const Keys exports{{"hidden", texts(config.exports.hidden)},
@@ -211,38 +132,6 @@ Status overlay(const std::string& file, const toml::table& table, Config& config
                    "\" wants 'address' too: the one that guests connect to");
   if (!schedulers->empty()) config.schedulers = std::move(*schedulers);
   return {};
-}
-
-// The file's rules; what one doesn't say is as in [defaults] of all files, so those are read first.
-Status read_apps(const std::string& file, const toml::table& table, const Config& config,
-                 std::vector<Rule>& into) {
-  const auto* node = table.get("app");
-  if (!node) return {};
-  const auto* array = node->as_array();
-  if (!array || !array->is_array_of_tables())
-    return failure(at(file, node->source()) + "'app' must be written as [[app]]");
-  std::size_t number = 0;
-  for (const auto& element : *array) {
-    Rule rule;
-    rule.file = file;
-    rule.number = ++number;
-    rule.policy = config.policy;
-    rule.fallback = config.fallback;
-    rule.min_seconds = config.min_seconds;
-    rule.grace = config.grace;
-    rule.undo = config.undo;
-    if (auto status = read_app(file, *element.as_table(), rule); !status) return status;
-    into.push_back(std::move(rule));
-  }
-  return {};
-}
-
-// They say themselves what they need; of [defaults] only what they leave open is taken.
-Status read_shipped(Config& config) {
-  // Once: a deputy reads the configuration for each job.
-  static const auto table = parse_text(shipped_rules, shipped_rules_toml);
-  if (!table) return tl::make_unexpected(table.error());
-  return read_apps(shipped_rules, *table, config, config.apps);
 }
 
 // ------------------------------------------------------------------------------------------ the scheduler
@@ -283,6 +172,12 @@ Result<SchedulerAddress> parse_scheduler(const std::string& text) {
   return address;
 }
 
+// What it has parsed is kept: a deputy reads the configuration for each job.
+AllowFolder& folder_at(const std::string& path) {
+  static thread_local std::map<std::string, AllowFolder> folders;
+  return folders.try_emplace(path, path).first->second;
+}
+
 }  // namespace
 
 bool is_address(std::string_view address) {
@@ -316,7 +211,8 @@ Result<SchedulerList> parse_schedulers(const std::string& text) {
   return list;
 }
 
-Result<Config> load_config(const std::string& system_file, const std::string& user_file) {
+Result<Config> load_config(const std::string& system_file, const std::string& user_file,
+                           const std::string& allow_folder) {
   const auto system = parse_file(system_file);
   if (!system) return tl::make_unexpected(system.error());
   const auto user = parse_file(user_file);
@@ -326,15 +222,15 @@ Result<Config> load_config(const std::string& system_file, const std::string& us
   if (*system) status = overlay(system_file, **system, config);
   if (status && *user) status = overlay(user_file, **user, config);
   // First match wins, so the user's rules stand before the system's.
-  if (status && *user) status = read_apps(user_file, **user, config, config.apps);
-  if (status && *system) status = read_apps(system_file, **system, config, config.apps);
-  if (status && config.shipped) status = read_shipped(config);
+  if (status && *user) status = read_rules(user_file, **user, config, config.apps);
+  if (status && *system) status = read_rules(system_file, **system, config, config.apps);
+  if (status && config.shipped) status = folder_at(allow_folder).append_rules(config, config.apps);
   if (!status) return tl::make_unexpected(status.error());
   return config;
 }
 
 Result<Config> load_config() {
-  return load_config(paths::system_config, paths::user_config());
+  return load_config(paths::system_config, paths::user_config(), paths::allow_folder);
 }
 
 Result<SchedulerList> find_schedulers(const Config& config, const std::string& from_environment) {

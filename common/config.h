@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// config.toml: the shipped rules, overlaid by /etc/ssi/config.toml, overlaid by the user's.
+// config.toml: the rules of /etc/ssi/allow.d, overlaid by /etc/ssi/config.toml, overlaid by the user's.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ enum class Policy { automatic, local, remote };  // "auto" | "local" | "remote"
 enum class Fallback { local, fail, wait };
 
 struct Rule {                                                 // one [[app]]
-  std::string file;                                           // that it stands in, or shipped_rules
+  std::string file;                                           // that it stands in; "shipped x.toml": came along
   std::size_t number = 0;                                     // in that file, from 1
   std::vector<std::string> match;                             // basenames, absolute paths or globs
   std::vector<std::string> not_args, when_args;               // globs
@@ -59,18 +59,17 @@ struct Config {
   double min_seconds = 2;
   double grace = 60;
   std::uint64_t undo = 256 << 20;
-  bool shipped = true;   // the rules that come with ssi hold, after all others
+  bool shipped = true;   // the rules that come with ssi, and what else is in /etc/ssi/allow.d, hold after all others
   bool reinject = true;  // the shim goes along where a program makes an environment without it ("auto", "never")
   ExportRules exports;
   HomeAddress home;
   std::vector<Rule> apps;
 };
 
-inline constexpr const char* shipped_rules = "shipped rules";  // common/shipped_rules.toml, as Rule::file
-
-// Reads both files; a missing one is empty. An error is one line: "FILE:LINE: what is wrong". A file that belongs to
-// neither the user nor root, or that others may write, is an error; so is an unknown key.
-Result<Config> load_config(const std::string& system_file, const std::string& user_file);
+// Reads both files, and the folder as common/allow_folder.h says; a missing one is empty. An error is one line: "FILE:LINE:
+// what is wrong". A file that belongs to neither the user nor root, or that others may write, is an error; so is an unknown key.
+Result<Config> load_config(const std::string& system_file, const std::string& user_file,
+                           const std::string& allow_folder);
 Result<Config> load_config();  // the usual files; SSI_CONFIG replaces the user's
 
 // "HOST:PORT" or "HOST:PORT#KEY"; several with commas between them.

@@ -43,7 +43,7 @@ struct Variable {
 std::string error_of(const std::string& text) {
   const Directory directory;
   const auto file = directory.file("config.toml", text);
-  const auto config = load_config("/nonexistent", file);
+  const auto config = load_config("/nonexistent", file, "");
   if (config) return "no error";
   const auto line = config.error().text();
   REQUIRE(line.find('\n') == std::string::npos);
@@ -54,13 +54,13 @@ std::string error_of(const std::string& text) {
 }  // namespace
 
 TEST_CASE("no files: the defaults") {
-  const auto config = load_config("/nonexistent", "/nonexistent/too");
+  const auto config = load_config("/nonexistent", "/nonexistent/too", "/nonexistent");
   REQUIRE(config);
   CHECK(config->policy == Policy::automatic);
   CHECK(config->fallback == Fallback::local);
   CHECK(config->min_seconds == 2);
   CHECK(config->schedulers.empty());
-  CHECK(load_config("/dev/null", "/dev/null"));
+  CHECK(load_config("/dev/null", "/dev/null", ""));
 }
 
 TEST_CASE("every key of the manual is known") {
@@ -103,7 +103,7 @@ undo = "5M"
 policy = "local"
 fallback = "fail"
 )");
-  const auto config = load_config("/nonexistent", file);
+  const auto config = load_config("/nonexistent", file, "");
   REQUIRE_MESSAGE(config, config.error().text());
   CHECK(config->schedulers ==
         SchedulerList{{"host.example:7077", *parse_key(own)}, {"spare:7077", *parse_key(own)}});
@@ -165,17 +165,17 @@ hidden = ["/b"]
 [[app]]
 match = ["two"]
 )");
-  const auto config = load_config(system, user);
+  const auto config = load_config(system, user, "");
   REQUIRE_MESSAGE(config, config.error().text());
   CHECK(config->schedulers == SchedulerList{{"a:1", ""}});
   CHECK(config->policy == Policy::remote);
   CHECK(config->min_seconds == 9);
   CHECK(config->exports.hidden == std::vector<std::string>{"/a", "/b"});
   REQUIRE(config->apps.size() > 2);
-  CHECK(config->apps[2].file == shipped_rules);
+  CHECK(config->apps[2].file == "shipped blender.toml");
   CHECK(config->apps[2].number == 1);
-  CHECK(config->apps[2].policy == Policy::remote);
-  CHECK(config->apps[2].min_seconds == 1);  // it says so itself
+  CHECK(config->apps[2].policy == Policy::local);  // it says so itself
+  CHECK(config->apps[2].min_seconds == 9);
   CHECK(config->apps[0].match.front() == "two");
   CHECK(config->apps[1].match.front() == "one");
   CHECK(config->apps[1].policy == Policy::remote);
@@ -231,14 +231,14 @@ TEST_CASE("what is wrong is said with its line") {
 TEST_CASE("a file that others may write, or of another user, is refused") {
   const Directory directory;
   const auto writable = directory.file("w", "", 0666);
-  CHECK(load_config("/nonexistent", writable).error().text() ==
+  CHECK(load_config("/nonexistent", writable, "").error().text() ==
         writable + ": others may write to it: chmod go-w " + writable);
-  CHECK(load_config(directory.path, "/nonexistent").error().text() ==
+  CHECK(load_config(directory.path, "/nonexistent", "").error().text() ==
         directory.path + ": is not a regular file");
   if (::geteuid() == 0) {
     const auto foreign = directory.file("f", "");
     REQUIRE(::chown(foreign.c_str(), 12345, 12345) == 0);
-    CHECK(load_config(foreign, "/nonexistent").error().text() ==
+    CHECK(load_config(foreign, "/nonexistent", "").error().text() ==
           foreign + ": belongs to another user (uid 12345)");
   }
 }
@@ -298,7 +298,7 @@ TEST_CASE("where guests that dial out reach this home") {
   const Directory directory;
   const auto file =
       directory.file("c", "[home]\nlisten = \"127.0.0.1:7702\"\naddress = \"10.0.2.101:7702\"\n");
-  const auto config = load_config("/nonexistent", file);
+  const auto config = load_config("/nonexistent", file, "");
   REQUIRE(config);
   CHECK(config->home.listen == "127.0.0.1:7702");
   CHECK(config->home.address == "10.0.2.101:7702");

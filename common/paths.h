@@ -13,6 +13,7 @@ Result<std::string> runtime_dir();  // $XDG_RUNTIME_DIR/ssi, or /tmp/ssi-UID
 Result<std::string> state_dir();    // $XDG_STATE_HOME/ssi, or ~/.local/state/ssi
 std::string user_config();  // $SSI_CONFIG, or $XDG_CONFIG_HOME/ssi/config.toml, or ~/.config/ssi/config.toml
 inline constexpr const char* system_config = "/etc/ssi/config.toml";
+inline constexpr const char* allow_folder = "/etc/ssi/allow.d";
 
 // The file that `ssi pool up` leaves for everybody on this machine: where the scheduler is and its public key.
 inline constexpr const char* pool_file = "/run/ssi/pool.toml";

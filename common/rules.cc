@@ -20,10 +20,18 @@ bool fits_any(const Patterns& patterns, const std::string& text) {
   return std::ranges::any_of(patterns, [&](const auto& pattern) { return fits(pattern, text); });
 }
 
-// In a path a '*' stays within its folder.
+// In a path a '*' stays within its folder; a pattern that begins with "**/" fits the end of one, from any folder on.
 bool names_program(const std::string& pattern, const std::string& path) {
-  if (pattern.find('/') != std::string::npos) return fits(pattern, path, FNM_PATHNAME);
-  return fits(pattern, path.substr(path.rfind('/') + 1));
+  if (!pattern.starts_with(any_folder)) {
+    if (pattern.find('/') != std::string::npos) return fits(pattern, path, FNM_PATHNAME);
+    return fits(pattern, path.substr(path.rfind('/') + 1));
+  }
+  const auto rest = pattern.substr(any_folder.size());
+  for (std::size_t at = 0; at != std::string::npos; at = path.find('/', at)) {
+    at += path[at] == '/';
+    if (fits(rest, path.substr(at), FNM_PATHNAME)) return true;
+  }
+  return false;
 }
 
 std::string quoted(const Patterns& patterns) {

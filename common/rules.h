@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/config.h"
@@ -33,7 +34,7 @@ struct Ruling {
 };
 
 // The first rule that matches wins. A rule matches when one of its `match` does (without '/': the basename, else the
-// whole path; both may be globs), and all of what it says about arguments, environment, folder and input is so:
+// whole path, or with "**/" before it the end of one; all may be globs), and all of what it says about arguments, environment, folder and input is so:
 // no argument fits `not_args`, one fits `when_args`, every `when_env` is set to what fits, no `not_env` is set, the
 // folder lies in one of `cwd_under`, the arguments that are files have `min_input_mb` together.
 Ruling judge(const Config& config, const Command& command);
@@ -50,6 +51,7 @@ bool is_unconditional(const Rule& rule);
 // The strings NAME=VALUE, each ended by NUL, without those whose name fits one of `patterns`.
 std::string without_variables(const std::string& environment, const std::vector<std::string>& patterns);
 
+inline constexpr std::string_view any_folder = "**/";  // begins a pattern
 bool is_glob(const std::string& pattern);
 
 }  // namespace ssi

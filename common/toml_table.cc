@@ -25,9 +25,7 @@ Result<std::optional<std::string>> read_trusted(const std::string& path) {
   if (::fstat(file.get(), &st) != 0) return os_error("stat " + path);
   if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)) return std::string();  // /dev/null: "no config"
   if (!S_ISREG(st.st_mode)) return failure(path + ": is not a regular file");
-  if (st.st_uid != ::geteuid() && st.st_uid != 0)
-    return failure(path + ": belongs to another user (uid " + std::to_string(st.st_uid) + ")");
-  if (st.st_mode & 022) return failure(path + ": others may write to it: chmod go-w " + path);
+  if (auto status = check_trusted(path, st); !status) return tl::make_unexpected(status.error());
   std::string content;
   std::array<char, 16 << 10> part{};
   ssize_t size = 0;
@@ -43,6 +41,13 @@ Result<std::optional<std::string>> read_trusted(const std::string& path) {
 
 std::string at(const std::string& file, const toml::source_region& source) {
   return file + ":" + std::to_string(source.begin.line) + ": ";
+}
+
+Status check_trusted(const std::string& path, const struct stat& file) {
+  if (file.st_uid != ::geteuid() && file.st_uid != 0)
+    return failure(path + ": belongs to another user (uid " + std::to_string(file.st_uid) + ")");
+  if (file.st_mode & 022) return failure(path + ": others may write to it: chmod go-w " + path);
+  return {};
 }
 
 Status read_table(const std::string& file, const toml::table& table, const Keys& keys) {

@@ -3,6 +3,7 @@
 // file that names toml++.
 #pragma once
 
+#include <sys/stat.h>
 #include <toml++/toml.h>
 
 #include <functional>
@@ -55,7 +56,10 @@ Read one_of(Enum& into, std::vector<std::pair<const char*, Enum>> names) {
 // `name` stands for the file in what is said of it.
 Result<toml::table> parse_text(const std::string& name, std::string_view text);
 
-// Nothing when there is no such file. One that belongs to neither the user nor root, or that others may write, is an error.
+// What others may decide by is the user's or root's, and nobody else may write to it.
+Status check_trusted(const std::string& path, const struct stat& file);
+
+// Nothing when there is no such file. One that is not trusted is an error.
 Result<std::optional<toml::table>> parse_file(const std::string& path);
 
 }  // namespace ssi::toml_table

@@ -94,12 +94,12 @@ Job* Deputy::find(std::uint64_t number) {
 
 Result<Config> Deputy::config(const std::string& user_file) {
   if (user_file.empty()) {
-    auto config = load_config(paths::system_config, paths::user_config());
+    auto config = load_config();
     if (config) policy_.follow(config->exports, jobs_.size() == 1);  // that which asks
     return config;
   }
   if (::access(user_file.c_str(), F_OK) != 0) return os_error("SSI_CONFIG: " + user_file);
-  return load_config(paths::system_config, user_file);
+  return load_config(paths::system_config, user_file, paths::allow_folder);
 }
 
 Result<Schedulers*> Deputy::schedulers(const Config& config, const std::string& from_environment) {

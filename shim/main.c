@@ -100,6 +100,11 @@ static int run(const struct command* command) {
   return link < 0 ? at_home(command, &why) : hand_over(command, link, &caller, &why);
 }
 
+static const char* name_in(const char* path) {
+  const char* slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
 /* Started by a program's name and not by our own: its arguments are all that program's. False: by our own. */
 static bool stands_for(char** argv, struct options* options, int* status) {
   const char* start = started_as(argv);
@@ -109,21 +114,21 @@ static bool stands_for(char** argv, struct options* options, int* status) {
   if (!path) path = bound_program(start);
   if (!path) {
     path = behind_shim(start, &error);
-    /* Called by its path, a program finds its folder by that. */
-    if (path && argv[0] && strchr(argv[0], '/') && !strcmp(argv[0], start)) argv[0] = path;
+    /* A program finds its folder by that, gcc for one: by its path, or by its name on PATH, where the link stands before it. */
+    if (path && argv[0] && (!strcmp(argv[0], start) || !strcmp(argv[0], name_in(start)))) argv[0] = path;
   }
   *options = (struct options){.retries = DEFAULT_RETRIES, .exec_path = path, .command = argv};
-  const char* slash = strrchr(start, '/');
-  *status = path ? -1 : cannot_execute(slash ? slash + 1 : start, error);
+  *status = path ? -1 : cannot_execute(name_in(start), error);
   return true;
 }
 
-/* What PATH finds; behind a link of `ssi shims`, which would be ourselves. */
-static char* resolved(const char* name, int* error) {
-  char* path = resolve_command(name, error);
+/* What PATH finds for argv[0]; behind a link of `ssi shims`, which would be ourselves. */
+static char* resolved(char** argv, int* error) {
+  char* path = resolve_command(argv[0], error);
   if (!path || !is_other_name(path) || !is_ssirun(path)) return path;
   char* program = behind_shim(path, error);
   free(path);
+  if (program) argv[0] = program; /* as above */
   return program;
 }
 
@@ -136,7 +141,7 @@ int main(int argc, char** argv) {
   const char* name = options.exec_path ? options.exec_path : options.command[0];
   char* path = NULL;
   if (!options.exec_path)
-    path = resolved(name, &error);
+    path = resolved(options.command, &error);
   else if (!(error = executable_error(name)))
     path = strdup(name);
   if (!path) return cannot_execute(name, error ? error : ENOMEM);

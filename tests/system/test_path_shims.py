@@ -88,6 +88,16 @@ class Shims(unittest.TestCase):
         self.assertEqual(home.ssi("shims", "remove", self.links).returncode, 0)
         self.assertEqual(os.listdir(self.links), ["else"])
 
+    def test_a_shipped_rules_program_has_a_link_where_it_is_installed(self):
+        """Or a configure script would be told that it is there."""
+        home.configure('[[app]]\nmatch = ["heavy", "nowhere"]\n')
+        for _ in range(2):  # what the links themselves lead to does not count
+            done = home.ssi("shims", "install", self.links, env={"PATH": self.path})
+            self.assertEqual(done.returncode, 0, done)
+            links = set(os.listdir(self.links))
+            self.assertTrue({"heavy", "nowhere", "gcc", "xz"} <= links, links)
+            self.assertEqual({name for name in links if not shutil.which(name, path="/usr/bin:/bin")}, {"heavy", "nowhere"})
+
     def test_what_is_not_ours_is_never_overwritten(self):
         self.links.mkdir()
         (self.links / "heavy").symlink_to(self.real / "heavy")
@@ -134,11 +144,20 @@ class Shims(unittest.TestCase):
         line = "exec -a other cat /proc/self/cmdline"
         self.assertEqual(home.run("bash", "-c", line, env=self.env).stdout, b"other\0/proc/self/cmdline\0")
 
-    def test_a_link_called_by_its_path_gives_the_programs_path(self):
+    def test_a_link_gives_the_programs_path(self):
         self.install("cat")
         shutil.copy("/bin/cat", self.real / "cat")
-        done = home.run(self.links / "cat", "/proc/self/cmdline", env=self.env)
-        self.assertEqual(done.stdout, f"{self.real}/cat\0/proc/self/cmdline\0".encode())
+        for words in ([self.links / "cat"], ["cat"], [SSIRUN, "cat"]):
+            done = home.run(*words, "/proc/self/cmdline", env=self.env)
+            self.assertEqual(done.stdout, f"{self.real}/cat\0/proc/self/cmdline\0".encode(), words)
+
+    def test_gcc_finds_its_parts(self):
+        """Beside itself, by its name on PATH, where the link stands first."""
+        self.install("gcc", "cc1")
+        (self.dir / "a.c").write_text("int main(void) { return 0; }\n")
+        for words in (["gcc"], [self.links / "gcc"], [SSIRUN, "gcc"]):
+            done = home.run(*words, "a.c", "-o", "a", cwd=self.dir, env={**self.env, "PATH": f"{self.links}:/usr/bin:/bin"})
+            self.assertEqual((done.returncode, done.stderr), (0, b""), words)
 
     def test_a_script_whose_interpreter_is_a_link(self):
         self.install("heavy")

@@ -198,9 +198,9 @@ class Shipped(unittest.TestCase):
 
     def test_check_tells_why_and_why_not(self):
         check = lambda *words: pool.ssi("allow", "check", *words).stdout.decode()
-        self.assertIn('/usr/bin/ffmpeg: shipped rules: rule 1 ("ffmpeg"): runs in a guest when that is faster', check("ffmpeg", "-i", "a", "b"))
+        self.assertIn('/usr/bin/ffmpeg: shipped ffmpeg.toml: rule 1 ("ffmpeg"): runs in a guest when that is faster', check("ffmpeg", "-i", "a", "b"))
         told = check("/usr/bin/ffmpeg", "-version")
-        self.assertIn("shipped rules: rule 1 (\"ffmpeg\"): does not match: argument '-version' is in not_args", told)
+        self.assertIn("shipped ffmpeg.toml: rule 1 (\"ffmpeg\"): does not match: argument '-version' is in not_args", told)
         self.assertIn("no rule matches: runs at home", told)
         configure('[[app]]\nmatch = ["ffmpeg"]\nwhen_args = ["-slow"]\npolicy = "local"\n[[app]]\nmatch = ["ff*"]\nfallback = "fail"\n')
         told = check("/usr/bin/ffmpeg", "-fast")
@@ -213,11 +213,34 @@ class Shipped(unittest.TestCase):
         done = pool.run("sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$0" allow check ffmpeg -i a b', SSI)
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertIn("is not in cwd_under", done.stdout.decode())
-        self.assertIn("shipped rules: rule 1", done.stdout.decode())
+        self.assertIn("shipped ffmpeg.toml: rule 1", done.stdout.decode())
 
     def test_compile_counts_them(self):
         done = pool.ssi("allow", "compile")
         self.assertRegex(done.stdout.decode(), r"^\d\d names are diverted\n$")
+
+    def test_a_cache_hit_never_leaves_home(self):
+        """Links to ccache, distcc and icecc stay; the compiler that they start goes, and only when they start one."""
+        configure('[defaults]\npolicy = "remote"\n')
+        (pool.work / "hit.c").write_text("int hit(void) { return 42; }\n")
+        # Without the others of their kind.
+        alone = f"CCACHE_DIR={pool.work}/ccache DISTCC_HOSTS=localhost DISTCC_DIR={pool.work}/distcc ICECC=no PATH=/usr/bin:/bin"
+        compiles = lambda link, to: f"{alone} {link} -c hit.c -o {to}.o"
+        _, started = self.started(compiles("/usr/lib/ccache/gcc", "first"))
+        self.assertEqual([command.split()[0] for _, command in started], ["/usr/bin/gcc"])
+        _, started = self.started(compiles("/usr/lib/ccache/gcc", "second") + f"; {alone} ccache gcc -c hit.c -o third.o")
+        self.assertEqual(started, [])
+        for name in ("second", "third"):
+            self.assertEqual((pool.work / f"{name}.o").read_bytes(), (pool.work / "first.o").read_bytes())
+        for link in ("/usr/lib/distcc/gcc", "/usr/lib/icecc/bin/gcc"):
+            _, started = self.started(compiles(link, "other"))
+            self.assertEqual([command.split()[0].endswith("gcc") for _, command in started], [True], (link, started))
+
+    def test_a_compiler_that_links_too(self):
+        configure('[defaults]\npolicy = "remote"\n')
+        (pool.work / "both.c").write_text("int main(void) { return 0; }\n")
+        _, started = self.started("/usr/bin/gcc both.c -o both && ./both && /usr/bin/gcc -E both.c && /usr/bin/gcc -c -march=native both.c && /usr/bin/gcc --version")
+        self.assertEqual([pathlib.Path(command.split()[0]).name for _, command in started], ["cc1", "cc1"])
 
     def test_make_of_photographs_spreads(self):
         """A small examples/photos: same makefile, every guest takes some, the bytes are home's."""
