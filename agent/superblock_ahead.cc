@@ -32,6 +32,8 @@ bool is_plain_name(const wire::Bytes& name) {
 // What home's answers were about may have changed again since.
 void Superblock::believe(std::uint64_t node, const wire::Attr& attr) {
   if (home_->acknowledged().has(node)) return leases_.forget(node);
+  const auto* file = made_.find(node);
+  if (file && file->content && file->content->size() != attr.size) made_.drop_content(node);  // somebody else has written there
   made_.told(node, attr);
   leases_.told(node, attr);
 }

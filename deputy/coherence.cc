@@ -90,6 +90,14 @@ void FileService::changed_by_guest(std::initializer_list<const Node*> nodes) {
   }
 }
 
+// It believes what it writes from then on: what others write there must be told.
+void FileService::emptied_by_guest(const Node& node, const struct statx& status) {
+  changed_by_guest({&node});
+  contents_.insert(node.number);
+  stamps_[node.number] = attr_of(status).ctime;
+  sizes_[node.number] = status.stx_size;
+}
+
 // Of sizes it does: after a write it goes by what that has made of the size that it knew.
 void FileService::will_write(const Node& node, int fd) {
   if (sizes_.contains(node.number)) return;

@@ -114,6 +114,20 @@ TEST_CASE("what others write between two writes of the guest's it is told of, al
   }
 }
 
+TEST_CASE("what others write into a file that the guest has emptied it is told of, also when both are heard of at once") {
+  TestHome home;
+  home.write("file", "0123456789");
+  settle();
+  const auto file = home.look(home.root(), "file").node;
+  const Fd other(::open(home.path("file").c_str(), O_WRONLY | O_CLOEXEC));
+  for (int turn = 0; turn < 10; ++turn) {
+    const auto handle = home.open(file, O_RDWR | O_TRUNC);
+    CHECK(::pwrite(other.get(), "X", 1, turn) == 1);
+    CHECK(has(home.told(), file));
+    home.tell(wire::Release{handle});
+  }
+}
+
 TEST_CASE("a guest goes on believing in the size of what it has renamed or unlinked") {
   TestHome home;
   home.write("file", "text");

@@ -271,6 +271,7 @@ class FileService : public std::enable_shared_from_this<FileService> {
   Watch::Heard listen(Node& node, std::uint32_t links = 1);
   wire::Attr attr_to_tell(Node& node, struct statx& status, bool heard);
   void changed_by_guest(std::initializer_list<const Node*> nodes);
+  void emptied_by_guest(const Node& node, const struct statx& status);
   void retimed_by_guest(std::initializer_list<Node*> nodes);
   void attribute_set_by_guest(Node& node, std::string_view name);
   void linked(const FileId& file);

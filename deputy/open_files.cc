@@ -230,7 +230,7 @@ Answer<wire::Attr> FileService::open(const wire::Open& m) {
   if (const int failed = look_at(fd ? fd.get() : held->fd(), status)) return fails(failed);
   auto attr = attr_of(status);
   attr.brief = heard == Watch::Heard::no;
-  if (m.flags & O_TRUNC) changed_by_guest({&node});
+  if (m.flags & O_TRUNC) emptied_by_guest(node, status);
   add_open(m.handle, node, std::move(fd), m.flags, std::move(rights), m.caller.job, m.exec != 0);
   if (m.exec) lent_.ran(m.caller.job, m.node);
   if (writes(m.flags)) handles_.find(m.handle)->journalled = effects_.opened(m.caller.job, status, false);
