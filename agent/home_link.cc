@@ -10,9 +10,6 @@ constexpr std::size_t batch = 256;  // nodes of one Forget or Visited, names of 
 // A file that is read from the guest's own memory is open for less.
 constexpr std::uint64_t told_after_ms = 20;
 
-// What a program writes in small pieces, one behind the other, travels as one.
-constexpr std::uint64_t held_ms = 50;
-
 }  // namespace
 
 void HomeLink::lose(int error) {
@@ -84,6 +81,15 @@ void HomeLink::send_held() {
   std::exchange(held_, nullptr)();
 }
 
+void HomeLink::forget_held() {
+  holding_.stop();
+  held_ = nullptr;
+}
+
+bool HomeLink::has_open(std::uint64_t node) const {
+  return std::ranges::any_of(opened_, [node](const auto& one) { return one.second.node == node; });
+}
+
 void HomeLink::release(std::uint64_t handle, Session::Lane lane) {
   if (!session_ || handle == 0) return;
   const auto untold = opened_.find(handle);
@@ -99,8 +105,8 @@ void HomeLink::release(std::uint64_t handle, Session::Lane lane) {
 
 void HomeLink::tell_opened_soon() {
   const auto waiting = opened_.size() + visited_.size();
-  if (waiting >= batch) return tell_files();
-  if (waiting == 1) telling_.once(told_after_ms, [this] { tell_files(); });
+  if (waiting >= batch) return tell_opened();
+  if (waiting == 1) telling_.once(told_after_ms, [this] { tell_opened(); });
 }
 
 void HomeLink::tell_opened() {

@@ -125,6 +125,7 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
   // by then, only that it was.
   void opened(const wire::Opened& file);
   void tell_opened();
+  bool has_open(std::uint64_t node) const;  // of what home has not heard yet that it is open
   void release(std::uint64_t handle, Session::Lane lane = Session::Lane::small);  // send_held() first, if that writes there
 
   // Files that home has opened for the execve(2) of a job that starts; take_lent(): the handle of one, once, or 0.
@@ -145,8 +146,10 @@ class HomeLink : public std::enable_shared_from_this<HomeLink> {
 
   // Something is held back that is to be sent by `send`: soon, and before home is asked for anything, or hears of a job's output, stop or end
   // (tell_opened()). A release of its handle comes behind it.
+  static constexpr std::uint64_t held_ms = 50;
   void hold_back(std::function<void()> send);
   void send_held();
+  void forget_held();  // home need not hear of it any more
 
   // What was acknowledged before home has done it, in all file systems.
   Acknowledged& acknowledged() { return acknowledged_; }

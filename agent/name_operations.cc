@@ -102,7 +102,7 @@ void unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
   const auto request = superblock.begin(req, parent, name, EISDIR);
   if (!request) return;
   const wire::Unlink message{superblock.node(parent), name, request->caller()};
-  if (superblock.unlink_ahead(request, message)) return;
+  if (superblock.take_back(request, message) || superblock.unlink_ahead(request, message)) return;
   superblock.change(request, {message.parent}, message, renamed(superblock, request));
 }
 

@@ -240,6 +240,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   bool create_ahead(const RequestPtr& request, wire::Create message, const fuse_file_info& opened);
   bool symlink_ahead(const RequestPtr& request, wire::Symlink message);
   bool unlink_ahead(const RequestPtr& request, const wire::Unlink& message);
+  bool take_back(const RequestPtr& request, const wire::Unlink& message);  // of what home has not heard of yet
   bool write_ahead(const RequestPtr& request, std::uint64_t node, const fuse_file_info& info, std::string_view bytes,
                    std::uint64_t offset);
   bool set_ahead(const RequestPtr& request, const wire::Setattr& message);
@@ -355,6 +356,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void post_ahead(std::uint64_t number, const Nodes& nodes, const M& message, Then then, Otherwise otherwise, std::string_view body);
   template <class M, class Then, class Otherwise>
   void send_ahead(Ahead what, const M& message, Then then, Otherwise otherwise, std::string_view body = {});
+  void end_ahead(std::uint64_t number, const Nodes& nodes);
   bool may_acknowledge() const;
   bool may_make(std::uint64_t directory, std::uint64_t job, wire::Makes needed) const;
   bool may_make(const RequestPtr& request, const wire::Name& at, wire::Makes needed);
@@ -365,6 +367,11 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   void look_again_at(const wire::Name& at);
   void expire(std::uint64_t node);
   void touch(std::uint64_t directory);
+  struct Held;
+  template <class Then, class Otherwise>
+  void hold_created(const wire::Create& message, std::uint64_t handle, Then then, Otherwise otherwise);
+  void hold(Held what);
+  bool was_taken_back_from(std::uint64_t directory) const;
   void send_held();
   bool joins_held(std::string_view bytes, std::uint64_t offset);
   void send_written(const RequestPtr& request, std::uint64_t node, std::uint64_t handle, std::string_view bytes, std::uint64_t offset);
@@ -414,11 +421,20 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   Listings listings_;
   MadeHere made_;
   bool has_room_ = false;  // as home has said last
-  struct Held {            // a write that what follows it may join
-    std::uint64_t node = 0, handle = 0, offset = 0, job = 0, number = 0;
-    std::string bytes;
+  struct Held {            // of one file, for a moment: that it was made, a write that what follows it may join, that it was closed
+    std::uint64_t node = 0, handle = 0, job = 0;
+    wire::Create create{};
+    std::function<void()> send_create{};  // empty: home has heard of it
+    std::uint64_t offset = 0;
+    std::string bytes{};
+    std::uint64_t create_number = 0, write_number = 0;  // as acknowledged; 0: none
+    bool is_released = false;
   };
   Held held_;  // handle 0: none
+  struct TakenBack {
+    std::uint64_t directory = 0, at = 0;  // loop time, ms
+  };
+  TakenBack taken_back_;  // the last one
   Stubs stubs_;
   ContentStamps contents_;
   Recalls recalls_;

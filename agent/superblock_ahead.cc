@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "agent/attributes.h"
-#include "agent/superblock.h"
+#include "agent/superblock_ahead.h"
 #include "common/file_time.h"
 
 namespace ssi {
@@ -38,13 +38,6 @@ void Superblock::believe(std::uint64_t node, const wire::Attr& attr) {
   leases_.told(node, attr);
 }
 
-// `otherwise` hears of an errno, unless the link is lost: then the job dies with it.
-template <class M, class Then, class Otherwise>
-void Superblock::send_ahead(Ahead what, const M& message, Then then, Otherwise otherwise, std::string_view body) {
-  const auto number = begin_ahead(what, body.size(), false);
-  post_ahead(number, what.nodes, message, std::move(then), std::move(otherwise), body);
-}
-
 std::uint64_t Superblock::begin_ahead(const Ahead& what, std::size_t bytes, bool is_content) {
   changing(what.nodes);
   for (const auto node : what.nodes)
@@ -52,25 +45,12 @@ std::uint64_t Superblock::begin_ahead(const Ahead& what, std::size_t bytes, bool
   return home_->acknowledged().begin({what.job, what.nodes, bytes + each, is_content});
 }
 
-template <class M, class Then, class Otherwise>
-void Superblock::post_ahead(std::uint64_t number, const Nodes& nodes, const M& message, Then then, Otherwise otherwise, std::string_view body) {
-  home_->call<M>(
-      message, body,
-      [weak = weak_from_this(), home = home_, number, nodes, then = std::move(then),
-       otherwise = std::move(otherwise)](Result<typename M::Reply> reply, std::string_view) {
-        home->acknowledged().end(number);
-        if (const auto self = weak.lock()) {
-          self->changing(nodes);
-          for (const auto node : nodes)
-            if (node != self->root_) self->drop_held({node});
-          if (reply)
-            then(*reply);
-          else if (self->home_->session())
-            otherwise(errno_of(reply.error()));
-        }
-        home->acknowledged().go_on();
-      },
-      Session::Lane::bulk);
+// Home has answered, or will never hear of it.
+void Superblock::end_ahead(std::uint64_t number, const Nodes& nodes) {
+  home_->acknowledged().end(number);
+  changing(nodes);
+  for (const auto node : nodes)
+    if (node != root_) drop_held({node});
 }
 
 // Who writes on or closes the file hears of it; else it is too late for that.
@@ -165,7 +145,8 @@ void Superblock::touch(std::uint64_t directory) {
 
 // The kernel asks for a directory's rights after each change in it: they have not changed, and its times have by a moment.
 bool Superblock::tell_directory(const RequestPtr& request, std::uint64_t node) {
-  const auto* attr = home_->acknowledged().has(node) ? made_.directory(node) : nullptr;
+  const bool changes = home_->acknowledged().has(node) || was_taken_back_from(node);
+  const auto* attr = changes ? made_.directory(node) : nullptr;
   if (!attr) return false;
   const auto stat = stat_of(*attr);
   request->answer(fuse_reply_attr, &stat, 0.0);
@@ -208,8 +189,8 @@ bool Superblock::create_ahead(const RequestPtr& request, wire::Create message, c
   auto param = add_ahead(at, node, attr);
   param.attr_timeout = for_ever;
   touch(at.parent);
-  send_ahead(
-      {message.caller.job, {node, at.parent}}, message,
+  hold_created(
+      message, opened.fh,
       [this, at, node, inode = attr.ino, of = message.caller](const wire::Made& made) {
         auto* file = made_.find(node);
         if (file) file->has_room = made.room != 0;
@@ -298,52 +279,6 @@ bool Superblock::write_ahead(const RequestPtr& request, std::uint64_t node, cons
   return true;
 }
 
-void Superblock::send_written(const RequestPtr& request, std::uint64_t node, std::uint64_t handle, std::string_view bytes,
-                              std::uint64_t offset) {
-  auto* file = made_.find(node);
-  if (file && file->error != 0) return request->error(std::exchange(file->error, 0));
-  if (file) {
-    file->attr.size = std::max(file->attr.size, offset + bytes.size());
-    made_.wrote(*file, offset, bytes, uv_now(home_->loop().uv()));
-  }
-  const auto job = request->caller().job;
-  if (held_.handle == handle && held_.job == job && joins_held(bytes, offset)) {
-    changing({node});
-  } else {
-    // Before the new one is begun: home does all in that order.
-    home_->hold_back([weak = weak_from_this()] {
-      if (const auto self = weak.lock()) self->send_held();
-    });
-    held_ = {node, handle, offset, job, begin_ahead({job, {node}}, bytes.size(), true), std::string(bytes)};
-  }
-  if (held_.bytes.size() == wire::max_body) home_->send_held();
-  request->answer(fuse_reply_write, bytes.size());
-}
-
-// Within or right behind the held write. Not with a little in between, though it be known: somebody at home may write there meanwhile.
-bool Superblock::joins_held(std::string_view bytes, std::uint64_t offset) {
-  const auto before = held_.bytes.size();
-  if (offset < held_.offset || offset > held_.offset + before || offset + bytes.size() > held_.offset + wire::max_body) return false;
-  const auto at = offset - held_.offset;
-  held_.bytes.resize(std::max(held_.bytes.size(), at + bytes.size()));
-  held_.bytes.replace(at, bytes.size(), bytes);
-  home_->acknowledged().grow(held_.number, held_.bytes.size() - before);
-  return true;
-}
-
-void Superblock::send_held() {
-  const auto held = std::exchange(held_, {});
-  if (!home_->session()) return;
-  const auto refuse = [this, node = held.node, job = held.job](int error) { refuse_written(node, job, error); };
-  post_ahead(
-      held.number, {held.node}, wire::Write{held.handle, held.offset, 0},
-      [this, refuse, node = held.node, size = held.bytes.size()](const wire::Written& written) {
-        if (auto* now = made_.find(node)) now->has_room = written.room != 0;
-        if (written.size < size) refuse(written.error ? written.error : EIO);
-      },
-      refuse, held.bytes);
-}
-
 // Of times home keeps its own.
 bool Superblock::set_ahead(const RequestPtr& request, const wire::Setattr& message) {
   constexpr std::uint32_t times = wire::Setattr::set_atime | wire::Setattr::set_mtime | wire::Setattr::atime_now |
@@ -382,8 +317,9 @@ void Superblock::release(std::uint64_t node, std::uint64_t handle) {
   auto* file = made_.find(node);
   const bool is_made = file && file->handle == handle;
   const bool comes_behind = is_made || !home_->acknowledged().none();
-  if (held_.handle == handle) home_->send_held();
-  home_->release(handle, comes_behind ? Session::Lane::bulk : Session::Lane::small);
+  held_.is_released = held_.handle == handle && held_.send_create;
+  if (held_.handle == handle && !held_.is_released) home_->send_held();
+  if (held_.handle != handle) home_->release(handle, comes_behind ? Session::Lane::bulk : Session::Lane::small);
   if (HomeLink::is_writable(handle)) writers_.released(node, handle);
   if (!is_made) return;
   file->handle = 0;

@@ -69,6 +69,29 @@ for number in range(200):
     with open(f'own/flag{number}', 'x') as file:
         pass
 """
+# Each is there while it is there, whoever looks at it; and the last two stay.
+REMOVES = r"""
+import os
+os.mkdir('own')
+for number in range(200):
+    name = f'own/{number}'
+    with open(name, 'w') as file:
+        file.write('x' * 5000)
+    if number % 50 == 1:
+        with open(name) as file:
+            os.unlink(name)
+            assert file.read() == 'x' * 5000
+    elif number % 50 == 2:
+        os.link(name, name + '.copy')
+        os.unlink(name)
+        with open(name + '.copy') as file:
+            assert file.read() == 'x' * 5000
+        os.unlink(name + '.copy')
+    elif number < 198:
+        os.unlink(name)
+    assert os.path.exists(name) == (number >= 198)
+assert sorted(os.listdir('own')) == ['198', '199']
+"""
 SAYS = r"""
 import os
 for number in range(100):
@@ -245,6 +268,15 @@ class Ahead(unittest.TestCase):
             seen += 1
         self.assertEqual(job.communicate(timeout=20), ("", ""))
         self.assertEqual(job.returncode, 0)
+
+    def test_what_is_made_and_removed_at_once_does_not_travel(self):
+        done = self.pool.ssirun("-v", "--on", "guest1", "/usr/bin/python3", "-c", REMOVES, cwd=self.work)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        sent = int(re.search(rb"(\d+) bytes out", done.stderr)[1])
+        self.assertGreaterEqual(sent, 10 * 5000)  # those that somebody had open or linked, and those that stay
+        self.assertLess(sent, 60 * 5000)  # of 200; the machine may stand still for a moment
+        self.assertEqual({name: (self.work / "own" / name).read_bytes() for name in os.listdir(self.work / "own")},
+                         {name: b"x" * 5000 for name in ("198", "199")})
 
     def test_who_reads_its_output_finds_what_it_did(self):
         job = self.start(1, SAYS)
