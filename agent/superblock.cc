@@ -167,6 +167,7 @@ bool Superblock::drain(std::uint64_t awake_until) {
 }
 
 void Superblock::unmounted() {
+  home_->send_held();
   poll_.reset();
   for (const auto& [handle, directory] : directories_) drop_untaken(*directory);
   drop_held(listings_.clear());

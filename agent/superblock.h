@@ -177,11 +177,11 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
                  std::string_view body = {}) {
     changing(nodes);
     changing_names(message);
-    for (const auto node : nodes) made_.set_unknown(node);
+    set_unknown(nodes);
     ask_or(
         request, message,
         [this, nodes, message, then = std::move(then)](const typename M::Reply& reply, std::string_view bytes) {
-          for (const auto node : nodes) made_.set_unknown(node);
+          set_unknown(nodes);
           changing(nodes);
           changing_names(message);
           then(reply, bytes);
@@ -192,6 +192,10 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
           return otherwise(error);
         },
         body);
+  }
+  void set_unknown(const Nodes& nodes) {
+    for (const auto node : nodes) made_.set_unknown(node);
+    taken_back_ = {};
   }
   // Also what lies in pages of directories that the kernel has not taken yet.
   void changing(const Nodes& nodes) {

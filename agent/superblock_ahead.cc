@@ -317,9 +317,12 @@ void Superblock::release(std::uint64_t node, std::uint64_t handle) {
   auto* file = made_.find(node);
   const bool is_made = file && file->handle == handle;
   const bool comes_behind = is_made || !home_->acknowledged().none();
-  held_.is_released = held_.handle == handle && held_.send_create;
-  if (held_.handle == handle && !held_.is_released) home_->send_held();
-  if (held_.handle != handle) home_->release(handle, comes_behind ? Session::Lane::bulk : Session::Lane::small);
+  if (held_.handle == handle && held_.send_create) {
+    held_.is_released = true;
+  } else {
+    if (held_.handle == handle) home_->send_held();
+    home_->release(handle, comes_behind ? Session::Lane::bulk : Session::Lane::small);
+  }
   if (HomeLink::is_writable(handle)) writers_.released(node, handle);
   if (!is_made) return;
   file->handle = 0;

@@ -92,6 +92,17 @@ for number in range(200):
     assert os.path.exists(name) == (number >= 198)
 assert sorted(os.listdir('own')) == ['198', '199']
 """
+# Closed before another file is.
+CLOSES = r"""
+import os, sys
+os.mkdir('own')
+other = open('/etc/passwd')
+with open('own/made', 'w') as file:
+    file.write('x')
+other.close()
+print('closed', flush=True)
+sys.stdin.readline()
+"""
 SAYS = r"""
 import os
 for number in range(100):
@@ -277,6 +288,25 @@ class Ahead(unittest.TestCase):
         self.assertLess(sent, 60 * 5000)  # of 200; the machine may stand still for a moment
         self.assertEqual({name: (self.work / "own" / name).read_bytes() for name in os.listdir(self.work / "own")},
                          {name: b"x" * 5000 for name in ("198", "199")})
+
+    def test_what_it_has_closed_is_closed_at_home(self):
+        self.pool.ssirun("--on", "guest1", "cat", "/etc/passwd")
+        job = self.start(1, CLOSES)
+        self.assertEqual(job.stdout.readline(), "closed\n")
+
+        made = self.work / "own/made"
+
+        def open_for_writing(pid, fd):
+            flags = re.search(r"flags:\s+(\d+)", pathlib.Path(f"/proc/{pid}/fdinfo/{fd}").read_text())[1]
+            return int(flags, 8) & os.O_ACCMODE
+
+        def is_open():
+            return [entry for pid in self.pool.processes() for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir()
+                    if entry.exists() and os.path.samestat(entry.stat(), made.stat()) and pathlib.Path(f"/proc/{pid}/comm").read_text() == "ssi-deputy\n"
+                    and open_for_writing(pid, entry.name)]
+        self.assertTrue(made.exists())
+        self.assertTrue(wait_until(lambda: not is_open(), 2), is_open())
+        job.communicate("\n", timeout=20)
 
     def test_who_reads_its_output_finds_what_it_did(self):
         job = self.start(1, SAYS)
