@@ -2,6 +2,8 @@
 #include "cli/desktop.h"
 
 #include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -115,6 +117,15 @@ Result<std::string> made_copy(const std::string& name) {
   return diverted_entry(entry->text, *ssi + " desktop run", entry->file);
 }
 
+// What types of file each entry opens is in an index, where there is one (desktop-file-utils): GLib looks into the index of the folder
+// in which it finds an entry, so without ours the copy would take the application out of "Open with".
+void index_types(const fs::path& directory) {
+  std::string program = "update-desktop-database", quiet = "-q", folder = directory.string();
+  char* const argv[] = {program.data(), quiet.data(), folder.data(), nullptr};
+  pid_t pid;
+  if (::posix_spawnp(&pid, argv[0], nullptr, nullptr, argv, environ) == 0) ::waitpid(pid, nullptr, 0);
+}
+
 Status install(const fs::path& directory, const std::vector<std::string>& names) {
   // All or nothing: each is looked at before the first is made.
   std::vector<std::pair<fs::path, std::string>> copies;
@@ -131,6 +142,7 @@ Status install(const fs::path& directory, const std::vector<std::string>& names)
   if (error) return os_error(directory.string(), error.value());
   for (const auto& [file, text] : copies)
     if (auto put = put_file(file, text, {.mode = 0644}); !put) return put;
+  index_types(directory);
   return {};
 }
 
@@ -152,6 +164,7 @@ Status remove(const fs::path& directory, const std::vector<std::string>& names) 
   for (const auto& name : names)
     if (const auto file = directory / file_of(name); ::unlink(file.c_str()) != 0)
       return os_error("remove " + file.string());
+  index_types(directory);
   return {};
 }
 

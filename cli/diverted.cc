@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "cli/diverted.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -36,7 +38,8 @@ bool is_on_path(const std::string& name, const std::string& apart) {
   for (std::string directory; std::getline(directories, directory, ':');) {
     std::error_code missing;
     const auto file = std::filesystem::canonical((directory.empty() ? "." : directory) + "/" + name, missing);
-    if (!missing && file.filename() != "ssirun" && !std::filesystem::equivalent(directory, apart, missing))
+    if (!missing && file.filename() != "ssirun" && std::filesystem::is_regular_file(file, missing) &&
+        ::access(file.c_str(), X_OK) == 0 && !std::filesystem::equivalent(directory, apart, missing))
       return true;
   }
   return false;
