@@ -14,6 +14,7 @@ WRAPPED = ["__execvpe", "execl", "execle", "execlp", "execv", "execve", "execvea
 
 # entries ENTRY FOLDER NAME: runs FOLDER/NAME with "a b", and ends with errno, or as the child did.
 ENTRIES = r"""
+#include <wordexp.h>
 int __execvpe(const char*, char* const*, char* const*) __attribute__((weak));
 int execveat(int, const char*, char* const*, char* const*, int) __attribute__((weak));
 static int at(int fd, const char* path, char** words, int flags) {
@@ -66,6 +67,17 @@ int main(int argc, char** argv) {
     symlink("/bin/false", "heavy (deleted)");
     fexecve(fd, words, environ);
   }
+  IS("system") { char line[5000]; snprintf(line, sizeof line, "%s a b", path); return WEXITSTATUS(system(line)); }
+  IS("popen") {
+    char line[5000]; snprintf(line, sizeof line, "%s a b", path); FILE* from = popen(line, "r");
+    while (fgets(line, sizeof line, from)) fputs(line, stdout);
+    return WEXITSTATUS(pclose(from));
+  }
+  IS("wordexp") {
+    char line[5000]; snprintf(line, sizeof line, "$(%s a b)", path); wordexp_t found;
+    if (wordexp(line, &found, 0) || found.we_wordc != 2) return 102;
+    printf("%s %s\n", found.we_wordv[0], found.we_wordv[1]); return 0;
+  }
   IS("execveat in a folder") at(open(folder, O_RDONLY), name, words, 0);
   IS("execveat, AT_SYMLINK_NOFOLLOW") at(AT_FDCWD, path, words, AT_SYMLINK_NOFOLLOW);
   IS("execve, no argv") execve(path, NULL, environ);
@@ -86,6 +98,7 @@ int main(int argc, char** argv) {
 DIVERTED = ["execve", "execv", "execl", "execle", "execlp", "execvp", "execvpe", "execvp of a path", "__execvpe", "fexecve",
             "fexecve, O_PATH", "execveat", "execveat of a descriptor", "posix_spawn", "posix_spawnp", "posix_spawn with actions",
             "posix_spawnp with actions", "vfork, execv", "vfork, execvp", "vfork, execl", "vfork, fexecve", "execve, empty environment"]
+BY_A_SHELL = ["system", "popen", "wordexp"]  # which is shimmed itself
 LEFT_ALONE = ["fexecve of a memfd", "fexecve of what was deleted", "fexecve of what another took the place of",
               "execveat in a folder", "execveat, AT_SYMLINK_NOFOLLOW", "execve, no argv", "execv, empty argv", "execvp, no name", "execvp, empty name",
               "fexecve, no argv", "fexecve, no descriptor", "posix_spawn, no argv"]
@@ -102,7 +115,7 @@ class Entries(ShimCase):
 
     def test_every_entry(self):
         for program in self.programs("entries", ENTRIES):
-            for entry in DIVERTED:
+            for entry in DIVERTED + BY_A_SHELL:
                 with self.subTest(program=program.name, entry=entry):
                     self.diverted(program, entry, self.tools, "heavy")
                     self.passed(program, entry, self.tools, "light")
