@@ -127,12 +127,18 @@ Result<std::string> make_system_folder() {
   return file;
 }
 
-// As the shim finds it: the user's, or where he has none that of the system.
-std::string table_in_force() {
+// As the shim finds it: the user's, or where he has none that of the system. One that it would not trust is an error.
+Result<std::string> table_in_force() {
   const auto own = table_file();
-  std::ifstream table(own ? *own : "", std::ios::binary);
-  if (!table) table.open(ALLOW_SYSTEM_FILE, std::ios::binary);
-  return {std::istreambuf_iterator<char>(table), {}};
+  for (const auto& file : {own ? *own : std::string(), std::string(ALLOW_SYSTEM_FILE)}) {
+    std::ifstream table(file, std::ios::binary);
+    struct stat st {};
+    if (!table || ::stat(file.c_str(), &st) != 0) continue;
+    if (!S_ISREG(st.st_mode) || (st.st_uid != ::geteuid() && st.st_uid != 0) || st.st_mode & 022)
+      return failure(file + ": belongs to somebody else, or others may write it: the shim diverts nothing by it");
+    return std::string{std::istreambuf_iterator<char>(table), {}};
+  }
+  return std::string();
 }
 
 // Same but for its time, and such as the shim trusts.
@@ -210,7 +216,10 @@ int check(const Options& options, std::vector<std::string> argv) {
   fmt::print("{}: {} (\"{}\"): {}\n", path, place_of(*ruling.rule), ruling.pattern,
              what_happens(*ruling.rule));
   if (!reason_for_home(*ruling.rule).empty()) return 0;
-  if (!look_up(table_in_force(), basename_of(path)))
+  const auto table = table_in_force();
+  if (!table)
+    fmt::print("{}; remove it, and 'ssi allow compile'\n", table.error().text());
+  else if (!look_up(*table, basename_of(path)))
     fmt::print("the shim's table does not have it yet: 'ssi allow compile'\n");
   return 0;
 }

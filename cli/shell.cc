@@ -38,7 +38,8 @@ int count_options(int argc, char** argv) {
 constexpr char help[] =
     "usage: ssi shell [--deep | --trace] [COMMAND]\n"
     "A shell ($SHELL), or one COMMAND, whose heavy commands run in guests: those that the [[app]] tables\n"
-    "of config.toml name. 'ssi allow check PROGRAM' tells which they are.\n"
+    "of config.toml, of /etc/ssi/allow.d and of the rules that come with ssi name; 'ssi allow check PROGRAM'\n"
+    "tells which they are.\n"
     "  ssi shell\n"
     "  ssi shell 'make -j8 && make install'\n"
     "  ssi shell make -j8\n"

@@ -84,7 +84,7 @@ int install_command(const Options& options, const fs::path& directory, std::vect
     if (!diverted) return options.failed(diverted.error().text());
     names = std::move(*diverted);
     if (names.empty())
-      return options.failed("nothing is diverted: no [[app]] of config.toml names a command");
+      return options.failed("nothing is diverted: no rule names a command that is installed here");
   }
   if (auto done = install(directory, names); !done) return options.failed(done.error().text());
   fmt::print("{} {} in {}. Put it first on PATH:\n  export PATH=\"{}:$PATH\"\n", names.size(),

@@ -150,6 +150,13 @@ class Shim(ShimCase):
         self.assertIn("rule 1 (\"heavy\"): does not match: argument '-x' is in not_args", check("heavy", "-x"))
         self.assertIn("no rule matches", check("/bin/ls", "--help"))
         self.assertIn('rule 2 ("stays"): runs at home', check("/bin/stays"))
+        self.assertNotIn("table", check("heavy", "a"))
+        self.table.chmod(0o664)
+        try:
+            self.assertIn("others may write it: the shim diverts nothing by it", check("heavy", "a"))
+            self.assertEqual(self.run_with(self.tools / "heavy", "a").stdout, b"a\n")
+        finally:
+            self.table.chmod(0o644)
         done = self.home.run(self.dir / "ssi", "allow", "what")
         self.assertEqual((done.returncode, done.stderr.count(b"\n")), (2, 1))
 
