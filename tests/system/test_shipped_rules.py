@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The rules that come with ssi, each once with the real program: under `ssi shell` it runs in a guest and makes what it makes at home,
 and a command line that the rule keeps at home stays there. Only with SSI_TEST_FULL: the programs are 3 GB of packages."""
+import contextlib
 import json
 import os
 import pathlib
 import platform
 import shutil
+import signal
 import socket
 import unittest
 
@@ -70,6 +72,22 @@ DITHERED = ("e.tif", "f.tif")  # by enblend and enfuse, by chance
 FIXED = {"SOURCE_DATE_EPOCH": "1000000000", "FORCE_SOURCE_DATE": "1", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 pool = None
+
+
+def end_deputy_of(runtime):
+    mark = f"XDG_RUNTIME_DIR={runtime}".encode()
+
+    def deputies():
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and (entry / "comm").read_text() == "ssi-deputy\n" and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
+    for pid in deputies():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    assert wait_until(lambda: not deputies(), 5)
 
 
 def setUpModule():
@@ -183,6 +201,7 @@ class ShippedRules(unittest.TestCase):
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(str(folder / "pulse/native"))
             server.listen()  # nobody is ever answered
+            self.addCleanup(end_deputy_of, folder)  # another runtime directory has another one
             # The shim tells ssirun where its own runtime directory is.
             line = f"export DISPLAY=:77 XDG_RUNTIME_DIR={folder}; exec blender -b --factory-startup --python scene.py -o //o -f 1"
             env = {"PULSE_SERVER": f"unix:{folder}/pulse/native"}
