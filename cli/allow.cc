@@ -15,7 +15,6 @@
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <memory>
 #include <set>
@@ -131,12 +130,10 @@ Result<std::string> make_system_folder() {
 Result<std::string> table_in_force() {
   const auto own = table_file();
   for (const auto& file : {own ? *own : std::string(), std::string(ALLOW_SYSTEM_FILE)}) {
-    std::ifstream table(file, std::ios::binary);
     struct stat st {};
-    if (!table || ::stat(file.c_str(), &st) != 0) continue;
-    if (!S_ISREG(st.st_mode) || (st.st_uid != ::geteuid() && st.st_uid != 0) || st.st_mode & 022)
-      return failure(file + ": belongs to somebody else, or others may write it: the shim diverts nothing by it");
-    return std::string{std::istreambuf_iterator<char>(table), {}};
+    if (::stat(file.c_str(), &st) != 0) continue;
+    if (auto status = check_trusted(file, st); !status) return tl::make_unexpected(status.error());
+    return read_whole(file);
   }
   return std::string();
 }
@@ -218,7 +215,7 @@ int check(const Options& options, std::vector<std::string> argv) {
   if (!reason_for_home(*ruling.rule).empty()) return 0;
   const auto table = table_in_force();
   if (!table)
-    fmt::print("{}; remove it, and 'ssi allow compile'\n", table.error().text());
+    fmt::print("{}; till then the shim diverts nothing\n", table.error().text());
   else if (!look_up(*table, basename_of(path)))
     fmt::print("the shim's table does not have it yet: 'ssi allow compile'\n");
   return 0;

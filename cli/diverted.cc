@@ -5,8 +5,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <set>
 #include <sstream>
 
@@ -16,6 +14,7 @@
 #include "common/allow_table.h"
 #include "common/config.h"
 #include "common/paths.h"
+#include "common/whole_file.h"
 
 namespace ssi {
 
@@ -25,10 +24,7 @@ Result<std::string> compiled_table() {
   if (auto compiled = compile_allow_list(); !compiled) return tl::make_unexpected(compiled.error());
   const auto state = paths::state_dir();
   if (!state) return tl::make_unexpected(state.error());
-  const auto file = *state + "/" ALLOW_FILE;
-  std::ifstream table(file, std::ios::binary);
-  if (!table) return os_error("read " + file, ENOENT);
-  return std::string{std::istreambuf_iterator<char>(table), {}};
+  return read_whole(*state + "/" ALLOW_FILE);
 }
 
 // Somewhere but in `apart`, and not as a link to ssirun in another such folder.

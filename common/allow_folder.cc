@@ -12,6 +12,7 @@
 #include "common/fd.h"
 #include "common/paths.h"
 #include "common/shipped_allow.h"
+#include "common/whole_file.h"
 
 namespace ssi {
 namespace {

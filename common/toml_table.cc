@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "common/fd.h"
+#include "common/whole_file.h"
 
 namespace ssi::toml_table {
 namespace {
@@ -41,13 +42,6 @@ Result<std::optional<std::string>> read_trusted(const std::string& path) {
 
 std::string at(const std::string& file, const toml::source_region& source) {
   return file + ":" + std::to_string(source.begin.line) + ": ";
-}
-
-Status check_trusted(const std::string& path, const struct stat& file) {
-  if (file.st_uid != ::geteuid() && file.st_uid != 0)
-    return failure(path + ": belongs to another user (uid " + std::to_string(file.st_uid) + ")");
-  if (file.st_mode & 022) return failure(path + ": others may write to it: chmod go-w " + path);
-  return {};
 }
 
 Status read_table(const std::string& file, const toml::table& table, const Keys& keys) {

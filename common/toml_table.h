@@ -3,7 +3,6 @@
 // file that names toml++.
 #pragma once
 
-#include <sys/stat.h>
 #include <toml++/toml.h>
 
 #include <functional>
@@ -56,10 +55,7 @@ Read one_of(Enum& into, std::vector<std::pair<const char*, Enum>> names) {
 // `name` stands for the file in what is said of it.
 Result<toml::table> parse_text(const std::string& name, std::string_view text);
 
-// What others may decide by is the user's or root's, and nobody else may write to it.
-Status check_trusted(const std::string& path, const struct stat& file);
-
-// Nothing when there is no such file. One that is not trusted is an error.
+// Nothing when there is no such file. One that is not trusted (common/whole_file.h) is an error.
 Result<std::optional<toml::table>> parse_file(const std::string& path);
 
 }  // namespace ssi::toml_table

@@ -37,6 +37,13 @@ Status put_file(const std::string& path, std::string_view bytes, Placing how) {
   return {};
 }
 
+Status check_trusted(const std::string& path, const struct stat& file) {
+  if (file.st_uid != ::geteuid() && file.st_uid != 0)
+    return failure(path + ": belongs to another user (uid " + std::to_string(file.st_uid) + ")");
+  if (file.st_mode & 022) return failure(path + ": others may write to it: chmod go-w " + path);
+  return {};
+}
+
 Result<std::string> read_whole(const std::string& file) {
   Fd in(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
   if (!in) return os_error(file);

@@ -2,6 +2,8 @@
 // Small files that others read while they are written anew: who reads one sees all of it, or what was there before.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <sys/types.h>
 
 #include <string>
@@ -19,6 +21,9 @@ struct Placing {
 
 // Written beside its name, and moved there. After an error nothing of it is left.
 Status put_file(const std::string& path, std::string_view bytes, Placing how = {});
+
+// What is decided by must be the user's or root's, and nobody else may write to it.
+Status check_trusted(const std::string& path, const struct stat& file);
 
 Result<std::string> read_whole(const std::string& file);
 

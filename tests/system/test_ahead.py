@@ -91,6 +91,12 @@ for number in range(200):
         os.unlink(name)
     assert os.path.exists(name) == (number >= 198)
 assert sorted(os.listdir('own')) == ['198', '199']
+for _ in range(20):
+    os.mkdir('own/folder')
+    os.close(os.open('own/short', os.O_WRONLY | os.O_CREAT))
+    os.unlink('own/short')
+    os.rmdir('own/folder')
+    assert os.stat('own').st_nlink == 2
 """
 # Closed before another file is.
 CLOSES = r"""

@@ -14,7 +14,7 @@ from shim_case import ShimCase
 
 TIMEOUT = 600
 FULL = os.environ.get("SSI_TEST_FULL")
-ENTRY = "[Desktop Entry]\nType=Application\nName=A\nExec={} %F\nActions=x;\n\n[Desktop Action x]\nName=X\nExec={} x\n"
+ENTRY = "[Desktop Entry]\nType=Application\nName=A\nMimeType=application/x-ssi-test;\nExec={} %F\nActions=x;\n\n[Desktop Action x]\nName=X\nExec={} x\n"
 
 
 class Entries(ShimCase):
@@ -44,9 +44,20 @@ class Entries(ShimCase):
         line = (self.own / name).read_text().split("\nExec=")[1].split("\n")[0].replace("%F", shlex.join(words))
         return self.home.run(*shlex.split(line), env={"PATH": self.env["PATH"], "DISPLAY": ":9"})
 
+    def entries(self):
+        return sorted(name for name in os.listdir(self.own) if name.endswith(".desktop"))
+
+    def test_what_they_open_is_in_the_index(self):
+        """Of the folder in which the entry is found: else the copy takes the application out of "Open with"."""
+        index = self.own / "mimeinfo.cache"
+        self.done("install", "app")
+        self.assertIn("application/x-ssi-test=app.desktop;\n", index.read_text())
+        self.done("remove", "app")
+        self.assertNotIn("app.desktop", index.read_text())
+
     def test_copies_are_made_and_removed(self):
         self.assertEqual(self.done("install", "app", "kde-other.desktop"), f"2 copies in {self.own}\n")
-        self.assertEqual(sorted(os.listdir(self.own)), ["app.desktop", "kde-other.desktop"])
+        self.assertEqual(self.entries(), ["app.desktop", "kde-other.desktop"])
         text = (self.own / "app.desktop").read_text()
         self.assertIn(f"X-Ssi-Copy-Of={self.theirs}/app.desktop\nDBusActivatable=false\nTryExec={self.tools}/heavy\n", text)
         self.assertEqual(text.count(f"\nExec={self.dir}/ssi desktop run {self.tools}/heavy "), 2)
@@ -57,7 +68,7 @@ class Entries(ShimCase):
         (self.own / "mine.desktop").write_text(ENTRY.format("a", "a"))
         self.assertEqual(self.done("remove", "app.desktop"), f"1 copy removed from {self.own}\n")
         self.assertEqual(self.done("remove"), f"1 copy removed from {self.own}\n")
-        self.assertEqual(os.listdir(self.own), ["mine.desktop"])
+        self.assertEqual(self.entries(), ["mine.desktop"])
 
     def test_in_the_usual_places(self):
         done = self.desktop("install", "app", XDG_DATA_HOME="", HOME=str(self.data))
