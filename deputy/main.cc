@@ -106,10 +106,10 @@ int main(int argc, char** argv) {
   ::umask(077);
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an errno for the job
+  auto watchdog = Watchdog::start();  // without the socket: callers must not reach it when we have died
+  if (!watchdog) die(watchdog.error().text(), ready);
   auto listener = listen_for_callers();
   if (!listener) die(listener.error().text(), ready);
-  auto watchdog = Watchdog::start();
-  if (!watchdog) die(watchdog.error().text(), ready);
 
   Loop loop;
   {

@@ -104,15 +104,17 @@ class BadInput(unittest.TestCase):
 
     def test_a_key_that_others_may_read(self):
         key = pool.dir / "state/ssi/keys/deputy.key"
-        pool.end_deputy()
-        key.chmod(0o644)
-        try:
+        for _ in range(20):  # who comes right behind a deputy that did not start does not meet that one
+            pool.end_deputy()
+            key.chmod(0o644)
+            try:
+                done = pool.ssirun("--remote", "true")
+                self.assertEqual(done.returncode, 125)
+                self.assertEqual(done.stderr.count(b"\n"), 1)
+            finally:
+                key.chmod(0o600)
             done = pool.ssirun("--remote", "true")
-            self.assertEqual(done.returncode, 125)
-            self.assertEqual(done.stderr.count(b"\n"), 1)
-        finally:
-            key.chmod(0o600)
-        self.assertEqual(pool.ssirun("--remote", "true").returncode, 0)
+            self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_no_pool(self):
         with Home() as own:
