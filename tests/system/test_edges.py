@@ -132,6 +132,13 @@ class Descriptors(unittest.TestCase):
             self.assert_runs()
             time.sleep(1)
         self.assertIn("no new connections for a while: out of descriptors", log_of(pool, "scheduler"))
+        # It had hung up on the guest, which is back before it counts as gone.
+        self.assertTrue(wait_until(lambda: pool.ssi("status").returncode == 0, 2))
+        states = set()
+        for _ in range(30):
+            states.add(pool.status()["guest1"]["state"])
+            time.sleep(0.1)
+        self.assertEqual(states, {"up"})
         self.assert_recovered()
 
 

@@ -370,7 +370,7 @@ class Many(JobCase):
         jobs = [subprocess.Popen([SSIRUN, "--remote", "-v", "sh", "-c", f"sleep 0.5; echo {i} >made-{i}; cat made-{i}"], env=pool.env,
                                  cwd=pool.work, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for i in range(8)]
         ends = [job.communicate(timeout=60) for job in jobs]
-        self.assertEqual([out for out, _ in ends], [b"%d\n" % i for i in range(8)])
+        self.assertEqual([out for out, _ in ends], [b"%d\n" % i for i in range(8)], [(job.returncode, *end) for job, end in zip(jobs, ends)])
         guests = {err.decode().split(": ")[1] for _, err in ends}
         self.assertEqual(guests, {"guest1", "guest2"})
 
