@@ -26,9 +26,11 @@
 #include "agent/job_leader.h"
 #include "agent/job_spec.h"
 #include "agent/job_terminal.h"
+#include "agent/mount_at.h"
 #include "agent/namespace_use.h"
 #include "agent/oom_score.h"
 #include "common/fd_passing.h"
+#include "common/log.h"
 
 namespace ssi {
 namespace {
@@ -44,12 +46,11 @@ Status finish_namespaces(const inside::StartJob& start) {
   ::sethostname(start.hostname, ::strnlen(start.hostname, sizeof start.hostname));
   ::setdomainname(start.domain, ::strnlen(start.domain, sizeof start.domain));
   constexpr unsigned long quiet = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  if (::mount("proc", (view + "/proc").c_str(), "proc", quiet, nullptr) != 0) return os_error("mount /proc");
-  if (::mount("devpts", (view + "/dev/pts").c_str(), "devpts", MS_NOSUID | MS_NOEXEC,
-              "newinstance,ptmxmode=0666,mode=620") != 0)
-    return os_error("mount /dev/pts");
-  if (::mount("shm", (view + "/dev/shm").c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") != 0)
-    return os_error("mount /dev/shm");
+  if (auto mounted = mount_at("proc", view + "/proc", "proc", quiet, ""); !mounted) return mounted;
+  if (auto mounted = mount_at("devpts", view + "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620");
+      !mounted)
+    return mounted;
+  if (auto mounted = mount_at("shm", view + "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777"); !mounted) return mounted;
   // Stacks the old root on the new one and lets go of it: nothing of the guest is left to be seen.
   if (::chdir(view.c_str()) != 0 || ::syscall(SYS_pivot_root, ".", ".") != 0 ||
       ::umount2(".", MNT_DETACH) != 0 || ::chdir("/") != 0)
@@ -266,11 +267,12 @@ Result<JobTerminal> open_terminal(const wire::Start& start, int control) {
   return JobTerminal();
 }
 
-[[noreturn]] void give_up(const std::vector<Fd>& fds, int error) {
+[[noreturn]] void give_up(const std::vector<Fd>& fds, const Error& why) {
+  log::warning("a job cannot be started: {}", why.text());
   if (!fds.empty()) {
     FromInit packet{};
     packet.kind = FromInit::failed;
-    packet.error = error;
+    packet.error = why.code.value();
     (void)send_with_fds(fds[0].get(), packet.bytes(), {});
   }
   ::_exit(0);
@@ -315,18 +317,18 @@ pid_t start_leader(JobLeader& leader, pid_t first) {
 
 [[noreturn]] void run_prepared(Prepared prepared, std::vector<Fd> fds) {
   auto spec = JobSpec::from_memory(fds[1].get());
-  if (!spec) give_up(fds, EPROTO);
+  if (!spec) give_up(fds, spec.error());
   auto terminal = open_terminal(spec->start, fds[0].get());
-  if (!terminal) give_up(fds, terminal.error().code.value());
+  if (!terminal) give_up(fds, terminal.error());
   const pid_t group = spec->start.group_leader ? 0 : make_group();
   auto held = open_descriptors(spec->start, fds, terminal->slave());
-  if (!held) give_up(fds, held.error().code.value());
+  if (!held) give_up(fds, held.error());
   int result[2];
-  if (::pipe2(result, O_CLOEXEC) != 0) give_up(fds, errno);
+  if (::pipe2(result, O_CLOEXEC) != 0) give_up(fds, os_error("pipe").value());
   Fd result_read(result[0]), result_write(result[1]);
   JobLeader leader(*spec, *held, terminal->slave(), result_write.get());
   const pid_t pid = start_leader(leader, group);
-  if (pid < 0) give_up(fds, -pid);
+  if (pid < 0) give_up(fds, os_error("fork", -pid).value());
   result_write.reset();
   Fd control = std::move(fds[0]);
   fds.clear();  // the job's streams belong to the job alone: their ends must be seen
@@ -351,7 +353,7 @@ pid_t clone_init() {
 void run_job_init(const inside::StartJob& start, std::vector<Fd> fds, bool squash_ids) {
   if (fds.size() < 2) ::_exit(1);
   auto prepared = prepare(start, squash_ids);
-  if (!prepared) give_up(fds, prepared.error().code.value());
+  if (!prepared) give_up(fds, prepared.error());
   run_prepared(std::move(*prepared), std::move(fds));
 }
 

@@ -110,8 +110,12 @@ SSI_ON_FOREIGN_STACK void JobLeader::place_descriptors(int keep) {
 
 SSI_ON_FOREIGN_STACK int JobLeader::become() const {
   const auto& start = spec_.start;
-  if (const auto entered = raw4(SYS_chdir, in_long(start.cwd.c_str()), 0, 0, 0); entered < 0)
-    return static_cast<int>(-entered);
+  char unused[1];
+  for (int tries = 2; tries > 0; --tries) {
+    if (const auto entered = raw4(SYS_chdir, in_long(start.cwd.c_str()), 0, 0, 0); entered < 0) return static_cast<int>(-entered);
+    // Its name may have been taken for stale (mount_at.h): in it getcwd(3) would fail.
+    if (raw4(SYS_getcwd, in_long(unused), sizeof unused, 0, 0) != -ENOENT) break;
+  }
   raw4(SYS_umask, start.umask, 0, 0, 0);
   set_limits(start);
   set_signals(start);

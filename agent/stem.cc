@@ -19,6 +19,7 @@
 
 #include "agent/inside.h"
 #include "agent/job_init.h"
+#include "agent/mount_at.h"
 #include "agent/spare_init.h"
 #include "common/fd_passing.h"
 #include "common/log.h"
@@ -28,12 +29,6 @@ namespace {
 
 // After the start of a job, so that the spare init is not made when the job needs the processor most, and not for one of many.
 constexpr int spare_after_ms = 3;
-
-Status mount_at(const char* what, const std::string& where, const char* type, unsigned long flags,
-                const std::string& options) {
-  if (::mount(what, where.c_str(), type, flags, options.c_str()) != 0) return os_error("mount " + where);
-  return {};
-}
 
 // A job must not type into a terminal that it shares with somebody (TIOCSTI, TIOCLINUX). The kernel looks at the lower
 // 32 bits of the request only, so the comparison does too. Inherited by every job.
@@ -123,13 +118,10 @@ Status Stem::mount_one(const inside::MountFs& request, Fd& fuse) {
   const auto where = path == "/" ? std::string(inside::view_path) : inside::view_path + path;
   // Where the kernel judges, access(2) does not ask home: that it is read-only must be known here.
   const unsigned long flags = MS_NOSUID | MS_NODEV | (request.read_only ? MS_RDONLY : 0);
-  if (auto mounted = mount_at("ssi", where, "fuse.ssi", flags,
-                              // Of the owner there must be a name here: root's, or the only one.
-                              "fd=" + std::to_string(fuse.get()) +
-                                  ",rootmode=40000,user_id=" + std::to_string(::getuid()) +
-                                  ",group_id=" + std::to_string(::getgid()) + ",allow_other,max_read=131072");
-      !mounted)
-    return mounted;
+  // Of the owner there must be a name here: root's, or the only one.
+  const auto options = "fd=" + std::to_string(fuse.get()) + ",rootmode=40000,user_id=" + std::to_string(::getuid()) +
+                       ",group_id=" + std::to_string(::getgid()) + ",allow_other,max_read=131072";
+  if (::mount("ssi", where.c_str(), "fuse.ssi", flags, options.c_str()) != 0) return os_error("mount " + where);
   roots_.emplace_back(::open(where.c_str(), O_PATH | O_CLOEXEC));
   return {};
 }
@@ -137,7 +129,9 @@ Status Stem::mount_one(const inside::MountFs& request, Fd& fuse) {
 void Stem::mount_fs(const inside::MountFs& request) {
   spare_.drop();
   Fd fuse;
-  const auto mounted = mount_one(request, fuse);
+  auto mounted = mount_one(request, fuse);
+  if (!mounted && mounted.error().code == std::errc::no_such_file_or_directory)
+    mounted = mount_one(request, fuse);  // see mount_at.h; a descriptor serves one attempt
   if (!mounted) log::error("{}", mounted.error().text());
   const inside::MountDone done{request.fs, mounted ? 0 : mounted.error().code.value()};
   const int passed = fuse.get();
