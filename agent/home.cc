@@ -464,12 +464,11 @@ int run_home(const AgentOptions& options, const Identity& self, Fd connection, F
     return 1;
   }
   Loop loop;
-  {
-    HomeProcess home(loop, options, self, std::move(connection), std::move(parent));
-    const SignalWatch idle(loop, SIGTERM, [&] { home.end_if_idle(); });  // again and again
-    const SignalWatch now(loop, SIGINT, [&] { home.end("this guest ends"); });
-    loop.run();
-  }
+  auto home = std::make_unique<HomeProcess>(loop, options, self, std::move(connection), std::move(parent));
+  const SignalWatch idle(loop, SIGTERM, [&] { home->end_if_idle(); });  // again and again
+  const SignalWatch now(loop, SIGINT, [&] { home->end("this guest ends"); });
+  loop.run();
+  home.reset();  // tells its home; the parent sends its signals until we are gone, and without a watch they would be our end
   return 0;
 }
 
