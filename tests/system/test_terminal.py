@@ -79,7 +79,9 @@ class FullScreen(TerminalCase):
             self.see(screen, r"\A\s*ready>\s*\Z")  # else what follows is typed ahead, and the 42 is the old one
             screen.type("Up", "Up", "Enter")  # its own history
             self.see(screen, "^42$")
-            screen.type("not wanted", "C-c").line("echo \"[$-]\" $(tty | grep -c dev/)")
+            screen.type("not wanted")
+            self.see(screen, "not wanted$")  # what bash has not read yet, the terminal drops at a C-c
+            screen.type("C-c").line("echo \"[$-]\" $(tty | grep -c dev/)")
             self.see(screen, r"not wanted\^C\nready> .*\n\[\w*i\w*\] 1$")
             screen.line("sh -c 'echo it runs; exec sleep 100'")  # a job of the guest's shell
             self.see(screen, "^it runs$")  # earlier a C-z is bash's own, at home too
