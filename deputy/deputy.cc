@@ -212,8 +212,8 @@ void Deputy::describe_home(wire::Place& question) {
   const auto load = load_.sample();
   question.home_cpus = load.cpus;
   question.home_speed = load.speed;
-  // What fell home a moment ago does not show in the load yet, nor ever does what waits for a slot.
-  question.home_busy = std::max(load.busy, static_cast<double>(slots_.wanted()));
+  // What fell home a moment ago does not show in the load yet, nor ever does what waits for a slot: counted as at a guest.
+  question.home_busy = std::max(load.busy + static_cast<double>(slots_.unshown()), static_cast<double>(slots_.wanted()));
 }
 
 void Deputy::log_end(const wire::Placed& placed, const std::string& command,

@@ -12,6 +12,8 @@
 namespace ssi {
 namespace {
 
+constexpr std::uint64_t shown_ms = 1'000;  // as for what a guest was promised (scheduler/registry.h)
+
 pid_t parent_of(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string stat;
@@ -37,6 +39,12 @@ std::array<ino_t, 3> HomeSlots::pipes(const std::array<int, 3>& stdio) {
       inodes[i] = status.st_ino;
   }
   return inodes;
+}
+
+std::size_t HomeSlots::unshown() const {
+  const auto now = uv_now(loop_.uv());
+  const auto is_fresh = [now](const Holder& holder) { return now - holder.since < shown_ms; };
+  return waiting_.size() + static_cast<std::size_t>(std::ranges::count_if(holders_, is_fresh));
 }
 
 bool HomeSlots::must_not_wait(const Candidate& who) const {
@@ -68,7 +76,7 @@ void HomeSlots::take(const Candidate& who, std::function<void()> go, std::functi
 void HomeSlots::hold(const Candidate& who, std::function<void()> ended) {
   Fd process(static_cast<int>(::syscall(SYS_pidfd_open, who.pid, 0)));
   if (!process) return loop_.defer(std::move(ended));  // it has ended already
-  holders_.push_back({who, std::move(ended), std::move(process), nullptr});
+  holders_.push_back({who, std::move(ended), uv_now(loop_.uv()), std::move(process), nullptr});
   const auto holder = std::prev(holders_.end());
   holder->poll = std::make_unique<Poll>(loop_, holder->process.get(), [this, holder](int) {
     const auto its_end = std::move(holder->ended);

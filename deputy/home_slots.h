@@ -35,7 +35,9 @@ class HomeSlots {
   void take(
       const Candidate& candidate, std::function<void()> go, std::function<void()> ended = [] {});
   std::size_t held() const { return holders_.size(); }
+  bool is_full() const { return holders_.size() >= slots_; }
   std::size_t wanted() const { return holders_.size() + waiting_.size(); }  // held, or waited for
+  std::size_t unshown() const;  // of those, what the machine's load does not show: it waits, or began within the last second
 
   // The stdio of a candidate from its descriptors.
   static std::array<ino_t, 3> pipes(const std::array<int, 3>& stdio);
@@ -44,6 +46,7 @@ class HomeSlots {
   struct Holder {
     Candidate who;
     std::function<void()> ended;
+    std::uint64_t since;  // loop time, ms
     Fd process;  // pidfd: readable when it has ended
     std::unique_ptr<Poll> poll;
   };

@@ -53,6 +53,17 @@ TEST_CASE("as many run at home as there are slots, the next one when one ends") 
   CHECK(slots.held() == 2);
 }
 
+TEST_CASE("what waits, or has just begun, is not seen in the load") {
+  Loop loop;
+  HomeSlots slots(loop, 1);
+  Sleeper sleepers[2];
+  for (const auto& sleeper : sleepers) slots.take({sleeper.pid, {}}, [] {});
+  CHECK(slots.unshown() == 2);
+  run_for(loop, 1100);
+  CHECK(slots.unshown() == 1);  // the one that waits
+  CHECK(slots.wanted() == 2);
+}
+
 TEST_CASE("who runs below a slot's holder does not wait for it") {
   Loop loop;
   HomeSlots slots(loop, 1);

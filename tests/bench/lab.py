@@ -226,6 +226,9 @@ class Lab(Pool):
             group("daemons", os.cpu_count(), [pid for top in [*self.daemons, self.record["scheduler"]["pid"], *self.processes()]
                                               for pid in descendants(top)])
             self.quota = group("home", share, [])
+            for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us"):  # as the deputy sees it, so that home takes no more than its part
+                subprocess.run(["mount", "--bind", self.quota.dir / name, self.quota.top / name], check=True)
+                groups.callback(subprocess.run, ["umount", self.quota.top / name], check=True)
             try:
                 yield
             finally:

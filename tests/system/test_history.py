@@ -122,6 +122,25 @@ class History(unittest.TestCase):
         config.write_text("[[app]]\nmatch = [\"sh\"]\nmin_seconds = 700\n")
         self.assertIn(b"below min_seconds 700", self.pool.ssirun("--dry-run", "sh", "-c", script).stdout)
 
+    def test_a_known_short_command_does_not_wait_for_a_processor_of_home(self):
+        command = ["sh", "-u", "-c", "i=0; while [ $i -lt 700000 ]; do i=$((i+1)); done"]
+        self.assertEqual(self.pool.ssirun("--remote", *command).returncode, 0)
+        self.assertIn(b"below min_seconds", self.pool.ssirun("--dry-run", *command).stdout)
+        config = self.pool.dir / "config/ssi/config.toml"
+        config.parent.mkdir(mode=0o700, exist_ok=True)
+        self.addCleanup(config.unlink)
+        config.write_text('[[app]]\nmatch = ["perl"]\npolicy = "local"\n')
+        config.chmod(0o600)
+        busy = [subprocess.Popen([SSIRUN, "perl", "-e", "1 while 1"], env=self.pool.env, cwd=self.pool.work) for _ in range(os.cpu_count())]
+        try:
+            elsewhere = wait_until(lambda: self.pool.ssirun("--dry-run", *command).stdout.startswith(b"guest"), 5)
+        finally:
+            for one in busy:
+                one.kill()
+                one.wait()
+        self.assertTrue(elsewhere)
+        self.assertTrue(wait_until(lambda: b"below min_seconds" in self.pool.ssirun("--dry-run", *command).stdout, 5))
+
     def test_a_failure_teaches_nothing(self):
         for _ in range(2):
             self.assertEqual(self.pool.ssirun("--remote", "sh", "-c", "exit 7", "failure").returncode, 7)
