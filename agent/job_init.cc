@@ -268,13 +268,13 @@ Result<JobTerminal> open_terminal(const wire::Start& start, int control) {
 }
 
 [[noreturn]] void give_up(const std::vector<Fd>& fds, const Error& why) {
-  log::warning("a job cannot be started: {}", why.text());
   if (!fds.empty()) {
     FromInit packet{};
     packet.kind = FromInit::failed;
-    packet.error = why.code.value();
+    packet.error = why.code ? why.code.value() : EPROTO;
     (void)send_with_fds(fds[0].get(), packet.bytes(), {});
   }
+  log::warning("a job cannot be started: {}", why.text());
   ::_exit(0);
 }
 

@@ -109,8 +109,8 @@ struct ControlServer::Impl {
 };
 
 // Out of descriptors, libzmq tries to accept a connection that waits again and again, as fast as it can. So it stops listening
-// for a while. libzmq hangs up on all who came through that listener; they try again by themselves, and a guest is back before it counts
-// as gone (placement.h).
+// for a while. libzmq hangs up on all who came through that listener; they try again by themselves, and when the shortage lasts no longer
+// than a second a guest is back before it counts as gone (placement.h).
 Status ControlServer::Impl::watch_refusals(Loop& loop) {
   const char* events_at = "inproc://refusals";
   monitor.set(ZMQ_RCVHWM, 0);  // or libzmq's thread could wait for us while we wait for it

@@ -12,7 +12,7 @@
 namespace ssi {
 namespace {
 
-constexpr std::uint64_t shown_ms = 1'000;  // as for what a guest was promised (scheduler/registry.h)
+constexpr std::uint64_t shown_ms = 1'000;  // roughly as for what a guest was promised (scheduler/registry.h)
 
 pid_t parent_of(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
@@ -58,7 +58,7 @@ bool HomeSlots::must_not_wait(const Candidate& who) const {
 }
 
 void HomeSlots::take(const Candidate& who, std::function<void()> go, std::function<void()> ended) {
-  if (holders_.size() < slots_ || must_not_wait(who)) {
+  if (!would_wait(who)) {
     hold(who, std::move(ended));
     next();  // a stage that waited for this one
     return go();
@@ -89,7 +89,7 @@ void HomeSlots::hold(const Candidate& who, std::function<void()> ended) {
 
 void HomeSlots::next() {
   for (auto waiter = waiting_.begin(); waiter != waiting_.end();) {
-    if (holders_.size() >= slots_ && !must_not_wait(waiter->who)) {
+    if (would_wait(waiter->who)) {
       ++waiter;
       continue;
     }

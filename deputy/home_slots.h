@@ -35,7 +35,7 @@ class HomeSlots {
   void take(
       const Candidate& candidate, std::function<void()> go, std::function<void()> ended = [] {});
   std::size_t held() const { return holders_.size(); }
-  bool is_full() const { return holders_.size() >= slots_; }
+  bool would_wait(const Candidate& who) const { return holders_.size() >= slots_ && !must_not_wait(who); }
   std::size_t wanted() const { return holders_.size() + waiting_.size(); }  // held, or waited for
   std::size_t unshown() const;  // of those, what the machine's load does not show: it waits, or began within the last second
 

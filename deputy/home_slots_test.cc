@@ -59,6 +59,8 @@ TEST_CASE("what waits, or has just begun, is not seen in the load") {
   Sleeper sleepers[2];
   for (const auto& sleeper : sleepers) slots.take({sleeper.pid, {}}, [] {});
   CHECK(slots.unshown() == 2);
+  CHECK(slots.would_wait({::getpid(), {}}));
+  CHECK_FALSE(slots.would_wait({sleepers[0].pid, {}}));
   run_for(loop, 1100);
   CHECK(slots.unshown() == 1);  // the one that waits
   CHECK(slots.wanted() == 2);

@@ -111,9 +111,11 @@ std::string Job::hidden_need() const {
 
 // A short one that would wait at home for a processor may well be faster elsewhere: that is for the scheduler to say.
 std::string Job::predicted_short() const {
-  if (deputy_.slots().is_full()) return {};
   if (guest_is_wanted() || prefers_guest_ || request_.has(HANDOVER_WAIT)) return {};
-  return record_->too_short(min_seconds_, deputy_.home_speed());
+  auto why = record_->too_short(min_seconds_, deputy_.home_speed());
+  const auto pid = caller_.pid();
+  if (!why.empty() && pid && deputy_.slots().would_wait({*pid, HomeSlots::pipes(request_.stdio())})) return {};
+  return why;
 }
 
 }  // namespace ssi

@@ -80,7 +80,7 @@ class FullScreen(TerminalCase):
             screen.type("Up", "Up", "Enter")  # its own history
             self.see(screen, "^42$")
             screen.type("not wanted")
-            self.see(screen, "not wanted$")  # what bash has not read yet, the terminal drops at a C-c
+            self.see(screen, "^ready> not wanted$")  # what bash has not read yet, the terminal drops at a C-c
             screen.type("C-c").line("echo \"[$-]\" $(tty | grep -c dev/)")
             self.see(screen, r"not wanted\^C\nready> .*\n\[\w*i\w*\] 1$")
             screen.line("sh -c 'echo it runs; exec sleep 100'")  # a job of the guest's shell
