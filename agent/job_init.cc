@@ -26,7 +26,6 @@
 #include "agent/job_leader.h"
 #include "agent/job_spec.h"
 #include "agent/job_terminal.h"
-#include "agent/mount_at.h"
 #include "agent/namespace_use.h"
 #include "agent/oom_score.h"
 #include "common/fd_passing.h"
@@ -46,11 +45,12 @@ Status finish_namespaces(const inside::StartJob& start) {
   ::sethostname(start.hostname, ::strnlen(start.hostname, sizeof start.hostname));
   ::setdomainname(start.domain, ::strnlen(start.domain, sizeof start.domain));
   constexpr unsigned long quiet = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  if (auto mounted = mount_at("proc", view + "/proc", "proc", quiet, ""); !mounted) return mounted;
-  if (auto mounted = mount_at("devpts", view + "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620");
-      !mounted)
-    return mounted;
-  if (auto mounted = mount_at("shm", view + "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777"); !mounted) return mounted;
+  if (::mount("proc", (view + "/proc").c_str(), "proc", quiet, nullptr) != 0) return os_error("mount /proc");
+  if (::mount("devpts", (view + "/dev/pts").c_str(), "devpts", MS_NOSUID | MS_NOEXEC,
+              "newinstance,ptmxmode=0666,mode=620") != 0)
+    return os_error("mount /dev/pts");
+  if (::mount("shm", (view + "/dev/shm").c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") != 0)
+    return os_error("mount /dev/shm");
   // Stacks the old root on the new one and lets go of it: nothing of the guest is left to be seen.
   if (::chdir(view.c_str()) != 0 || ::syscall(SYS_pivot_root, ".", ".") != 0 ||
       ::umount2(".", MNT_DETACH) != 0 || ::chdir("/") != 0)

@@ -113,7 +113,7 @@ SSI_ON_FOREIGN_STACK int JobLeader::become() const {
   char unused[1];
   for (int tries = 2; tries > 0; --tries) {
     if (const auto entered = raw4(SYS_chdir, in_long(start.cwd.c_str()), 0, 0, 0); entered < 0) return static_cast<int>(-entered);
-    // Its name may have been taken for stale (mount_at.h): in it getcwd(3) would fail.
+    // Its name may have been taken for stale (Stem::proc_): in it getcwd(3) would fail.
     if (raw4(SYS_getcwd, in_long(unused), sizeof unused, 0, 0) != -ENOENT) break;
   }
   raw4(SYS_umask, start.umask, 0, 0, 0);

@@ -19,7 +19,6 @@
 
 #include "agent/inside.h"
 #include "agent/job_init.h"
-#include "agent/mount_at.h"
 #include "agent/spare_init.h"
 #include "common/fd_passing.h"
 #include "common/log.h"
@@ -29,6 +28,12 @@ namespace {
 
 // After the start of a job, so that the spare init is not made when the job needs the processor most, and not for one of many.
 constexpr int spare_after_ms = 3;
+
+Status mount_at(const char* what, const std::string& where, const char* type, unsigned long flags,
+                const std::string& options) {
+  if (::mount(what, where.c_str(), type, flags, options.c_str()) != 0) return os_error("mount " + where);
+  return {};
+}
 
 // A job must not type into a terminal that it shares with somebody (TIOCSTI, TIOCLINUX). The kernel looks at the lower
 // 32 bits of the request only, so the comparison does too. Inherited by every job.
@@ -107,6 +112,10 @@ class Stem {
   const bool squash_ids_;
   SpareInit spare_;
   std::optional<inside::StartJob> last_;  // of which there is no spare init
+  // Looked up before any job looks, and kept: Linux 6.16 and later take a FUSE name that two look up for the first time at once for
+  // stale (fuse_dentry_revalidate reads the epoch of an entry that fuse_lookup has published and not yet stamped), and nothing can be
+  // mounted on what they got: ENOENT.
+  Fd proc_;
   std::vector<Fd> roots_;  // of the mounted file systems, to reach them when no path can be resolved any more
 };
 
@@ -118,10 +127,13 @@ Status Stem::mount_one(const inside::MountFs& request, Fd& fuse) {
   const auto where = path == "/" ? std::string(inside::view_path) : inside::view_path + path;
   // Where the kernel judges, access(2) does not ask home: that it is read-only must be known here.
   const unsigned long flags = MS_NOSUID | MS_NODEV | (request.read_only ? MS_RDONLY : 0);
-  // Of the owner there must be a name here: root's, or the only one.
-  const auto options = "fd=" + std::to_string(fuse.get()) + ",rootmode=40000,user_id=" + std::to_string(::getuid()) +
-                       ",group_id=" + std::to_string(::getgid()) + ",allow_other,max_read=131072";
-  if (::mount("ssi", where.c_str(), "fuse.ssi", flags, options.c_str()) != 0) return os_error("mount " + where);
+  if (auto mounted = mount_at("ssi", where, "fuse.ssi", flags,
+                              // Of the owner there must be a name here: root's, or the only one.
+                              "fd=" + std::to_string(fuse.get()) +
+                                  ",rootmode=40000,user_id=" + std::to_string(::getuid()) +
+                                  ",group_id=" + std::to_string(::getgid()) + ",allow_other,max_read=131072");
+      !mounted)
+    return mounted;
   roots_.emplace_back(::open(where.c_str(), O_PATH | O_CLOEXEC));
   return {};
 }
@@ -131,7 +143,7 @@ void Stem::mount_fs(const inside::MountFs& request) {
   Fd fuse;
   auto mounted = mount_one(request, fuse);
   if (!mounted && mounted.error().code == std::errc::no_such_file_or_directory)
-    mounted = mount_one(request, fuse);  // see mount_at.h; a descriptor serves one attempt
+    mounted = mount_one(request, fuse);  // its name was spoiled by a job's first look (proc_)
   if (!mounted) log::error("{}", mounted.error().text());
   const inside::MountDone done{request.fs, mounted ? 0 : mounted.error().code.value()};
   const int passed = fuse.get();
@@ -140,8 +152,9 @@ void Stem::mount_fs(const inside::MountFs& request) {
   else
     send_packet(home_.get(), done);
   // The home process serves the tree from now on, so paths in it can be resolved.
-  if (mounted && std::strcmp(request.path, "/") == 0)
-    if (const auto built = build_synthetic(inside::view_path); !built) log::error("{}", built.error().text());
+  if (!mounted || std::strcmp(request.path, "/") != 0) return;
+  if (const auto built = build_synthetic(inside::view_path); !built) log::error("{}", built.error().text());
+  proc_.reset(::open((std::string(inside::view_path) + "/proc").c_str(), O_PATH | O_CLOEXEC));
 }
 
 // /dev/stdin and its kin open the pipe's inode again, which must then be the user's, as it is at home.

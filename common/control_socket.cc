@@ -30,7 +30,7 @@ namespace {
 constexpr std::size_t context_needs = 20, bind_needs = 4;
 
 // How long nobody is taken when there were no descriptors for one.
-constexpr std::uint64_t deaf_ms = 250;
+constexpr std::uint64_t deaf_ms = 1'000;
 
 struct Endpoint {
   std::string host, port;  // host without brackets
@@ -109,8 +109,7 @@ struct ControlServer::Impl {
 };
 
 // Out of descriptors, libzmq tries to accept a connection that waits again and again, as fast as it can. So it stops listening
-// for a while. libzmq hangs up on all who came through that listener; they try again by themselves, and when the shortage lasts no longer
-// than a second a guest is back before it counts as gone (placement.h).
+// for a while. libzmq hangs up on all who came through that listener; they try again by themselves.
 Status ControlServer::Impl::watch_refusals(Loop& loop) {
   const char* events_at = "inproc://refusals";
   monitor.set(ZMQ_RCVHWM, 0);  // or libzmq's thread could wait for us while we wait for it
@@ -193,6 +192,10 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(Loop& loop, const s
   return std::unique_ptr<ControlServer>(new ControlServer(std::move(impl)));
 }
 
+bool ControlServer::is_deaf() const {
+  return impl_->bound.empty();
+}
+
 void ControlServer::send(const std::string& route, const wire::Control& message) {
   const auto bytes = wire::encode(message);
   if (bytes.size() <= wire::max_control) impl_->socket.send({route, bytes});
@@ -245,7 +248,7 @@ Status ControlClient::Impl::start(const std::string& curve_key, const Identity& 
   socket.set(ZMQ_CURVE_PUBLICKEY, self.curve_public());
   socket.set(ZMQ_CURVE_SECRETKEY, self.curve_secret());
   socket.set(ZMQ_RECONNECT_IVL, 100);
-  socket.set(ZMQ_RECONNECT_IVL_MAX, 500);
+  socket.set(ZMQ_RECONNECT_IVL_MAX, 1'000);
   socket.set(ZMQ_IPV6, endpoint.ip6 ? 1 : 0);
   const char* events_at = "inproc://monitor";
   if (zmq_socket_monitor(socket.get(), events_at, ZMQ_EVENT_ALL) != 0 ||

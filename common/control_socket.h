@@ -38,6 +38,7 @@ class ControlServer {
   ~ControlServer();
   void send(const std::string& route,
             const wire::Control& message);  // dropped when the peer is gone or too slow
+  bool is_deaf() const;  // for want of descriptors: nobody is connected, and nobody can be
 
  private:
   struct Impl;

@@ -218,10 +218,10 @@ bool Registry::end(std::uint64_t job, const std::string& home_key) {
   return false;
 }
 
-std::vector<std::string> Registry::sweep(Time now) {
+std::vector<std::string> Registry::sweep(Time now, bool was_deaf) {
   std::vector<std::string> went;
-  if (swept_ && now - *swept_ >= overslept_ms)
-    for (auto& [name, guest] : guests_) guest.heard += now - *swept_;
+  if (swept_ && (was_deaf || now - *swept_ >= overslept_ms))
+    for (auto& [name, guest] : guests_) guest.heard = std::min(now, guest.heard + now - *swept_);
   swept_ = now;
   for (auto at = early_.begin(); at != early_.end();) {
     std::erase_if(at->second, [&](const auto& held) { return now - held.second.promised >= unlisted_ms; });

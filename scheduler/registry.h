@@ -75,8 +75,8 @@ class Registry {
 
   // Names of guests that went silent since the last call. Call it a few times a second, before reports are
   // taken: when the last call is long ago, it was us who slept (a suspended laptop, SIGSTOP), and no guest is
-  // blamed for it.
-  std::vector<std::string> sweep(Time now);
+  // blamed for it; nor when we could not hear since then.
+  std::vector<std::string> sweep(Time now, bool was_deaf = false);
 
  private:
   // Two homes may have jobs of one number, placed by two schedulers; and none speaks for another's.

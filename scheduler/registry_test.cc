@@ -81,6 +81,16 @@ TEST_CASE("nobody is gone because the scheduler slept") {
   CHECK(guest.to(registry, 3'600'100)->epoch == 100);
 }
 
+TEST_CASE("nobody is gone because the scheduler could not hear") {
+  Registry registry(100, 1);
+  Guest("g").to(registry, 0);
+  registry.sweep(200);
+  for (Registry::Time now = 400; now <= 10'000; now += 200) CHECK(registry.sweep(now, true).empty());
+  CHECK(machine(registry, 10'000).silent < 3);
+  for (Registry::Time now = 10'200; now < 12'800; now += 200) CHECK(registry.sweep(now).empty());
+  CHECK(registry.sweep(12'800) == std::vector<std::string>{"g"});
+}
+
 TEST_CASE("the elder of two agents with one key is not heard") {
   Registry registry(100, 1);
   Guest elder("g", 1), younger("g", 2);

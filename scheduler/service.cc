@@ -128,7 +128,7 @@ Result<std::unique_ptr<Service>> Service::start(Loop& loop, const std::string& a
   if (!server) return tl::make_unexpected(server.error());
   service->server_ = std::move(*server);
   service->sweep_.every(sweep_ms, [service] {
-    const auto went = service->registry_.sweep(service->now());
+    const auto went = service->registry_.sweep(service->now(), service->server_->is_deaf());
     service->enrolment_.sweep(service->now());
     for (const auto& name : went) log::warning("guest={} gone: no report for 3 s", name);
     const bool grew_up = service->was_young_ && !service->is_young();
