@@ -132,6 +132,7 @@ Result<std::string> table_in_force() {
   for (const auto& file : {own ? *own : std::string(), std::string(ALLOW_SYSTEM_FILE)}) {
     struct stat st {};
     if (::stat(file.c_str(), &st) != 0) continue;
+    if (!S_ISREG(st.st_mode)) return failure(file + ": is no file; remove it");
     if (auto status = check_trusted(file, st); !status) return tl::make_unexpected(status.error());
     return read_whole(file);
   }

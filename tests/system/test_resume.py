@@ -17,9 +17,10 @@ BESIDE = 70
 
 # Reads its input to the end, and meanwhile appends, writes, renames and locks: requests of which none may be done twice or not at all.
 WORK = r"""
-import fcntl, hashlib, os, sys
+import fcntl, hashlib, os, sys, time
 digest, log = hashlib.sha256(), open("log", "ab", 0)
 for number in range(int(sys.argv[1])):
+    time.sleep(0.002)  # half a second of it is sure, however fast all else is
     piece = sys.stdin.buffer.read(20_000)
     digest.update(piece)
     log.write(b"line %d\n" % number)
@@ -87,7 +88,7 @@ class Cuts(unittest.TestCase):
                 nonlocal broken
                 self.assertTrue(wait_until((pool.work / "done0").exists, 20))
                 while not (pool.work / f"done{COUNT - 20}").exists() and job.poll() is None:
-                    time.sleep(0.05)  # it works for half a second
+                    time.sleep(0.05)
                     broken += self.connections(pool)
             said = self.work(pool, harm, "-v")
             self.assertGreater(broken, 3)

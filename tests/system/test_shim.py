@@ -157,6 +157,12 @@ class Shim(ShimCase):
             self.assertEqual(self.run_with(self.tools / "heavy", "a").stdout, b"a\n")
         finally:
             self.table.chmod(0o644)
+        kept = self.table.rename(self.table.with_suffix(".kept"))
+        os.mkfifo(self.table, 0o600)
+        try:
+            self.assertIn(f"{self.table}: is no file; remove it; till then the shim diverts nothing", check("heavy", "a"))
+        finally:
+            kept.rename(self.table)
         done = self.home.run(self.dir / "ssi", "allow", "what")
         self.assertEqual((done.returncode, done.stderr.count(b"\n")), (2, 1))
 
